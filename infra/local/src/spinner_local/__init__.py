@@ -1,0 +1,1 @@
+"""The embedded stack on one machine: Kafka, the services, their supervision."""

@@ -1,0 +1,1 @@
+"""Starts the real servers that Spinner stands on, from package registries alone."""

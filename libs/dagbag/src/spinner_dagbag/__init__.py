@@ -1,0 +1,1 @@
+"""Bounded parsing and checking of DAG files."""

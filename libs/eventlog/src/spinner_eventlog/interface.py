@@ -1,0 +1,193 @@
+"""The event log as its users see it; implemented by `kafka.KafkaLog` and `memory.MemoryLog`.
+
+Both implementations pass the same contract suite. A record's value is one serialized protobuf message,
+zstd-compressed when that makes it smaller (header `content-encoding`); its type, id, time and trace
+context travel as CloudEvents headers (`ce_type`, `ce_id`, `ce_source`, `ce_time`, `traceparent`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
+TopicPartition = tuple[str, int]
+
+
+class Transient(Exception):
+    """Try again later: the broker is away, a request timed out."""
+
+
+class Fenced(Exception):
+    """Another owner took over; throw the in-memory partition away and stop writing."""
+
+
+class RecordTooLarge(Exception):
+    """Refused before it was written: the record is larger than its topic allows. Says topic, size and limit."""
+
+
+class Poison(Exception):
+    """Foreign input that can't be read: goes to the dead-letter topic."""
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        super().__init__(f"{topic}[{partition}]@{offset}: {reason}")
+        self.topic, self.partition, self.offset, self.reason = topic, partition, offset, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read. `value` is decompressed; None is a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    time_ms: int
+    key: str
+    value: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def decode(self, message_type: type[M]) -> M:
+        """Returns the value as `message_type`; raises Poison for a tombstone, another `ce_type` or bytes that don't parse."""
+        if self.value is None:
+            raise Poison(self.topic, self.partition, self.offset, "tombstone where a value was expected")
+        stated = self.headers.get("ce_type")
+        wanted = message_type.DESCRIPTOR.full_name
+        if stated is not None and stated != wanted:
+            raise Poison(self.topic, self.partition, self.offset, f"type {stated}, expected {wanted}")
+        message = message_type()
+        try:
+            message.ParseFromString(self.value)
+        except Exception as error:  # noqa: BLE001 - protobuf raises its own DecodeError, without a stable public base
+            raise Poison(self.topic, self.partition, self.offset, f"not a {wanted}: {error}") from error
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to write. `value` None is a tombstone. `partition` None: `partition_for(key, count)`."""
+
+    topic: str
+    key: str
+    value: Message | None
+    partition: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Producer(Protocol):
+    """Idempotent, ordered per partition. Thread-safe."""
+
+    def send(self, outgoing: Outgoing, on_delivery: Callable[[Exception | None, int], None] | None = None) -> None:
+        """Queues a record; doesn't block. Raises RecordTooLarge. on_delivery(error, offset) runs on a library thread."""
+
+    def flush(self, timeout_seconds: float = 30.0) -> None:
+        """Blocks until all queued records are acknowledged; raises Transient when some are not."""
+
+    def close(self) -> None: ...
+
+
+class TransactionalProducer(Protocol):
+    """One writer under one transactional id. `log.transactional_producer` has fenced all earlier ones."""
+
+    def commit(
+        self,
+        records: Sequence[Outgoing],
+        offsets: Mapping[TopicPartition, int] | None = None,
+        consumer: GroupConsumer | None = None,
+    ) -> list[int]:
+        """Writes records and next offsets in one transaction, blocking until committed.
+
+        Returns each record's offset, in order. Raises Fenced, RecordTooLarge, or Transient after an abort.
+        """
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Reads given partitions from given positions; belongs to no group. Committed records only."""
+
+    def poll(self, max_records: int = 1000, timeout_seconds: float = 0.1) -> list[Record]:
+        """Returns what is there as soon as anything is; an empty list after the time-out."""
+
+    def at_end(self) -> bool:
+        """True when every partition has been read to the end that it had when last asked."""
+
+    def seek(self, topic: str, partition: int, offset: int) -> None: ...
+    def position(self, topic: str, partition: int) -> int: ...
+    def close(self) -> None: ...
+
+
+class GroupConsumer(Protocol):
+    """Reads the partitions that a consumer group assigns to it. Committed records only."""
+
+    def poll(self, max_records: int = 1000, timeout_seconds: float = 0.1) -> list[Record]:
+        """As Reader.poll; the group's callbacks run inside it, on the caller's thread."""
+
+    def committed(self, topic: str, partition: int) -> int | None: ...
+    def seek(self, topic: str, partition: int, offset: int) -> None: ...
+    def pause(self, topic: str, partition: int) -> None: ...
+    def resume(self, topic: str, partition: int) -> None: ...
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class EventLog(Protocol):
+    """Where everything is written. Topics must exist (see `topics.create_topics`)."""
+
+    def producer(self, client_id: str) -> Producer: ...
+
+    def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
+        """Blocks until all earlier producers of this id are fenced and their open transactions are ended."""
+
+    def reader(
+        self, partitions: Sequence[TopicPartition], start: Mapping[TopicPartition, int] | str = "earliest"
+    ) -> Reader:
+        """`start`: "earliest", "latest", or next offsets; partitions missing there start at the earliest."""
+
+    def group_consumer(
+        self,
+        group_id: str,
+        topics: Sequence[str],
+        on_assigned: Callable[[list[TopicPartition]], None] | None = None,
+        on_revoked: Callable[[list[TopicPartition]], None] | None = None,
+        instance_id: str | None = None,
+    ) -> GroupConsumer: ...
+
+    def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
+        """Every committed record from `start` to the end at the time of the call, tombstones included."""
+
+    def read_compacted(self, topic: str, partition: int) -> dict[str, Record]:
+        """The latest record of every key, tombstoned keys left out."""
+
+    def partition_count(self, topic: str) -> int: ...
+    def end_offset(self, topic: str, partition: int) -> int: ...
+    def close(self) -> None: ...
+
+
+class StateMachine(Protocol):
+    """What `loop.PartitionLoop` drives: one per owned partition, made by a factory for each ownership."""
+
+    def restore(self) -> None:
+        """Rebuilds the state from the log. Called after earlier owners were fenced, before the first `handle`."""
+
+    def handle(self, records: Sequence[Record], now: datetime) -> list[Outgoing]:
+        """Decides on inbox records and all timers due at `now`, evolves the state, and returns what to write.
+
+        Raises nothing for bad input: the loop's `poison` callback is for that.
+        """
+
+    def committed(self, offsets: Sequence[int]) -> None:
+        """The latest `handle`'s records are durable at these offsets."""
+
+    def next_due(self) -> datetime | None:
+        """When `handle` should run even without records."""
+
+
+def partition_for(key: str, count: int) -> int:
+    """Kafka's default partitioner (murmur2, positive, modulo), so that any client finds the same partition."""
+    from spinner_eventlog.partitioner import murmur2
+
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % count

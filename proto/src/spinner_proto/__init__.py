@@ -1,0 +1,1 @@
+"""The contracts of every topic and service, generated."""

@@ -1,0 +1,1 @@
+"""Turns DAG bundles into definitions."""

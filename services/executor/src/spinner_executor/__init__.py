@@ -1,0 +1,1 @@
+"""Turns task orders into workers and watches them."""

@@ -1,0 +1,1 @@
+"""Classifies failures from their logs."""

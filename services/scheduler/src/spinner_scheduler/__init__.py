@@ -1,0 +1,1 @@
+"""Decides what runs when: one pure state machine per partition."""

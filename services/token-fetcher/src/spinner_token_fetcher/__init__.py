@@ -1,0 +1,1 @@
+"""Hosts the parser of the legacy system Pinball."""

@@ -1,0 +1,1 @@
+"""Views, REST, SSE and gRPC over the event log, and the web UI."""
