@@ -429,6 +429,11 @@ class TaskStateChanged(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     DEFERRAL_FIELD_NUMBER: _builtins.int
+    CANCELLED_AS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    RESUME_EVENT_JSON_FIELD_NUMBER: _builtins.int
+    RESUME_ERROR_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     map_index: _builtins.int
     state: _common_pb2.TaskState.ValueType
@@ -442,6 +447,13 @@ class TaskStateChanged(_message.Message):
     worker: _builtins.str
     reason: _builtins.str
     """With QUEUED: waiting for this, as the cluster said."""
+    cancelled_as: _common_pb2.Outcome.ValueType
+    """Set while its worker is being killed: what the end will count as."""
+    sequence: _builtins.int
+    """Of the report that it follows from; 0 without one."""
+    resume_event_json: _builtins.bytes
+    """With SCHEDULED after a deferral: what its trigger said."""
+    resume_error: _builtins.str
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """With UP_FOR_RETRY and UP_FOR_RESCHEDULE: when it goes on."""
@@ -451,6 +463,10 @@ class TaskStateChanged(_message.Message):
     @_builtins.property
     def deferral(self) -> _inbox_pb2.TaskDeferred:
         """With DEFERRED."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """With RUNNING: when the first segment of this try started."""
 
     def __init__(
         self,
@@ -467,10 +483,15 @@ class TaskStateChanged(_message.Message):
         reason: _builtins.str = ...,
         actor: _common_pb2.Actor | None = ...,
         deferral: _inbox_pb2.TaskDeferred | None = ...,
+        cancelled_as: _common_pb2.Outcome.ValueType = ...,
+        sequence: _builtins.int = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        resume_event_json: _builtins.bytes = ...,
+        resume_error: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "deferral", b"deferral", "next_time", b"next_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "deferral", b"deferral", "next_time", b"next_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "deferral", b"deferral", "executor", b"executor", "map_index", b"map_index", "marked", b"marked", "next_time", b"next_time", "reason", b"reason", "segment", b"segment", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancelled_as", b"cancelled_as", "deferral", b"deferral", "executor", b"executor", "map_index", b"map_index", "marked", b"marked", "next_time", b"next_time", "reason", b"reason", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "segment", b"segment", "sequence", b"sequence", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -831,11 +831,14 @@ class PoolSlotRequested(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     REPLY_TOPIC_FIELD_NUMBER: _builtins.int
     REPLY_PARTITION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
     priority: _builtins.int
     reply_topic: _builtins.str
     """Where to answer: topic and partition of the asking inbox."""
     reply_partition: _builtins.int
+    request: _builtins.int
+    """Number of the request, rising in the asking partition; told apart from earlier ones of the same try."""
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     def __init__(
@@ -846,10 +849,11 @@ class PoolSlotRequested(_message.Message):
         priority: _builtins.int = ...,
         reply_topic: _builtins.str = ...,
         reply_partition: _builtins.int = ...,
+        request: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "slots", b"slots", "try_key", b"try_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "request", b"request", "slots", b"slots", "try_key", b"try_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,16 +864,23 @@ class PoolSlotGranted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRY_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    INCLUDE_DEFERRED_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    include_deferred: _builtins.bool
+    """Whether the slot is kept while the try is deferred."""
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     def __init__(
         self,
         *,
         try_key: _common_pb2.TryKey | None = ...,
+        request: _builtins.int = ...,
+        include_deferred: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["try_key", b"try_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_deferred", b"include_deferred", "request", b"request", "try_key", b"try_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -880,16 +891,19 @@ class PoolSlotReleased(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRY_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     def __init__(
         self,
         *,
         try_key: _common_pb2.TryKey | None = ...,
+        request: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["try_key", b"try_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "try_key", b"try_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
