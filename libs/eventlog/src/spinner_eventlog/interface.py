@@ -49,13 +49,22 @@ class Record:
     key: str
     value: bytes | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    _decoded: Message | None = field(default=None, init=False, compare=False, repr=False)
 
     def decode(self, message_type: type[M]) -> M:
-        """Returns the value as `message_type`; raises Poison for a tombstone, another `ce_type` or bytes that don't parse."""
+        """Returns the value as `message_type`; raises Poison for a tombstone, another `ce_type` or bytes that don't parse.
+
+        A second call returns the same object, so don't change it.
+        """
+        if isinstance(self._decoded, message_type):
+            return self._decoded
         if self.value is None:
             raise Poison(self.topic, self.partition, self.offset, "tombstone where a value was expected")
         stated = self.headers.get("ce_type")
         wanted = message_type.DESCRIPTOR.full_name
+        if "content-encoding" in self.headers:  # removed when the value could be decompressed
+            encoding = self.headers["content-encoding"]
+            raise Poison(self.topic, self.partition, self.offset, f"content-encoding {encoding} can't be undone")
         if stated is not None and stated != wanted:
             raise Poison(self.topic, self.partition, self.offset, f"type {stated}, expected {wanted}")
         message = message_type()
@@ -63,18 +72,23 @@ class Record:
             message.ParseFromString(self.value)
         except Exception as error:  # noqa: BLE001 - protobuf raises its own DecodeError, without a stable public base
             raise Poison(self.topic, self.partition, self.offset, f"not a {wanted}: {error}") from error
+        object.__setattr__(self, "_decoded", message)
         return message
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to write. `value` None is a tombstone. `partition` None: `partition_for(key, count)`."""
+    """A record to write. `value` None is a tombstone. `partition` None: `partition_for(key, count)`.
+
+    `raw`: bytes to write as they are instead of a message, for foreign data (dead letters).
+    """
 
     topic: str
     key: str
     value: Message | None
     partition: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes | None = None
 
 
 class Producer(Protocol):
