@@ -1,13 +1,95 @@
-"""Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`."""
+"""Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`.
+
+Each starts its server once a session, on first use, in a temporary folder, and removes it at the end. An
+environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH) names a running
+one to use instead.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from spinner_servers import elasticsearch, kafka, mariadb, objectstore, process
+from spinner_servers.process import Launch, free_port
+
+
+@contextmanager
+def _serving(name: str, prepare: Callable[[Path], Launch]) -> Iterator[Launch]:
+    # Short and outside of pytest's folders: socket paths are limited, and these belong to the account of the tests.
+    data = Path(tempfile.mkdtemp(prefix=f"spinner-{name}-"))
+    try:
+        launch = prepare(data)
+        process.start(launch, with_parent=True)
+        yield launch
+    finally:
+        process.stop(data, grace_seconds=0)
+        shutil.rmtree(data, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap() -> str:
-    """Bootstrap servers of a real Kafka broker: SPINNER_TEST_KAFKA."""
-    return os.environ["SPINNER_TEST_KAFKA"]
+def kafka_bootstrap() -> Iterator[str]:
+    """Bootstrap servers of a real Kafka broker without topics."""
+    if stated := os.environ.get("SPINNER_TEST_KAFKA"):
+        yield stated
+        return
+    port = free_port()
+    with _serving("kafka", lambda data: kafka.prepare(data, port, free_port(taken=[port]))) as launch:
+        yield launch.address
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """SQLAlchemy URL (`mysql+pymysql`) of an empty database of this session on a real MariaDB."""
+    import pymysql
+
+    def fresh(address: str) -> Iterator[str]:
+        host, port = address.rsplit(":", 1)
+        name = f"spinner_{uuid.uuid4().hex[:12]}"
+
+        def execute(statement: str) -> None:
+            with (
+                pymysql.connect(host=host, port=int(port), user=mariadb.USER, password=mariadb.PASSWORD) as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(statement)
+
+        execute(f"CREATE DATABASE {name}")
+        yield f"mysql+pymysql://{mariadb.USER}:{mariadb.PASSWORD}@{address}/{name}?charset=utf8mb4"
+        execute(f"DROP DATABASE {name}")
+
+    if stated := os.environ.get("SPINNER_TEST_MARIADB"):
+        yield from fresh(stated)
+        return
+    with _serving("mariadb", lambda data: mariadb.prepare(data, free_port())) as launch:
+        yield from fresh(launch.address)
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url() -> Iterator[str]:
+    """URL of a real Elasticsearch 8 (without `GET /`: check `_cluster/health`)."""
+    if stated := os.environ.get("SPINNER_TEST_ELASTICSEARCH"):
+        yield stated
+        return
+    port = free_port()
+    with _serving("elasticsearch", lambda data: elasticsearch.prepare(data, port, free_port(taken=[port]))) as launch:
+        yield f"http://{launch.address}"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[dict[str, str]]:
+    """`url`, `access_key`, `secret_key` of an S3 server, and its `kind`: minio, or moto where Go is missing."""
+    with _serving("s3", lambda data: objectstore.prepare(data, free_port())) as launch:
+        yield {
+            "url": f"http://{launch.address}",
+            "access_key": objectstore.ACCESS_KEY,
+            "secret_key": objectstore.SECRET_KEY,
+            "kind": objectstore.kind(),
+        }

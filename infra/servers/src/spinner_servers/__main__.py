@@ -1,0 +1,49 @@
+"""`python -m spinner_servers <server> start|stop|install`: a server by hand, for trials."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from spinner_servers import elasticsearch, kafka, mariadb, objectstore, process
+from spinner_servers.install import cache_folder
+from spinner_servers.process import Launch, ServerError, free_port
+
+_DEFAULT_PORTS = {"kafka": 19092, "mariadb": 13306, "elasticsearch": 19200, "s3": 19000}
+_PREPARE: dict[str, Callable[[Path, int], Launch]] = {
+    "kafka": lambda data, port: kafka.prepare(data, port, free_port(port + 1)),
+    "mariadb": mariadb.prepare,
+    "elasticsearch": lambda data, port: elasticsearch.prepare(data, port, free_port(port + 100)),
+    "s3": objectstore.prepare,
+}
+
+
+def main() -> int:
+    """Runs one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m spinner_servers", description=__doc__)
+    parser.add_argument("server", choices=sorted(_PREPARE))
+    parser.add_argument("action", choices=["start", "stop", "install"])
+    parser.add_argument("--data", type=Path, help="data folder; default: one in the cache folder")
+    parser.add_argument("--port", type=int, help="preferred port on loopback; the next free one is taken when busy")
+    arguments = parser.parse_args()
+    data = (arguments.data or cache_folder() / "data" / arguments.server).resolve()
+    try:
+        if arguments.action == "stop":
+            print("stopped" if process.stop(data) else "nothing was running")
+            return 0
+        if (live := process.running(data)) is not None:
+            print(f"already running, pid {live.pid}")
+            return 0
+        launch = _PREPARE[arguments.server](data, free_port(arguments.port or _DEFAULT_PORTS[arguments.server]))
+        if arguments.action == "start":
+            print(f"{launch.address} pid {process.start(launch).pid}")
+    except ServerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
