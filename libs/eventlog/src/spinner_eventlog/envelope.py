@@ -40,9 +40,7 @@ _codecs = _Codecs()
 class Envelope:
     """Wraps outgoing records for one writer. Thread-safe. `clock_ms` and `id_prefix` exist for deterministic tests."""
 
-    def __init__(
-        self, source: str, clock_ms: Callable[[], int] | None = None, id_prefix: str | None = None
-    ) -> None:
+    def __init__(self, source: str, clock_ms: Callable[[], int] | None = None, id_prefix: str | None = None) -> None:
         self._source = f"spinner/{source}".encode()
         self._clock_ms = clock_ms or (lambda: time.time_ns() // 1_000_000)
         self._ids = itertools.count()

@@ -8,7 +8,7 @@ _MASK = 0xFFFFFFFF
 
 
 def murmur2(data: bytes) -> int:
-    """32-bit MurmurHash2 of `data` with Kafka's seed, unsigned (Austin Appleby's algorithm, as in Kafka's `Utils.murmur2`)."""
+    """32-bit MurmurHash2 (Austin Appleby) of `data`, unsigned, with the seed of Kafka's `Utils.murmur2`."""
     length = len(data)
     h = _SEED ^ length
     whole = length & ~3

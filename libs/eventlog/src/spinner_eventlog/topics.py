@@ -135,8 +135,8 @@ def planned(
 ) -> dict[str, tuple[Topic, int]]:
     """Every topic that an installation needs: name → (declaration, partitions).
 
-    `partitions` overrides counts by base name (`scheduler_inbox`) or full name. Inbox, events and snapshots of a cell share
-    their partition numbers, so an override of the inbox holds for all three.
+    `partitions` overrides counts by base name (`scheduler_inbox`) or full name. Inbox, events and snapshots of a cell
+    share their partition numbers, so an override of the inbox holds for all three; so do orders and grants.
     """
     override = dict(partitions or {})
     for follower in ("workflow_events", "scheduler_snapshots"):
@@ -182,7 +182,7 @@ def _create_on_broker(
     timeout_seconds: float,
 ) -> list[str]:
     from confluent_kafka import KafkaError, KafkaException
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     deadline = time.monotonic() + timeout_seconds
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})

@@ -1,0 +1,213 @@
+"""Writers: an idempotent one, and one whose writes and consumer offsets commit together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from spinner_eventlog import topics
+from spinner_eventlog.envelope import Envelope, Headers
+from spinner_eventlog.interface import Fenced, GroupConsumer, Outgoing, TopicPartition, Transient
+from spinner_eventlog.kafka_client import Config, error_of, is_fenced, translated
+
+logger = logging.getLogger("spinner_eventlog.kafka")
+
+_COMMIT_SECONDS = 30.0
+
+
+class KafkaProducer:
+    """An idempotent producer with a thread that serves delivery reports. Thread-safe."""
+
+    def __init__(self, config: Config, envelope: Envelope, prefix: str) -> None:
+        self._client = Client(config)
+        self._envelope = envelope
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        self._failed: Exception | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def send(self, outgoing: Outgoing, on_delivery: Callable[[Exception | None, int], None] | None = None) -> None:
+        """Queues a record; raises RecordTooLarge, or Transient when the queue is full."""
+        key, value, headers = self._envelope.wrap(outgoing, topics.max_message_bytes(outgoing.topic))
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            failure = translated(error, f"writing to {outgoing.topic}") if error is not None else None
+            if failure is not None:
+                with self._lock:
+                    self._failed = failure
+            if on_delivery is not None:
+                on_delivery(failure, -1 if failure else message.offset() or 0)
+
+        try:
+            _produce(self._client, self._prefix, outgoing, key, value, headers, delivered)
+        except BufferError as error:
+            raise Transient(
+                f"the queue of unsent records is full; the broker is away? (topic {outgoing.topic})"
+            ) from error
+
+    def flush(self, timeout_seconds: float = 30.0) -> None:
+        """Blocks until all records queued so far are acknowledged; raises Transient when some were not."""
+        left = self._client.flush(timeout_seconds)
+        with self._lock:
+            failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+        if left:
+            raise Transient(f"{left} records are not acknowledged after {timeout_seconds:g} s")
+
+    def close(self) -> None:
+        """Flushes for up to 5 s and stops. Idempotent."""
+        if self._closed.is_set():
+            return
+        self._client.flush(5.0)
+        self._closed.set()
+        self._thread.join(timeout=2.0)
+
+    def _serve(self) -> None:
+        while not self._closed.is_set():
+            self._client.poll(0.5)
+
+
+class KafkaTransactionalProducer:
+    """One writer under one transactional id; used by one thread at a time."""
+
+    def __init__(
+        self,
+        config: Config,
+        transactional_id: str,
+        envelope: Envelope,
+        prefix: str,
+        partition_count: Callable[[str], int],
+        timeout_seconds: float,
+    ) -> None:
+        self._client = Client(config)
+        self._id = transactional_id
+        self._envelope = envelope
+        self._prefix = prefix
+        self._partition_count = partition_count
+        self._known_topics: set[str] = set()
+        self._fenced = False
+        self._resumed("fencing earlier writers", lambda wait: self._client.init_transactions(wait), timeout_seconds)
+
+    def commit(
+        self,
+        records: Sequence[Outgoing],
+        offsets: Mapping[TopicPartition, int] | None = None,
+        consumer: GroupConsumer | None = None,
+    ) -> list[int]:
+        """See interface.TransactionalProducer. After Fenced it is useless; after Transient it may be used again.
+
+        Offsets are committed without the group member's epoch: this transactional id is the fence, and a member whose
+        epoch just moved by an unrelated rebalance should not lose its transaction.
+        """
+        if self._fenced:
+            raise Fenced(f"{self._id}: another owner took over")
+        for record in records:
+            if record.topic not in self._known_topics:
+                self._partition_count(record.topic)  # an unknown topic would only show as a time-out
+                self._known_topics.add(record.topic)
+        wrapped = [self._envelope.wrap(record, topics.max_message_bytes(record.topic)) for record in records]
+        written: list[int] = [-1] * len(records)
+        failures: list[KafkaError] = []
+
+        def collector(at: int) -> Callable[[KafkaError | None, Message], None]:
+            def delivered(error: KafkaError | None, message: Message) -> None:
+                if error is None:
+                    written[at] = message.offset() or 0
+                else:
+                    failures.append(error)
+
+            return delivered
+
+        try:
+            self._client.begin_transaction()
+            for at, (record, (key, value, headers)) in enumerate(zip(records, wrapped, strict=True)):
+                produced = collector(at)
+                try:
+                    _produce(self._client, self._prefix, record, key, value, headers, produced)
+                except BufferError:
+                    self._client.flush(_COMMIT_SECONDS)
+                    _produce(self._client, self._prefix, record, key, value, headers, produced)
+            if offsets:
+                self._send_offsets(offsets, consumer)
+            self._resumed("committing", lambda wait: self._client.commit_transaction(wait), _COMMIT_SECONDS)
+        except (KafkaException, Transient, BufferError) as error:
+            self._abort(error, failures)
+        self._client.poll(0)
+        return written
+
+    def close(self) -> None:
+        """Releases the client; an open transaction is left to the next owner or the time-out. Idempotent."""
+        self._client.purge()
+        self._client.poll(0)
+
+    def _send_offsets(self, offsets: Mapping[TopicPartition, int], consumer: GroupConsumer | None) -> None:
+        metadata = getattr(consumer, "group_metadata", None)
+        if metadata is None:
+            raise TypeError("offsets need the KafkaGroupConsumer that read the records")
+        positions = [
+            KafkaPartition(self._prefix + topic, partition, offset) for (topic, partition), offset in offsets.items()
+        ]
+        self._resumed(
+            "adding offsets",
+            lambda wait: self._client.send_offsets_to_transaction(positions, metadata, wait),
+            _COMMIT_SECONDS,
+        )
+
+    def _resumed(self, doing: str, call: Callable[[float], None], seconds: float) -> None:
+        """Calls again after retriable errors (librdkafka resumes the same operation), for at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                call(max(0.1, deadline - time.monotonic()))
+                return
+            except KafkaException as exception:
+                error = error_of(exception)
+                if is_fenced(error):
+                    self._fenced = True
+                    raise translated(error, f"{self._id}: {doing}") from exception
+                if error.txn_requires_abort():
+                    raise
+                if error.fatal() or not error.retriable() or time.monotonic() > deadline:
+                    raise translated(error, f"{self._id}: {doing}") from exception
+                time.sleep(0.01)
+
+    def _abort(self, cause: Exception, failures: Sequence[KafkaError]) -> None:
+        """Ends the transaction without effect and raises what the caller should know."""
+        errors = [error_of(cause)] if isinstance(cause, KafkaException) else []
+        if any(is_fenced(error) for error in [*errors, *failures]):
+            self._fenced = True
+            raise Fenced(f"{self._id}: another owner took over") from cause
+        try:
+            self._resumed("aborting", lambda wait: self._client.abort_transaction(wait), _COMMIT_SECONDS)
+        except KafkaException as exception:
+            raise translated(error_of(exception), f"{self._id}: aborting") from exception
+        reason = failures[0].str() if failures else str(cause)
+        raise Transient(f"{self._id}: transaction aborted: {reason}") from cause
+
+
+def _produce(
+    client: Client,
+    prefix: str,
+    outgoing: Outgoing,
+    key: bytes,
+    value: bytes | None,
+    headers: Headers,
+    on_delivery: Callable[[KafkaError | None, Message], None],
+) -> None:
+    client.produce(
+        prefix + outgoing.topic,
+        value=value,
+        key=key,
+        headers=headers,  # type: ignore[arg-type]
+        partition=-1 if outgoing.partition is None else outgoing.partition,
+        on_delivery=on_delivery,
+    )
