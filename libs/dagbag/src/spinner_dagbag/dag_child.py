@@ -1,0 +1,254 @@
+"""Runs in a bounded child: reads one DAG file, serializes its DAGs and checks them.
+
+The answer is one frame: a header (lengths of the definitions, the error, findings, what the file read) and the
+serialized definitions. An audit hook notes what the file does while it runs: files that it opens below the
+bundle's root become its dependencies, connections, sleeps and programs become findings.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import gc
+import importlib
+import io
+import json
+import linecache
+import os
+import sys
+import time
+import tokenize
+import traceback
+import types
+from datetime import UTC, datetime
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from spinner.core import stack
+from spinner.serialization import dag_to_definition, dags_of_module
+from spinner.serialization.loading import add_import_paths, module_name
+from spinner_proto.definitions.v1 import definitions_pb2 as pb
+
+from spinner_dagbag import frames
+from spinner_dagbag.checks import CheckConfig, Finding, Severity, check_definition, check_source
+from spinner_dagbag.checks.model import DagSubject, Lines, ParseEvent, SourceSubject
+
+ENTRY = "spinner_dagbag.dag_child:parse"
+_WATCHED = {"open", "socket.connect", "time.sleep", "subprocess.Popen", "os.system"}
+
+
+class Recorder:
+    """Notes what happens while the file runs."""
+
+    def __init__(self, root: str, path: str) -> None:
+        self._root, self._path = root + os.sep, path
+        self.active = False
+        self.dependencies: set[str] = set()
+        self.events: list[ParseEvent] = []
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in _WATCHED or not self.active:
+            return
+        self.active = False
+        try:
+            self._note(event, arguments)
+        finally:
+            self.active = True
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            name = arguments[0]
+            if isinstance(name, bytes):
+                name = os.fsdecode(name)
+            if isinstance(name, str | os.PathLike):
+                path = os.path.abspath(name)  # noqa: PTH100 - links need not be followed, and this is hot
+                if path.startswith(self._root) and path != self._path:
+                    self.dependencies.add(path[len(self._root) :].replace(os.sep, "/"))
+            return
+        line = self._line(sys._getframe(2))
+        if line == 0 or len(self.events) >= 100:
+            return
+        if event == "socket.connect":
+            address = arguments[1]
+            detail = ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address)
+            self.events.append(ParseEvent("connect", line, detail))
+        elif event == "time.sleep":
+            self.events.append(ParseEvent("sleep", line, ""))
+        else:
+            self.events.append(ParseEvent("process", line, str(arguments[0])[:200]))
+
+    def _line(self, frame: FrameType | None) -> int:
+        """The line of the DAG file that led here; 0 when an import of somebody else's module did it."""
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if name == self._path:
+                return frame.f_lineno
+            if name.startswith("<frozen importlib"):
+                return 0
+            frame = frame.f_back
+        return 0
+
+
+@dataclasses.dataclass(slots=True)
+class _Result:
+    definitions: list[pb.DagDefinition] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    error: dict[str, Any] | None = None
+
+
+def parse(payload: bytes) -> bytes:
+    """Entry point. The payload is JSON: root, path, checks (CheckConfig), defaults (of the bundle)."""
+    request = json.loads(payload)
+    root = os.path.realpath(request["root"])
+    path = os.path.join(root, request["path"])  # noqa: PTH118 - pathlib would cost more than the parse of a small file
+    gc.set_threshold(50_000, 20, 50)
+    sys.dont_write_bytecode = True
+    os.chdir(root)
+    add_import_paths(root)
+    recorder = Recorder(root, path)
+    sys.addaudithook(recorder.hook)
+    result = _Result()
+    started = time.perf_counter()
+    source = b""
+    try:
+        source = Path(path).read_bytes()
+        code: CodeType = compile(source, path, "exec", dont_inherit=True)
+        module = _execute(code, request["path"], path, recorder)
+        result.definitions = _definitions(module, request)
+        seconds = time.perf_counter() - started
+        tree = ast.parse(source)
+        _check(result, tree, recorder, seconds, request)
+    except BaseException as error:  # noqa: BLE001 - sys.exit, KeyboardInterrupt and all others are this file's error
+        recorder.active = False
+        result.error = _error(error, path, root, source)
+    return _answer(result, recorder)
+
+
+def _execute(code: CodeType, relative: str, path: str, recorder: Recorder) -> types.ModuleType:
+    stack.reset()
+    name = module_name(relative)
+    module = types.ModuleType(name)
+    module.__file__ = path
+    sys.modules[name] = module
+    recorder.active = True
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - reading DAG files is what this process is for
+    finally:
+        recorder.active = False
+    return module
+
+
+def _definitions(module: types.ModuleType, request: dict[str, Any]) -> list[pb.DagDefinition]:
+    found = []
+    for dag in dags_of_module(module):
+        definition: pb.DagDefinition = dag_to_definition(dag)
+        definition.relative_path = request["path"]
+        _apply_defaults(definition, request.get("defaults") or {})
+        found.append(definition)
+    return found
+
+
+def _apply_defaults(definition: pb.DagDefinition, defaults: dict[str, Any]) -> None:
+    if not definition.tier and "tier" in defaults:
+        definition.tier = int(defaults["tier"])
+    if not definition.access_control:
+        for role, permissions in sorted((defaults.get("access_control") or {}).items()):
+            definition.access_control.add(role=role, permissions=sorted(permissions))
+    if not definition.owner:
+        definition.owner = defaults.get("owner", "")
+    if not definition.project:
+        definition.project = defaults.get("project", "")
+    if not definition.runtime:
+        definition.runtime = "spinner"
+
+
+def _check(result: _Result, tree: ast.Module, recorder: Recorder, seconds: float, request: dict[str, Any]) -> None:
+    config = CheckConfig.from_mapping(request["checks"])
+    path = request["path"]
+    lines = Lines(tree)
+    now = datetime.now(UTC)
+    seen: set[str] = set()
+    for definition in result.definitions:
+        subject = DagSubject(definition, path, now, config.pools, config.owners)
+        result.findings += check_definition(subject, config, lines)
+        if definition.dag_id in seen:
+            message = f"The file has two DAGs with the id {definition.dag_id}"
+            line = lines.of(definition.dag_id)
+            finding = Finding("SPN007", Severity.ERROR, message, "Rename one of them.", path, line, definition.dag_id)
+            result.findings.append(finding)
+        seen.add(definition.dag_id)
+    result.findings += check_source(SourceSubject(tree, recorder.events, seconds), path, config)
+
+
+def _error(error: BaseException, path: str, root: str, source: bytes) -> dict[str, Any]:
+    line = 0
+    frames_of_file = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    if isinstance(error, SyntaxError) and error.filename in (path, None):
+        line = error.lineno or 0
+    elif frames_of_file:
+        line = frames_of_file[-1].lineno or 0
+    kind = type(error).__name__
+    if isinstance(error, MemoryError):
+        kind = "OutOfMemory"
+        gc.collect()
+    return {
+        "error_type": kind,
+        "message": _text_of(error),
+        "fix": str(getattr(error, "fix", "") or ""),
+        "trace": _trace(error, path, root),
+        "line": line,
+        "source_line": source_line(source, line),
+        "missing_module": error.name or "" if isinstance(error, ModuleNotFoundError) else "",
+    }
+
+
+def _text_of(error: BaseException) -> str:
+    message = getattr(error, "message", None)
+    if isinstance(message, str):
+        return message
+    try:
+        return error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+    except Exception:  # noqa: BLE001 - the file's own __str__ may do anything
+        return "(its text can't be shown)"
+
+
+def _trace(error: BaseException, path: str, root: str) -> str:
+    """The stack trace without this harness, with paths below the bundle's root."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    linecache.checkcache(path)
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception:  # noqa: BLE001 - the file's own __str__ may do anything
+        text = "".join(traceback.format_tb(trace)) + type(error).__name__
+    return text.replace(root + os.sep, "")
+
+
+def source_line(source: bytes, line: int) -> str:
+    """Returns one line of a source by its number, "" when there is none."""
+    if line <= 0:
+        return ""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        lines = source.decode(encoding, errors="replace").splitlines()
+    except (SyntaxError, LookupError):
+        lines = source.decode("utf-8", errors="replace").splitlines()
+    return lines[line - 1].rstrip()[:500] if line <= len(lines) else ""
+
+
+def _answer(result: _Result, recorder: Recorder) -> bytes:
+    bodies = [definition.SerializeToString() for definition in result.definitions]
+    header = {
+        "lengths": [len(body) for body in bodies],
+        "error": result.error,
+        "findings": [dataclasses.asdict(finding) for finding in result.findings],
+        "dependencies": sorted(recorder.dependencies),
+    }
+    return frames.pack(header, b"".join(bodies))
+
+
+# Loaded by the fork server, so that children find them loaded.
+for _name in ("encodings.idna", "zoneinfo", "croniter"):
+    importlib.import_module(_name)
