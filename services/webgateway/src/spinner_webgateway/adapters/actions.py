@@ -1,0 +1,235 @@
+"""What people and programs can do, the same by REST and by gRPC: check, write the command, return its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from spinner_proto.common.v1 import common_pb2
+from spinner_proto.inbox.v1 import inbox_pb2
+
+from spinner_webgateway.adapters.commands import Commands, blob_of, new_command, placement_of
+from spinner_webgateway.adapters.files import Files
+from spinner_webgateway.adapters.views import runs as run_views
+from spinner_webgateway.adapters.views import tasks as task_views
+from spinner_webgateway.adapters.views.definitions import Definitions
+from spinner_webgateway.domain import words
+from spinner_webgateway.domain.layout import DefinitionGraph
+from spinner_webgateway.domain.problems import ProblemError, invalid, task_not_found
+from spinner_webgateway.domain.rows import Row
+from spinner_webgateway.domain.who import Caller
+
+CONF_LIMIT_BYTES = 1024 * 1024
+CONF_INLINE_BYTES = 16 * 1024
+RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
+PREVIEW_LIMIT = 2000
+"""Task instances listed in a preview; the count is always whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which task instances of which runs."""
+
+    task_ids: Sequence[str] = ()
+    map_indexes: Sequence[int] = ()
+    upstream: bool = False
+    downstream: bool = False
+    past: bool = False
+    future: bool = False
+    only_failed: bool = False
+    latest_version: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a clear touches."""
+
+    tasks: list[dict[str, Any]]
+    task_count: int
+    run_count: int
+
+
+class Actions:
+    """Every action of the gateway on DAGs and runs. Refusals are problems; access is the caller's business."""
+
+    def __init__(self, engine: sa.Engine, definitions: Definitions, commands: Commands, files: Files) -> None:
+        self._engine = engine
+        self._definitions = definitions
+        self._commands = commands
+        self._files = files
+
+    async def set_paused(self, caller: Caller, dag_id: str, paused: bool, request_id: str | None = None) -> Row:
+        command = new_command(caller, dag_id, request_id)
+        command.set_paused.paused = paused
+        return await self._send(command)
+
+    async def trigger(
+        self,
+        caller: Caller,
+        dag_id: str,
+        run_id: str | None,
+        logical_date: datetime | None,
+        conf: dict[str, Any],
+        note: str,
+        request_id: str | None = None,
+    ) -> Row:
+        """Starts a run. Its conf is in the object store before the command is in the log, when it is large."""
+        if run_id and not RUN_ID.fullmatch(run_id):
+            raise invalid(
+                "RUN_ID_INVALID",
+                f"run_id {run_id[:100]!r} of DAG {dag_id!r} is not valid.",
+                "Use 1 to 250 of A-Z a-z 0-9 _ . ~ : + - or leave it out.",
+            )
+        text = orjson.dumps(conf)
+        if len(text) > CONF_LIMIT_BYTES:
+            raise ProblemError(
+                413,
+                "CONF_TOO_LARGE",
+                f"conf for a run of DAG {dag_id!r} has {len(text):,} bytes; the limit is {CONF_LIMIT_BYTES:,} (1 MiB).",
+                "Put the data into the object store or a table, and pass its name in conf.",
+            )
+        placement = await self._placement(dag_id)
+        command = new_command(caller, dag_id, request_id)
+        trigger = command.trigger_run
+        trigger.run_id = run_id or ""
+        trigger.note = note
+        trigger.run_type = common_pb2.RUN_TYPE_MANUAL
+        if logical_date is not None:
+            trigger.logical_date.CopyFrom(words.timestamp(logical_date))
+        if conf:
+            digest = hashlib.sha256(text).hexdigest()
+            key = f"conf/{dag_id}/{digest}.json"
+            if len(text) > CONF_INLINE_BYTES:
+                await asyncio.to_thread(self._files.write, key, text)
+            trigger.conf.CopyFrom(blob_of(text, key, digest, CONF_INLINE_BYTES))
+        return await self._commands.send(command, placement)
+
+    async def clear(
+        self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, dry_run: bool, request_id: str | None = None
+    ) -> Preview:
+        """Clears task instances so that they run again; a dry run only says which."""
+        preview = await asyncio.to_thread(self.preview, dag_id, run_id, wanted)
+        if dry_run:
+            return preview
+        command = new_command(caller, dag_id, request_id)
+        command.clear_tasks.CopyFrom(
+            inbox_pb2.ClearTasks(
+                run_id=run_id,
+                task_ids=wanted.task_ids,
+                map_indexes=wanted.map_indexes,
+                upstream=wanted.upstream,
+                downstream=wanted.downstream,
+                past=wanted.past,
+                future=wanted.future,
+                only_failed=wanted.only_failed,
+                latest_version=wanted.latest_version,
+            )
+        )
+        answer = await self._send(command)
+        return Preview(preview.tasks, answer["task_count"], preview.run_count)
+
+    async def mark_tasks(
+        self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, state: str, request_id: str | None = None
+    ) -> Row:
+        if not wanted.task_ids:
+            raise invalid("TASKS_MISSING", "task_ids is empty: nothing to mark.", "Name the tasks, or mark the run.")
+        await asyncio.to_thread(self._check_tasks, dag_id, run_id, wanted.task_ids)
+        command = new_command(caller, dag_id, request_id)
+        command.mark_tasks.CopyFrom(
+            inbox_pb2.MarkTasks(
+                run_id=run_id,
+                task_ids=wanted.task_ids,
+                map_indexes=wanted.map_indexes,
+                state=words.TASK_STATES[state],
+                upstream=wanted.upstream,
+                downstream=wanted.downstream,
+                past=wanted.past,
+                future=wanted.future,
+            )
+        )
+        return await self._send(command)
+
+    async def mark_run(
+        self, caller: Caller, dag_id: str, run_id: str, state: str, request_id: str | None = None
+    ) -> Row:
+        await asyncio.to_thread(self._find, dag_id, run_id)
+        command = new_command(caller, dag_id, request_id)
+        command.mark_run.CopyFrom(inbox_pb2.MarkRun(run_id=run_id, state=words.RUN_STATES[state]))
+        return await self._send(command)
+
+    async def stop_run(self, caller: Caller, dag_id: str, run_id: str, request_id: str | None = None) -> Row:
+        await asyncio.to_thread(self._find, dag_id, run_id)
+        command = new_command(caller, dag_id, request_id)
+        command.stop_run.run_id = run_id
+        return await self._send(command)
+
+    def preview(self, dag_id: str, run_id: str, wanted: Selection) -> Preview:
+        """Returns what a clear would touch, as the views have it now. Blocks."""
+        with self._engine.connect() as connection:
+            run = run_views.find(connection, dag_id, run_id)
+            graph = self._definitions.get(dag_id, run["version"])
+            self._refuse_unknown(connection, run, graph, wanted.task_ids)
+            touched: list[dict[str, Any]] = []
+            runs = 0
+            total = 0
+            for row in run_views.related(connection, run, wanted.past, wanted.future):
+                of_run = self._definitions.get(dag_id, row["version"]) or graph
+                rows = [r for r in self._selected(connection, row, of_run, wanted) if r["state"] != "none"]
+                runs += bool(rows)
+                total += len(rows)
+                room = max(0, PREVIEW_LIMIT - len(touched))
+                touched += [task_views.instance(r, of_run) for r in rows[:room]]
+        return Preview(touched, total, runs)
+
+    def _selected(
+        self, connection: sa.Connection, run: Row, graph: DefinitionGraph | None, wanted: Selection
+    ) -> list[Row]:
+        names: list[str] | None = None
+        if wanted.task_ids:
+            names = list(wanted.task_ids)
+            if graph is not None:
+                names = graph.select(wanted.task_ids, wanted.upstream, wanted.downstream)
+        rows = task_views.all_rows(connection, run, names)
+        if wanted.only_failed:
+            rows = [row for row in rows if row["state"] in ("failed", "upstream_failed")]
+        if wanted.map_indexes:
+            chosen = set(wanted.task_ids)
+            rows = [row for row in rows if row["task_id"] not in chosen or row["map_index"] in wanted.map_indexes]
+        order = graph.index if graph else {}
+        return sorted(rows, key=lambda row: (order.get(row["task_id"], len(order)), row["task_id"], row["map_index"]))
+
+    def _refuse_unknown(
+        self, connection: sa.Connection, run: Row, graph: DefinitionGraph | None, task_ids: Sequence[str]
+    ) -> None:
+        unknown = [name for name in task_ids if graph is None or name not in graph.index]
+        if unknown:
+            present = {row["task_id"] for row in task_views.all_rows(connection, run, unknown[:500])}
+            missing = next((name for name in unknown if name not in present), None)
+            if missing is not None:
+                raise task_not_found(run["dag_id"], run["run_id"], missing, -1)
+
+    def _check_tasks(self, dag_id: str, run_id: str, task_ids: Sequence[str]) -> None:
+        with self._engine.connect() as connection:
+            run = run_views.find(connection, dag_id, run_id)
+            self._refuse_unknown(connection, run, self._definitions.get(dag_id, run["version"]), task_ids)
+
+    def _find(self, dag_id: str, run_id: str) -> Row:
+        with self._engine.connect() as connection:
+            return run_views.find(connection, dag_id, run_id)
+
+    async def _placement(self, dag_id: str) -> Any:
+        def read() -> Any:
+            with self._engine.connect() as connection:
+                return placement_of(connection, dag_id)
+
+        return await asyncio.to_thread(read)
+
+    async def _send(self, command: inbox_pb2.Command) -> Row:
+        return await self._commands.send(command, await self._placement(command.dag_id))

@@ -1,0 +1,1 @@
+"""Alembic migrations of the views; run when the gateway starts."""

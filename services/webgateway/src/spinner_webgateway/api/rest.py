@@ -1,0 +1,61 @@
+"""The HTTP application: REST below /api/v1, health, metrics, the web UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.middleware.gzip import GZipMiddleware
+
+from spinner_webgateway.api import (
+    errors,
+    routes_dags,
+    routes_logs,
+    routes_runs,
+    routes_settings,
+    routes_system,
+    web,
+)
+from spinner_webgateway.api.access import caller_of
+from spinner_webgateway.api.answers import answer
+from spinner_webgateway.api.body_limit import BodyLimit
+from spinner_webgateway.api.context import Gateway
+
+PREFIX = "/api/v1"
+
+
+def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: str = "0.1.0") -> FastAPI:
+    """Returns the application. Without a gateway it can only describe itself."""
+    app = FastAPI(
+        title="Spinner",
+        version=version,
+        description="Views and actions of a Spinner installation. Errors are `Problem`; times are ISO 8601 in UTC.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.gateway = gateway
+    errors.install(app)
+    api = APIRouter(prefix=PREFIX, responses=errors.RESPONSES, dependencies=[Depends(caller_of)])
+    for part in (routes_system, routes_dags, routes_runs, routes_logs, routes_settings):
+        api.include_router(part.router)
+    app.include_router(api)
+    _operations(app)
+    web.install(app, ui_folder)
+    app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)
+    app.add_middleware(BodyLimit)
+    return app
+
+
+def _operations(app: FastAPI) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    def health() -> Any:
+        gateway: Gateway = app.state.gateway
+        return answer({"status": "serving", "version": gateway.version, "views_lag": gateway.lag()})
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

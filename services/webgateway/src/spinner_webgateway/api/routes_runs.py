@@ -1,0 +1,175 @@
+"""REST: one run, its tasks, tries, events and XComs, and what can be done with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from spinner_webgateway.adapters.actions import Selection
+from spinner_webgateway.adapters.views import runs as run_views
+from spinner_webgateway.adapters.views import tasks as task_views
+from spinner_webgateway.api import models
+from spinner_webgateway.api.access import CallerDependency
+from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
+from spinner_webgateway.api.context import Gateway, gateway_of
+from spinner_webgateway.api.routes_dags import GatewayDependency, Text, command_answer
+from spinner_webgateway.domain.problems import run_not_found
+
+router = APIRouter(prefix="/dags/{dag_id}/runs/{run_id}", tags=["runs"])
+
+
+def run_of(dag_id: str, run_id: str, caller: CallerDependency, gateway: Annotated[Gateway, Depends(gateway_of)]) -> str:
+    """Checks that the caller may see the run; returns its subject."""
+    gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
+    if len(run_id) > 250:
+        raise run_not_found(dag_id, run_id)
+    return f"run/{dag_id}/{run_id}"
+
+
+Subject = Annotated[str, Depends(run_of)]
+
+
+@router.get("")
+def get_run(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subject) -> models.Run:
+    row = gateway.query(lambda c: run_views.find(c, dag_id, run_id))
+    return answer(run_views.details(row, gateway.files.content(row["conf"], row["conf_key"])))
+
+
+@router.post("/clear")
+async def clear_tasks(
+    dag_id: str,
+    run_id: str,
+    body: models.ClearRequest,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    subject: Subject,
+) -> models.ClearResult:
+    """Makes tasks run again; `dry_run` only says which."""
+    wanted = Selection(
+        task_ids=body.task_ids,
+        map_indexes=body.map_indexes,
+        upstream=body.upstream,
+        downstream=body.downstream,
+        past=body.past,
+        future=body.future,
+        only_failed=body.only_failed,
+        latest_version=body.latest_version,
+    )
+    if body.dry_run:
+        preview = await gateway.actions.clear(caller, dag_id, run_id, wanted, dry_run=True)
+    else:
+        facts = body.model_dump(exclude_defaults=True)
+        request_id = facts.pop("request_id", "") or ""
+        with gateway.access.act(caller, "task.clear", subject, request_id, **facts) as under_way:
+            preview = await gateway.actions.clear(
+                caller, dag_id, run_id, wanted, dry_run=False, request_id=body.request_id
+            )
+            under_way.details["task_count"] = preview.task_count
+    return answer({"tasks": preview.tasks, "task_count": preview.task_count, "run_count": preview.run_count})
+
+
+@router.post("/mark")
+async def mark_run(
+    dag_id: str,
+    run_id: str,
+    body: models.MarkRunRequest,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    subject: Subject,
+) -> models.CommandResult:
+    with gateway.access.act(caller, "run.mark", subject, body.request_id or "", state=body.state):
+        row = await gateway.actions.mark_run(caller, dag_id, run_id, body.state, body.request_id)
+    return command_answer(row)
+
+
+@router.post("/mark-tasks")
+async def mark_tasks(
+    dag_id: str,
+    run_id: str,
+    body: models.MarkTasksRequest,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    subject: Subject,
+) -> models.CommandResult:
+    wanted = Selection(body.task_ids, body.map_indexes, body.upstream, body.downstream, body.past, body.future)
+    facts = {"state": body.state, "task_ids": body.task_ids[:100]}
+    with gateway.access.act(caller, "task.mark", subject, body.request_id or "", **facts):
+        row = await gateway.actions.mark_tasks(caller, dag_id, run_id, wanted, body.state, body.request_id)
+    return command_answer(row)
+
+
+@router.post("/stop")
+async def stop_run(
+    dag_id: str, run_id: str, gateway: GatewayDependency, caller: CallerDependency, subject: Subject
+) -> models.CommandResult:
+    with gateway.access.act(caller, "run.stop", subject):
+        row = await gateway.actions.stop_run(caller, dag_id, run_id)
+    return command_answer(row)
+
+
+@router.get("/tasks")
+def list_tasks(
+    dag_id: str,
+    run_id: str,
+    gateway: GatewayDependency,
+    subject: Subject,
+    state: Text = "",
+    task_id: Text = "",
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
+) -> models.Page[models.TaskInstance]:
+    """Task instances in the order of the layout; `state` may be a list with commas."""
+
+    def read(connection: Any) -> Any:
+        run = run_views.find(connection, dag_id, run_id)
+        graph = gateway.definitions.get(dag_id, run["version"])
+        return task_views.listing(connection, run, graph, states_of(state), task_id or None, limit, cursor)
+
+    return answer(gateway.query(read))
+
+
+@router.get("/events")
+def list_events(
+    dag_id: str,
+    run_id: str,
+    gateway: GatewayDependency,
+    subject: Subject,
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
+) -> models.Page[models.EventEntry]:
+    return answer(gateway.query(lambda c: run_views.events(c, dag_id, run_id, limit, cursor)))
+
+
+@router.get("/tasks/{task_id}/{map_index}")
+def get_task(
+    dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
+) -> models.TaskInstanceDetails:
+    def read(connection: Any) -> Any:
+        run = run_views.find(connection, dag_id, run_id)
+        graph = gateway.definitions.get(dag_id, run["version"])
+        task = task_views.find(connection, run, graph, task_id, map_index)
+        above = task_views.upstream_states(connection, run, graph, task_id) if graph else {}
+        tries = task_views.try_rows(connection, task)
+        return graph, task, above, tries, task_views.diagnoses_of(connection, task)
+
+    graph, task, above, tries, diagnoses = gateway.query(read)
+    shapes = [task_views.attempt(row, diagnoses.get(row["try_number"]), _rendered(gateway, row)) for row in tries]
+    return answer({**task_views.instance(task, graph), "tries": shapes, "upstream_states": above})
+
+
+def _rendered(gateway: Gateway, row: dict[str, Any]) -> bytes:
+    return gateway.files.content(row["rendered"], row["rendered_key"])
+
+
+@router.get("/tasks/{task_id}/{map_index}/xcom")
+def list_xcom(
+    dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
+) -> list[models.XComEntry]:
+    gateway.query(lambda c: _find_task(gateway, c, dag_id, run_id, task_id, map_index))
+    return answer(gateway.files.xcoms(dag_id, run_id, task_id, map_index))
+
+
+def _find_task(gateway: Gateway, connection: Any, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    run = run_views.find(connection, dag_id, run_id)
+    return task_views.find(connection, run, gateway.definitions.get(dag_id, run["version"]), task_id, map_index)

@@ -1,0 +1,116 @@
+"""The composition root: opens the log, the database and the store, and joins the parts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from time import monotonic
+
+import sqlalchemy as sa
+
+from spinner_eventlog.interface import EventLog, Producer
+from spinner_eventlog.topics import cell
+from spinner_webgateway.adapters import database
+from spinner_webgateway.adapters.actions import Actions
+from spinner_webgateway.adapters.audit import AuditTrail
+from spinner_webgateway.adapters.commands import Commands
+from spinner_webgateway.adapters.executors import Executors
+from spinner_webgateway.adapters.files import Files, Store
+from spinner_webgateway.adapters.hub import ChangeHub
+from spinner_webgateway.adapters.logs import Logs
+from spinner_webgateway.adapters.projector import Projector, topics_of
+from spinner_webgateway.adapters.search import DatabaseSearch, Search
+from spinner_webgateway.adapters.settings_records import SettingsRecords
+from spinner_webgateway.adapters.views.definitions import Definitions
+from spinner_webgateway.api.access import Access
+from spinner_webgateway.api.context import Gateway
+from spinner_webgateway.settings import Settings
+
+LAG_CACHE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """A running gateway's parts, in the order in which they are closed."""
+
+    gateway: Gateway
+    projector: Projector
+    executors: Executors
+    commands: Commands
+    audit_producer: Producer
+    engine: sa.Engine
+
+    def start_projecting(self, on_death: Callable[[BaseException], None]) -> threading.Thread:
+        """Runs the projection on a thread of its own; a bug in it ends the process by `on_death`."""
+
+        def run() -> None:
+            try:
+                self.projector.run()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else would see it
+                on_death(error)
+
+        thread = threading.Thread(target=run, name="projection", daemon=True)
+        thread.start()
+        return thread
+
+    async def close(self) -> None:
+        self.projector.stop()
+        await self.executors.close()
+        self.commands.close()
+        self.audit_producer.close()
+
+
+def topics_for(settings: Settings) -> list[str]:
+    """Returns the topics that feed the views."""
+    return topics_of(cell(settings.cluster, tier) for tier in settings.tier_numbers())
+
+
+def open_views(settings: Settings) -> sa.Engine:
+    """Returns the database with its tables in this version's form."""
+    engine = database.open_database(settings.database_url())
+    database.migrate(engine)
+    return engine
+
+
+def build(settings: Settings, log: EventLog, store: Store, search: Search | None = None) -> Parts:
+    """Returns the parts, connected but not yet running."""
+    engine = open_views(settings)
+    hub = ChangeHub()
+    definitions = Definitions(engine)
+    projector = Projector(log, engine, topics_for(settings), hub.publish)
+    files = Files(store)
+    commands = Commands(log, engine, hub, settings.answer_seconds)
+    audit_producer = log.producer("webgateway-audit")
+    executors = Executors()
+    gateway = Gateway(
+        engine=engine,
+        definitions=definitions,
+        hub=hub,
+        access=Access(settings.development_user, AuditTrail(audit_producer)),
+        actions=Actions(engine, definitions, commands, files),
+        files=files,
+        logs=Logs(files, executors),
+        settings_records=SettingsRecords(commands, settings.secret_key),
+        search=search or DatabaseSearch(engine),
+        lag=_cached(projector.lag),
+        version=version("spinner-webgateway"),
+        environment=settings.environment,
+        cluster=settings.cluster,
+    )
+    return Parts(gateway, projector, executors, commands, audit_producer, engine)
+
+
+def _cached(read: Callable[[], int]) -> Callable[[], int]:
+    """Asking the broker for every partition's end costs a few milliseconds; pages ask often."""
+    lock = threading.Lock()
+    last: list[float] = [0.0, 0]
+
+    def cached() -> int:
+        with lock:
+            if monotonic() - last[0] > LAG_CACHE_SECONDS:
+                last[:] = [monotonic(), read()]
+            return int(last[1])
+
+    return cached
