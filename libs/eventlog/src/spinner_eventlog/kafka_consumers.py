@@ -24,7 +24,7 @@ from spinner_eventlog.kafka_client import Config, error_of, translated
 
 logger = logging.getLogger("spinner_eventlog.kafka")
 
-# Offset 0 rather than OFFSET_BEGINNING, which costs a new client a wait of 500 ms before it looks the offset up; when 0 is gone
+# Not OFFSET_BEGINNING, which costs a new client a wait of 500 ms before it looks the offset up; when 0 is gone
 # already, auto.offset.reset leads to the earliest record too.
 _EARLIEST = 0
 

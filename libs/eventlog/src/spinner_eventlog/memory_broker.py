@@ -1,0 +1,143 @@
+"""The state behind MemoryLog: partitions, transactional ids, groups. One lock; deterministic given the order of calls.
+
+It behaves like the broker where users could notice: offsets have holes (a transaction leaves its marker at the end of
+each partition that it wrote), a new producer of a transactional id fences the old ones, and a partition moves between
+members of a group only after its old owner gave it up or was expired.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from spinner_eventlog.envelope import Headers, unwrap
+from spinner_eventlog.interface import Record, TopicPartition, Transient
+
+
+@dataclass(slots=True)
+class Stored:
+    """A record as written; a whole entry of None in the partition is a transaction marker."""
+
+    time_ms: int
+    key: bytes
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Group:
+    """A consumer group. `target` is who should own what, `owner` who does; members in the order of joining."""
+
+    members: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    target: dict[TopicPartition, int] = field(default_factory=dict)
+    owner: dict[TopicPartition, int] = field(default_factory=dict)
+    offsets: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+class MemoryBroker:
+    """Thread-safe. `clock_ms` stamps records."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self.changed = threading.Condition(threading.RLock())
+        self.clock_ms = clock_ms
+        self.epochs: dict[str, int] = {}
+        self._topics: dict[str, list[list[Stored | None]]] = {}
+        self._groups: dict[str, Group] = {}
+        self._next_member = 0
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Idempotent; an existing topic keeps its partitions."""
+        with self.changed:
+            self._topics.setdefault(name, [[] for _ in range(partitions)])
+            for group in self._groups.values():
+                self._assign(group)
+
+    def count(self, topic: str) -> int:
+        with self.changed:
+            return len(self._partitions(topic))
+
+    def end(self, topic: str, partition: int) -> int:
+        with self.changed:
+            return len(self._partition(topic, partition))
+
+    def append(self, at: TopicPartition, stored: Stored | None) -> int:
+        with self.changed:
+            log = self._partition(*at)
+            log.append(stored)
+            self.changed.notify_all()
+            return len(log) - 1
+
+    def read(self, at: TopicPartition, start: int, limit: int) -> tuple[list[Record], int]:
+        """Up to `limit` records from `start`, and the next offset to read."""
+        with self.changed:
+            log = self._partition(*at)
+            found: list[Record] = []
+            position = start
+            while position < len(log) and len(found) < limit:
+                stored = log[position]
+                if stored is not None:
+                    found.append(
+                        unwrap(at[0], at[1], position, stored.time_ms, stored.key, stored.value, stored.headers)
+                    )
+                position += 1
+            while position < len(log) and log[position] is None:
+                position += 1
+            return found, position
+
+    def group(self, name: str) -> Group:
+        with self.changed:
+            return self._groups.setdefault(name, Group())
+
+    def join(self, name: str, topics: Sequence[str]) -> int:
+        with self.changed:
+            for topic in topics:
+                self._partitions(topic)
+            self._next_member += 1
+            group = self.group(name)
+            group.members[self._next_member] = tuple(topics)
+            self._assign(group)
+            return self._next_member
+
+    def leave(self, name: str, member: int) -> None:
+        """Also what a session time-out does: the member's partitions are free at once."""
+        with self.changed:
+            group = self.group(name)
+            if group.members.pop(member, None) is not None:
+                group.owner = {at: owner for at, owner in group.owner.items() if owner != member}
+                self._assign(group)
+                self.changed.notify_all()
+
+    def _partitions(self, topic: str) -> list[list[Stored | None]]:
+        found = self._topics.get(topic)
+        if found is None:
+            raise Transient(f"topic {topic} doesn't exist in this MemoryLog: create it (topics.create_topics)")
+        return found
+
+    def _partition(self, topic: str, partition: int) -> list[Stored | None]:
+        partitions = self._partitions(topic)
+        if not 0 <= partition < len(partitions):
+            raise Transient(f"topic {topic} has {len(partitions)} partitions, there is no {partition}")
+        return partitions[partition]
+
+    def _assign(self, group: Group) -> None:
+        """Evenly, moving little: members keep what they have up to their share, the rest is dealt out."""
+        topics = sorted({topic for subscribed in group.members.values() for topic in subscribed})
+        before, group.target = group.target, {}
+        for topic in topics:
+            members = [member for member, subscribed in group.members.items() if topic in subscribed]
+            partitions = [(topic, number) for number in range(len(self._topics[topic]))]
+            share, extra = divmod(len(partitions), len(members))
+            room = {member: share + (1 if place < extra else 0) for place, member in enumerate(members)}
+            homeless = []
+            for at in partitions:
+                member = before.get(at, -1)
+                if room.get(member, 0) > 0:
+                    room[member] -= 1
+                    group.target[at] = member
+                else:
+                    homeless.append(at)
+            for at in homeless:
+                member = next(member for member in members if room[member] > 0)
+                room[member] -= 1
+                group.target[at] = member
