@@ -1,0 +1,19 @@
+"""The Prometheus endpoint of a process."""
+
+from __future__ import annotations
+
+from spinner_servicekit.addresses import split
+
+
+def serve(address: str) -> str | None:
+    """Serves the default registry at `address` (`host:port`, port 0 picks one) on a daemon thread; returns the actual address.
+
+    None for an empty address.
+    """
+    if not address:
+        return None
+    from prometheus_client import start_http_server
+
+    host, port = split(address)
+    server, _ = start_http_server(port, addr=host)
+    return f"{host}:{server.server_port}"
