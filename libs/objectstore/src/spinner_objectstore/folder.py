@@ -1,7 +1,8 @@
 """Objects as files of a folder, for one machine.
 
-A file appears by rename (or by hard link when only the first writer may win), so readers never see half of it. A name that is too long
-for a file system (255 bytes a part) is refused with ValueError. Files being written are called `.part-…` and never listed.
+A file appears by rename (or by hard link when only the first writer may win), so readers never see half of it. A name
+that is too long for a file system (255 bytes a part) is refused with ValueError. Files being written are called
+`.part-…` and never listed.
 """
 
 from __future__ import annotations

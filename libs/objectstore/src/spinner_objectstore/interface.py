@@ -1,4 +1,7 @@
-"""The object store as its users see it; implemented by `folder.FolderStore` and `s3.S3Store`, which pass one contract suite."""
+"""The object store as its users see it.
+
+Implemented by `folder.FolderStore` and `s3.S3Store`, which pass one contract suite.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
-class NotFound(KeyError):
+class NotFound(KeyError):  # noqa: N818 - an answer
     """No object has this key."""
 
     def __str__(self) -> str:
@@ -37,14 +40,14 @@ class Stat:
 class ObjectStore(Protocol):
     """Objects by key. Thread-safe. A reader sees an object whole or not at all.
 
-    Keys are relative paths, as `logs/dag/run/task/0/1.log`; ValueError for empty parts, `.`, `..`, a leading `/`, NUL, or more
-    than 900 bytes. All methods block and may raise Unavailable.
+    Keys are relative paths, as `logs/dag/run/task/0/1.log`; ValueError for empty parts, `.`, `..`, a leading `/`,
+    NUL, or more than 900 bytes. All methods block and may raise Unavailable.
     """
 
     url: str
 
     def put(self, key: str, content: bytes | Path, if_none_match: bool = False) -> None:
-        """Writes bytes, or a file's content. `if_none_match`: raises AlreadyExists when the key is there (one winner)."""
+        """Writes bytes, or a file's content. `if_none_match`: raises AlreadyExists for all but one writer."""
 
     def put_file(self, key: str, path: Path) -> None:
         """As `put(key, path)`."""

@@ -8,10 +8,9 @@
 
     if __name__ == "__main__":
         run("scheduler", Settings, main)
-
-SIGTERM and SIGINT stop it gracefully: `wait` returns, then the `on_stop` callbacks run in reverse order. An exception in `main` or in
-any thread is a bug: it is logged, the process ends with code 1 and is restarted by whoever supervises it. A second signal, or a stop
-that takes longer than the grace time, ends it at once.
+SIGTERM and SIGINT stop it gracefully: `wait` returns, then the `on_stop` callbacks run in reverse order. An exception
+in `main` or in any thread is a bug: it is logged, the process ends with code 1 and is restarted by whoever supervises
+it. A second signal, or a stop that takes longer than the grace time, ends it at once.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class App(Generic[S]):
         self._callbacks: list[Callable[[], object]] = []
         self._addresses: dict[str, str] = {}
         self._failure: BaseException | None = None
-        self._wake: Callable[[], None] | None = None
+        self._wake: Callable[[], object] | None = None
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Called once when the service stops, last registered first."""
@@ -154,7 +153,7 @@ def run_async(
     main: Callable[[App[S]], Coroutine[Any, Any, object]],
     arguments: list[str] | None = None,
 ) -> None:
-    """As `run`, with a coroutine, which is cancelled at the stop (it may catch CancelledError to close what it opened)."""
+    """As `run`, with a coroutine, which is cancelled at the stop (it may close in `finally` what it opened)."""
     app = _prepare(name, settings_type, arguments)
 
     async def supervised() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import grpc
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
 from spinner_servicekit import traces
@@ -27,7 +27,7 @@ def channel(address: str, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS) ->
 
 def rejected(error: grpc.RpcError) -> Rejected | None:
     """The refusal behind a failed call of one of our servers; None when it failed in another way."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
     if status is None:
         return None
     reason, fix, fields = "", "", {}
@@ -52,7 +52,7 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class _Defaults(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class _Defaults(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
     def __init__(self, deadline_seconds: float) -> None:
         self._deadline = deadline_seconds
 

@@ -6,8 +6,9 @@ Servicers are plain classes; what they raise becomes a status:
 - an exception listed in `errors` → that code with its message (for `Transient`: UNAVAILABLE);
 - anything else is a bug: logged, INTERNAL without details.
 
-A call whose deadline has passed is not begun. Calls without a deadline are given `DEFAULT_DEADLINE_SECONDS` by our own clients
-(`grpc_client.channel`) and by the asyncio server for unary methods.
+A call whose deadline has passed is not begun. Calls without a deadline are given `DEFAULT_DEADLINE_SECONDS` by our own
+clients (`grpc_client.channel`) and by the asyncio server for unary methods; a synchronous handler's thread can't be
+interrupted, so it asks `remaining(context)` before it waits for something.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -63,7 +64,7 @@ class Server:
 class AsyncServer:
     """A started asyncio server."""
 
-    def __init__(self, server: grpc.aio.Server, address: str, servicer: health.aio.HealthServicer) -> None:
+    def __init__(self, server: grpc.aio.Server, address: str, servicer: Any) -> None:
         self._server = server
         self._health = servicer
         self.address = address
@@ -80,13 +81,10 @@ def serve(
     register: Register,
     errors: Errors | None = None,
     workers: int = 16,
-    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
-    host: str | None = None,
 ) -> Server:
     """Starts a synchronous server at `address` (port 0 picks one).
 
     `services`: full names, as `DESCRIPTOR.services_by_name[…].full_name`. `register(server)` adds the servicers.
-    `deadline_seconds` is unused by synchronous handlers' threads, which can't be interrupted; ask `remaining(context)`.
     Raises OSError when the address is taken.
     """
     server = grpc.server(
@@ -112,10 +110,10 @@ async def serve_async(
     errors: Errors | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
 ) -> AsyncServer:
-    """As `serve`, for asyncio servicers; unary calls without a deadline end with DEADLINE_EXCEEDED after `deadline_seconds`."""
+    """As `serve`, for asyncio servicers. Unary calls without a deadline end after `deadline_seconds`."""
     server = grpc.aio.server(interceptors=[_AsyncGuard(errors or {}, deadline_seconds)], options=_OPTIONS)
     register(server)
-    servicer = health.aio.HealthServicer()
+    servicer: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     actual = _bind(server.add_insecure_port, address)
@@ -155,12 +153,11 @@ def _packed(message: Any) -> any_pb2.Any:
 
 
 def _bind(add: Callable[[str], int], address: str) -> str:
+    port, cause = 0, None
     try:
         port = add(address)
     except RuntimeError as error:
-        port, cause = 0, error
-    else:
-        cause = None
+        cause = error
     if port == 0:
         raise OSError(f"gRPC can't listen at {address}: is it taken? Set another SPINNER_GRPC_ADDRESS") from cause
     return f"{address.rpartition(':')[0]}:{port}"
@@ -177,7 +174,7 @@ def _classified(error: Exception, errors: Errors, method: str) -> grpc.Status | 
 
 
 def _end(context: Any, error: Exception, errors: Errors, method: str) -> Any:
-    """Ends the call with the status of `error`: raises for synchronous contexts, returns an awaitable for asyncio ones."""
+    """Ends the call with the status of `error`: raises, or returns an awaitable that raises."""
     found = _classified(error, errors, method)
     if isinstance(found, tuple):
         return context.abort(*found)
@@ -188,7 +185,7 @@ def _metadata(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
-class _Guard(grpc.ServerInterceptor):  # type: ignore[misc]
+class _Guard(grpc.ServerInterceptor):  # type: ignore[type-arg]
     def __init__(self, errors: Errors) -> None:
         self._errors = errors
 
@@ -226,7 +223,7 @@ class _Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         return _wrapped(handler, unary, streaming)
 
 
-class _AsyncGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class _AsyncGuard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def __init__(self, errors: Errors, deadline_seconds: float) -> None:
         self._errors = errors
         self._deadline = deadline_seconds

@@ -1,6 +1,6 @@
 """Structured logs: JSON lines or a coloured console, of structlog and of the standard library alike.
 
-Log calls inside `bound(run=…, task_try=…)` carry these keys, so that everything about a run or try can be found by them.
+Log calls inside `bound(run=…, task_try=…)` carry these keys, so that all about a run or try can be found by them.
 """
 
 from __future__ import annotations

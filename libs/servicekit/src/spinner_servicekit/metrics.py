@@ -6,9 +6,9 @@ from spinner_servicekit.addresses import split
 
 
 def serve(address: str) -> str | None:
-    """Serves the default registry at `address` (`host:port`, port 0 picks one) on a daemon thread; returns the actual address.
+    """Serves the default registry at `host:port` on a daemon thread; returns the actual address.
 
-    None for an empty address.
+    Port 0 picks one. None for an empty address.
     """
     if not address:
         return None

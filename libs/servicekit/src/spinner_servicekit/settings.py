@@ -18,22 +18,26 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SPINNER_", extra="ignore", frozen=True)
 
-    kafka: str = Field("127.0.0.1:19092", description="Kafka bootstrap servers")
-    topic_prefix: str = Field("", description="put before topics, groups and transactional ids on a shared broker")
-    cluster: str = Field("spinner", pattern=r"^[a-z][a-z0-9]{0,30}$", description="cluster name")
-    tiers: Annotated[tuple[int, ...], NoDecode] = Field((1, 2, 3), description="tiers that this process serves")
+    kafka: str = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers")
+    topic_prefix: str = Field(
+        default="", description="put before topics, groups and transactional ids on a shared broker"
+    )
+    cluster: str = Field(default="spinner", pattern=r"^[a-z][a-z0-9]{0,30}$", description="cluster name")
+    tiers: Annotated[tuple[int, ...], NoDecode] = Field(default=(1, 2, 3), description="tiers that this process serves")
     object_store: str = Field(
         default_factory=lambda: f"file://{Path.cwd()}/.spinner/objects",
         description="file:///path or s3://bucket/prefix",
     )
-    s3_endpoint: str = Field("", description="S3 endpoint URL; empty: AWS")
-    grpc_address: str = Field("127.0.0.1:0", description="where the gRPC server listens; port 0 picks one")
-    metrics_address: str = Field("", description="Prometheus endpoint, host:port; empty: none")
-    otlp_endpoint: str = Field("", description="where traces go (OTLP over gRPC); empty: nowhere")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-    log_format: Literal["json", "console"] = Field("json", description="json or console")
-    secret_key: SecretStr = Field(SecretStr(""), description="Fernet key for connections and secret variables")
-    status_file: str = Field("", description="file where the service writes its addresses and state as JSON")
+    s3_endpoint: str = Field(default="", description="S3 endpoint URL; empty: AWS")
+    grpc_address: str = Field(default="127.0.0.1:0", description="where the gRPC server listens; port 0 picks one")
+    metrics_address: str = Field(default="", description="Prometheus endpoint, host:port; empty: none")
+    otlp_endpoint: str = Field(default="", description="where traces go (OTLP over gRPC); empty: nowhere")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+    log_format: Literal["json", "console"] = Field(default="json", description="json or console")
+    secret_key: SecretStr = Field(default=SecretStr(""), description="Fernet key for connections and secret variables")
+    status_file: str = Field(default="", description="file where the service writes its addresses and state as JSON")
 
     @field_validator("tiers", mode="before")
     @classmethod

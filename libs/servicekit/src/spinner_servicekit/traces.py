@@ -1,7 +1,7 @@
 """OpenTelemetry traces, carried by `traceparent` through record headers and gRPC metadata.
 
-Nothing of OpenTelemetry is imported before `configure` is given an endpoint: a process without one pays neither memory nor time, and
-all helpers do nothing.
+Nothing of OpenTelemetry is imported before `configure` is given an endpoint: a process without one pays neither memory
+nor time, and all helpers do nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shutdown() -> None:
 
 @contextmanager
 def span(name: str, parent: Mapping[str, str] | None = None, **attributes: str | int | float | bool) -> Iterator[None]:
-    """Runs the block in a span, child of the trace in `parent`'s `traceparent` (record headers or gRPC metadata) if any."""
+    """Runs the block in a span, child of the `traceparent` in `parent` (record headers or gRPC metadata)."""
     if _provider is None:
         yield
         return
