@@ -8,6 +8,7 @@
 
     if __name__ == "__main__":
         run("scheduler", Settings, main)
+
 SIGTERM and SIGINT stop it gracefully: `wait` returns, then the `on_stop` callbacks run in reverse order. An exception
 in `main` or in any thread is a bug: it is logged, the process ends with code 1 and is restarted by whoever supervises
 it. A second signal, or a stop that takes longer than the grace time, ends it at once.

@@ -1,0 +1,163 @@
+"""One owned partition: its writer, its state machine, its reader, and the step that joins them.
+
+A life: fence earlier owners → restore → read from the group's committed offset → step, step, … until it is revoked,
+fenced, or an aborted transaction makes its memory worthless. It is never repaired: a new one is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from google.protobuf.message import Message
+
+from spinner_eventlog import telemetry
+from spinner_eventlog.dead_letter import dead_letter
+from spinner_eventlog.envelope import common_traceparent
+from spinner_eventlog.interface import (
+    EventLog,
+    GroupConsumer,
+    Outgoing,
+    Poison,
+    Reader,
+    Record,
+    StateMachine,
+    TransactionalProducer,
+)
+
+logger = logging.getLogger("spinner_eventlog.loop")
+
+State = Literal["restoring", "active", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the partitions of a loop have in common; see PartitionLoop for the meaning."""
+
+    log: EventLog
+    transactional_id_for: Callable[[str, int], str]
+    machine_factory: Callable[[str, int], StateMachine]
+    clock: Callable[[], datetime]
+    decode: type[Message] | None
+    on_poison: Callable[[Record, str], None] | None
+    max_batch: int
+    max_wait_seconds: float
+
+
+class OwnedPartition:
+    """Used by one thread. `state` and `position` may be read by others."""
+
+    def __init__(self, recipe: Recipe, group: GroupConsumer, topic: str, partition: int) -> None:
+        self.topic, self.partition = topic, partition
+        self.state: State = "restoring"
+        self.position = 0
+        self._recipe = recipe
+        self._group = group
+        self._now: datetime | None = None
+        self._machine: StateMachine | None = None
+        self._producer: TransactionalProducer | None = None
+        self._reader: Reader | None = None
+        labels = (topic, str(partition))
+        self._records = telemetry.RECORDS.labels(*labels)
+        self._outputs = telemetry.OUTPUTS.labels(*labels)
+        self._handle_seconds = telemetry.HANDLE_SECONDS.labels(topic)
+        self._commit_seconds = telemetry.COMMIT_SECONDS.labels(topic)
+        self._owned = telemetry.OWNED.labels(*labels)
+
+    def open(self) -> None:
+        """Fences, restores, finds the position. Raises Fenced, Transient, and what the machine raises (a bug)."""
+        recipe, at = self._recipe, (self.topic, self.partition)
+        started = time.monotonic()
+        self._producer = recipe.log.transactional_producer(recipe.transactional_id_for(*at))
+        self._machine = recipe.machine_factory(*at)
+        self._machine.restore()
+        # Only now: the fence has ended the transaction of an earlier owner, so its offset can't move any more.
+        self.position = self._group.committed(*at) or 0
+        self._reader = recipe.log.reader([at], {at: self.position}, tail_only=True)
+        self.state = "active"
+        self._owned.set(1)
+        logger.info("own %s[%d] from offset %d, restored in %.3f s", *at, self.position, time.monotonic() - started)
+
+    def step(self, wait_seconds: float | None = None) -> bool:
+        """Waits for records or the next timer, decides and commits; False when there was nothing to do.
+
+        `wait_seconds` bounds the waiting (default: the recipe's). Raises Fenced, Transient, and what the machine
+        raises.
+        """
+        assert self._machine is not None and self._reader is not None  # noqa: S101 - open() comes first
+        due = self._machine.next_due()
+        longest = self._recipe.max_wait_seconds if wait_seconds is None else wait_seconds
+        wait = longest if due is None else min(longest, max(0.0, (due - self._time()).total_seconds()))
+        records = self._reader.poll(self._recipe.max_batch, wait)
+        now = self._time()
+        if not records and (due is None or due > now):
+            return False
+        readable, letters = self._sorted(records)
+        started = time.perf_counter()
+        outputs = list(self._machine.handle(readable, now)) if readable or (due is not None and due <= now) else []
+        decided = time.perf_counter()
+        self._handle_seconds.observe(decided - started)
+        if records or outputs:
+            self._commit(self._machine, records, outputs, letters)
+            self._commit_seconds.observe(time.perf_counter() - decided)
+        return True
+
+    def close(self) -> None:
+        """Idempotent; releases the clients. Nothing is written."""
+        self._owned.set(0)
+        self._machine = None
+        for client in (self._reader, self._producer):
+            if client is not None:
+                client.close()
+        self._reader = self._producer = None
+
+    def _commit(
+        self, machine: StateMachine, records: Sequence[Record], outputs: list[Outgoing], letters: list[Outgoing]
+    ) -> None:
+        assert self._producer is not None  # noqa: S101 - open() comes first
+        trace = common_traceparent(record.headers for record in records)
+        if trace is not None:
+            outputs = [_traced(output, trace) for output in outputs]
+        if records:
+            position = records[-1].offset + 1
+            offsets = self._producer.commit([*outputs, *letters], {(self.topic, self.partition): position}, self._group)
+            self.position = position
+        else:
+            offsets = self._producer.commit(outputs)
+        self._records.inc(len(records))
+        self._outputs.inc(len(outputs))
+        machine.committed(offsets[: len(outputs)])
+
+    def _sorted(self, records: Sequence[Record]) -> tuple[Sequence[Record], list[Outgoing]]:
+        """The records that can be read, and letters for the others."""
+        expected = self._recipe.decode
+        if expected is None:
+            return records, []
+        readable: list[Record] = []
+        letters: list[Outgoing] = []
+        for record in records:
+            try:
+                record.decode(expected)
+                readable.append(record)
+            except Poison as poison:
+                letters.append(dead_letter(record, poison.reason))
+                if self._recipe.on_poison is not None:
+                    self._recipe.on_poison(record, poison.reason)
+        return readable, letters
+
+    def _time(self) -> datetime:
+        """The clock, never going back within this partition."""
+        now = self._recipe.clock()
+        if self._now is None or now > self._now:
+            self._now = now
+        return self._now
+
+
+def _traced(output: Outgoing, trace: str) -> Outgoing:
+    if "traceparent" in output.headers:
+        return output
+    return replace(output, headers={**output.headers, "traceparent": trace})
