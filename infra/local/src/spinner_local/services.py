@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ def environment(home: Home, state: State, service: Service) -> dict[str, str]:
         "SPINNER_BUNDLES": str(bundles_file(home)),
         "SPINNER_DATABASE": f"sqlite:///{home.root / 'views.sqlite'}",
         "SPINNER_ENVIRONMENT": "local",
+        "SPINNER_DEVELOPMENT_USER": getpass.getuser(),
     }
     fixed = {
         "SPINNER_HOME": str(home.root),
@@ -61,11 +63,12 @@ def environment(home: Home, state: State, service: Service) -> dict[str, str]:
         "SPINNER_RCA": address(state, "rca"),
         "SPINNER_STATUS_FILE": str(home.status_file(service.name)),
         "SPINNER_STATE_FOLDER": str(home.root / service.name),
+        "SPINNER_EXECUTOR_DATA": str(home.root / "executor"),
         "SPINNER_SECRET_KEY": home.secret_key(),
         "PYTHONUNBUFFERED": "1",
     }
     if (root := repository()) is not None:
-        defaults["SPINNER_UI"] = str(root / "services" / "webgateway" / "ui" / "dist")
+        defaults["SPINNER_UI_DIST"] = str(root / "services" / "webgateway" / "ui" / "dist")
         defaults["SPINNER_PINBALL_REPOSITORIES"] = f"examples={root / 'examples' / 'pinball'}"
     return {**defaults, **_user_settings(), **fixed}
 

@@ -194,7 +194,8 @@ def _service_file(home: Home, name: str) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(home.status_file(name).read_text())
     except (OSError, ValueError):
         return None
-    return content if psutil.pid_exists(int(content.get("pid") or 0)) else None
+    alive = content.get("state") == "ready" and psutil.pid_exists(int(content.get("pid") or 0))
+    return content if alive else None
 
 
 def _status_of(home: Home, state: State, name: str, program: supervision.Program | None) -> ServiceStatus:
@@ -209,7 +210,7 @@ def _status_of(home: Home, state: State, name: str, program: supervision.Program
     return ServiceStatus(
         name=name,
         state=word,
-        address=str(content.get("address") or (address(state, name) if state.ports else "")),
+        address=str(content.get("http") or content.get("grpc") or (address(state, name) if state.ports else "")),
         version=kafka.VERSION if name == "kafka" else str(content.get("version") or _version()),
         pid=pid,
         uptime_seconds=round(program.start_seconds, 1) if program else 0.0,

@@ -1,0 +1,71 @@
+# `make help` lists everything. Every target may be repeated; BOOTSTRAP brings what is missing and says what it can't.
+
+BOOTSTRAP := infra/bootstrap
+BIN := .venv/bin
+UI := services/webgateway/ui
+SEEDS ?= 200
+FIRST_SEED ?= 1
+PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spinner_dagbag \
+  spinner_scheduler spinner_executor spinner_dag_sync spinner_token_fetcher spinner_webgateway spinner_rca \
+  spinner_cli spinner_local spinner_servers
+
+.DEFAULT_GOAL := help
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui check fmt lock proto ui bench simulate
+
+help:  ## List the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup:  ## Install what the project needs (called by the others)
+	@$(BOOTSTRAP)
+
+ui-setup: setup
+	@$(BOOTSTRAP) --ui
+
+up: setup  ## Start Kafka, all services and the web UI; prints the address
+	@$(BIN)/spinner up
+
+down:  ## Stop everything; data stays
+	@if [ -x $(BIN)/spinner ]; then $(BIN)/spinner down; else echo "Nothing was running."; fi
+
+status:  ## Show Kafka and every service
+	@$(BIN)/spinner status
+
+test: ui-setup  ## All tests: Python on real servers, the UI's, the whole end to end
+	@infra/run-tests python ui e2e-core e2e-ui
+
+test-python: setup  ## Unit and integration tests of all Python packages
+	@infra/run-tests python
+
+test-ui: ui-setup  ## The UI's unit tests
+	@infra/run-tests ui
+
+e2e: ui-setup  ## Black-box tests of the running whole, and the UI in a real browser
+	@infra/run-tests e2e-core e2e-ui
+
+e2e-core: setup  ## Black-box tests without a browser
+	@infra/run-tests e2e-core
+
+e2e-ui: ui-setup  ## UI journeys in Chromium
+	@infra/run-tests e2e-ui
+
+check: ui-setup  ## Lint, types, import rules, contracts: what CI checks
+	@infra/run-checks $(PACKAGES)
+
+fmt: ui-setup  ## Format everything
+	@$(BIN)/ruff check -q --fix . && $(BIN)/ruff format -q .
+	@npm --prefix $(UI) run --silent format
+
+lock: setup  ## Lock the dependencies anew
+	@build/tools/bin/uv lock && build/tools/bin/uv sync --quiet
+
+proto: setup  ## Regenerate the Python code of the contracts
+	@$(BIN)/python proto/generate.py
+
+ui: ui-setup  ## Build the web UI
+	@npm --prefix $(UI) run --silent build
+
+bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.json
+	@$(BIN)/python -m bench
+
+simulate: setup  ## Seeded simulation of the scheduler: SEEDS=200 FIRST_SEED=1
+	@$(BIN)/python -m spinner_scheduler.simulate --seeds $(SEEDS) --first-seed $(FIRST_SEED)

@@ -1,0 +1,167 @@
+"""`spinner dags …`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spinner_cli.options import DagId, JsonOption, Limit, json_object
+from spinner_cli.output import print_facts, print_json, print_table, short_time
+
+app = typer.Typer(help="DAGs: list, check, trigger, pause.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_dags(
+    query: Annotated[str | None, typer.Option(help="Words in the id, tags or owner.")] = None,
+    tier: Annotated[int | None, typer.Option(min=1, max=3)] = None,
+    limit: Limit = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """List DAGs with their latest run and next one."""
+    from spinner_cli.api import Api
+
+    dags = list(Api().items("/dags", limit, query=query, tier=tier))
+    if as_json:
+        print_json(dags)
+        return
+    print_table(
+        ["DAG", "schedule", "paused", "owner", "tier", "latest run", "next run"],
+        [
+            [
+                dag["dag_id"],
+                dag["schedule"] or "none",
+                "yes" if dag["paused"] else "",
+                dag["owner"],
+                dag["tier"],
+                dag["recent_runs"][-1]["state"] if dag["recent_runs"] else "",
+                short_time(dag["next_run_time"]),
+            ]
+            for dag in dags
+        ],
+        "There are no DAGs. Is the bundle right? See `spinner dags errors` and .spinner/bundles.yaml.",
+    )
+
+
+@app.command()
+def show(dag_id: DagId, as_json: JsonOption = False) -> None:
+    """Show one DAG."""
+    from spinner_cli.api import Api, path
+
+    dag = Api().get(path("dags", dag_id))
+    if as_json:
+        print_json(dag)
+        return
+    names = ("dag_id", "description", "paused", "schedule", "schedule_text", "owner", "project", "tier", "tags")
+    more = ("partition", "version", "relative_path", "next_run_time", "no_next_run_reason", "active_runs")
+    print_facts((name.replace("_", " "), dag.get(name)) for name in names + more)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A DAG file, or a folder of them.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Parse and check DAG files without any server. Exit code 1 when there are errors."""
+    from dataclasses import asdict
+
+    from spinner_dagbag.check_path import check_path
+
+    from spinner_cli.errors import CliError
+
+    try:
+        findings = check_path(path, strict=strict)
+    except FileNotFoundError as error:
+        raise CliError(str(error), "Give a DAG file or a folder.") from error
+    rows = [{**asdict(finding), "severity": _word(finding.severity)} for finding in findings]
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            print(f"{row['path']}:{row['line'] or 1}: {row['severity']} {row['check_id']}: {row['message']}")
+            if row["fix"]:
+                print(f"    fix: {row['fix']}")
+        errors = sum(row["severity"] == "error" for row in rows)
+        print(f"{errors} errors, {len(rows) - errors} other findings" if rows else "No findings.")
+    if any(row["severity"] == "error" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def trigger(
+    dag_id: DagId,
+    conf: Annotated[str, typer.Option(help="JSON object for the run; `@file` reads one, `@-` standard input.")] = "{}",
+    run_id: Annotated[str | None, typer.Option(help="A run id of your own.")] = None,
+    logical_date: Annotated[str | None, typer.Option(help="ISO time that the run is for.")] = None,
+    note: Annotated[str, typer.Option(help="Why; shown with the run.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 unless it is success.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a run."""
+    from spinner_cli.api import Api, path
+    from spinner_cli.watching import watch_run
+
+    api = Api()
+    body: dict[str, Any] = {"conf": json_object(conf, "--conf"), "note": note}
+    if run_id is not None:
+        body["run_id"] = run_id
+    if logical_date is not None:
+        body["logical_date"] = logical_date
+    result = api.post(path("dags", dag_id, "runs"), body)
+    if not wait:
+        print_json(result) if as_json else print(result["run_id"])
+        return
+    if not as_json:
+        print(result["run_id"])
+    run = watch_run(api, dag_id, result["run_id"], timeout, quiet=as_json)
+    if as_json:
+        print_json(run)
+    if run["state"] != "success":
+        raise typer.Exit(1)
+
+
+@app.command()
+def pause(dag_ids: Annotated[list[str], typer.Argument(metavar="DAG_ID...")]) -> None:
+    """Stop making scheduled runs of DAGs; running ones go on."""
+    _set_paused(dag_ids, True)
+
+
+@app.command()
+def unpause(dag_ids: Annotated[list[str], typer.Argument(metavar="DAG_ID...")]) -> None:
+    """Make scheduled runs of DAGs again."""
+    _set_paused(dag_ids, False)
+
+
+@app.command()
+def errors(as_json: JsonOption = False) -> None:
+    """List files that couldn't be read, each with the reason and the fix."""
+    from spinner_cli.api import Api
+
+    found = list(Api().items("/parse-errors"))
+    if as_json:
+        print_json(found)
+        return
+    for error in found:
+        where = f"{error['bundle']}/{error['relative_path']}:{error['line'] or 1}"
+        print(f"{where}: {error['error_type']}: {error['message']}")
+        if error["fix"]:
+            print(f"    fix: {error['fix']}")
+    if not found:
+        print("All files are fine.")
+
+
+def _set_paused(dag_ids: list[str], paused: bool) -> None:
+    from spinner_cli.api import Api, path
+
+    api = Api()
+    for dag_id in dag_ids:
+        api.patch(path("dags", dag_id), {"paused": paused})
+        print(f"{dag_id} is {'paused' if paused else 'active'}")
+
+
+def _word(severity: Any) -> str:
+    return str(getattr(severity, "value", severity)).lower()

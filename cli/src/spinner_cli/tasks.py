@@ -1,0 +1,149 @@
+"""`spinner tasks …`"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from spinner_cli.options import DagId, JsonOption, MapIndex, RunId
+from spinner_cli.output import duration, print_json, print_table, short_time
+from spinner_cli.runs import print_cleared, run_of
+
+app = typer.Typer(help="Task instances: list, logs, clear, mark.", no_args_is_help=True)
+TaskId = Annotated[str, typer.Argument(help="Task id.", metavar="TASK_ID")]
+TaskIds = Annotated[list[str], typer.Argument(help="Task ids.", metavar="TASK_ID...")]
+Upstream = Annotated[bool, typer.Option("--upstream", help="Also everything before them.")]
+Downstream = Annotated[bool, typer.Option("--downstream", help="Also everything after them.")]
+
+
+@app.command("list")
+def list_tasks(
+    dag_id: DagId,
+    run_id: RunId,
+    state: Annotated[str | None, typer.Option(help="Only tasks in this state.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the task instances of a run."""
+    api, run_path = run_of(dag_id, run_id)
+    tasks = list(api.items(f"{run_path}/tasks", state=state))
+    if as_json:
+        print_json(tasks)
+        return
+    print_table(
+        ["task", "map", "state", "try", "started", "duration", "operator", "why"],
+        [
+            [
+                task["task_id"],
+                task["map_index"] if task["map_index"] >= 0 else "",
+                task["state"],
+                task["try_number"] or "",
+                short_time(task["start_time"]),
+                duration(task["duration_seconds"]),
+                task["operator"],
+                task["category"] or task["reason"],
+            ]
+            for task in tasks
+        ],
+        "The run has no tasks yet.",
+    )
+
+
+@app.command()
+def show(dag_id: DagId, run_id: RunId, task_id: TaskId, map_index: MapIndex = -1) -> None:
+    """Show a task instance with all its tries, stages and diagnoses, as JSON."""
+    api, run_path = run_of(dag_id, run_id)
+    print_json(api.get(_task_path(run_path, task_id, map_index)))
+
+
+@app.command()
+def logs(
+    dag_id: DagId,
+    run_id: RunId,
+    task_id: TaskId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the try ends.")] = False,
+    map_index: MapIndex = -1,
+    try_number: Annotated[int | None, typer.Option("--try", min=1, help="Which try; default: the latest.")] = None,
+) -> None:
+    """Print the log of a try."""
+    from spinner_cli.errors import CliError
+
+    api, run_path = run_of(dag_id, run_id)
+    task_path = _task_path(run_path, task_id, map_index)
+    if try_number is None:
+        try_number = int(api.get(task_path)["try_number"])
+        if try_number < 1:
+            raise CliError(f"Task {task_id} hasn't started yet.", "Try again later: `spinner runs watch` shows when.")
+    log_path = f"{task_path}/tries/{try_number}/log"
+    if not follow:
+        for piece in api.text(f"{log_path}/raw"):
+            sys.stdout.write(piece)
+        sys.stdout.flush()
+        return
+    for _, page in api.events(f"{log_path}/stream"):
+        for line in page.get("lines", []):
+            print(log_line(line))
+        sys.stdout.flush()
+        if page.get("complete"):
+            return
+
+
+@app.command()
+def clear(
+    dag_id: DagId,
+    run_id: RunId,
+    task_ids: TaskIds,
+    upstream: Upstream = False,
+    downstream: Downstream = False,
+    past: Annotated[bool, typer.Option("--past", help="Also in earlier runs.")] = False,
+    future: Annotated[bool, typer.Option("--future", help="Also in later runs.")] = False,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Only failed ones.")] = False,
+    map_index: Annotated[list[int] | None, typer.Option("--map-index", help="Only these mapped instances.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would touch.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run tasks again."""
+    api, run_path = run_of(dag_id, run_id)
+    body = {
+        "task_ids": task_ids,
+        "map_indexes": map_index or [],
+        "upstream": upstream,
+        "downstream": downstream,
+        "past": past,
+        "future": future,
+        "only_failed": only_failed,
+        "dry_run": dry_run,
+    }
+    print_cleared(api.post(f"{run_path}/clear", body), dry_run, as_json)
+
+
+@app.command()
+def mark(
+    dag_id: DagId,
+    run_id: RunId,
+    task_ids: TaskIds,
+    state: Annotated[str, typer.Option(help="success, failed or skipped")] = "success",
+    upstream: Upstream = False,
+    downstream: Downstream = False,
+) -> None:
+    """Set the state of tasks by hand."""
+    api, run_path = run_of(dag_id, run_id)
+    body = {"task_ids": task_ids, "state": state, "upstream": upstream, "downstream": downstream}
+    result = api.post(f"{run_path}/mark-tasks", body)
+    print(f"{result['task_count'] or len(task_ids)} task instances are marked {state}")
+
+
+def log_line(line: dict[str, Any]) -> str:
+    """A line of a LogPage as it stands in the log file."""
+    if not line.get("time"):
+        return str(line["text"])
+    stage = f" {{{line['stage']}}}" if line.get("stage") else ""
+    logger = f" {line['logger']}:" if line.get("logger") else ""
+    return f"[{line['time']}]{stage} {line.get('level') or 'INFO'}{logger} {line['text']}"
+
+
+def _task_path(run_path: str, task_id: str, map_index: int) -> str:
+    from spinner_cli.api import path
+
+    return run_path + path("tasks", task_id, map_index)
