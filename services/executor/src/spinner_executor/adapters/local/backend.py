@@ -1,0 +1,276 @@
+"""The local back end: folders of tries, a fork server, and process groups.
+
+    <data>/tries/<hash of the try key>/   key  token  log  worker-<name>.json  exit-<name>.json  end-<segment>.bin
+    <data>/place                          made once: names this folder; part of every worker's name
+
+A worker's name holds the place and the machine's boot, so that an executor knows whether a worker's records would
+be here. Ends come from the fork server; a worker whose fork server is gone is watched by its process number and
+start time, once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import spinner
+
+from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed
+from spinner_executor.adapters.local.process import boot_id, signal_group, start_time
+from spinner_executor.domain.keys import folder_name
+from spinner_executor.domain.model import Exit, WorkerState
+
+_log = logging.getLogger(__name__)
+_MAX_SOCKET_PATH = 96
+_FORK_SECONDS = 20.0
+WATCH_SECONDS = 1.0
+
+
+def short_socket_path(folder: Path, name: str) -> str:
+    """A Unix socket's path within the kernel's limit: in `folder`, or in a private temporary folder named after it."""
+    path = folder / name
+    if len(str(path)) <= _MAX_SOCKET_PATH:
+        return str(path)
+    digest = hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
+    short = Path(tempfile.gettempdir()) / f"spinner-{os.getuid()}-{digest}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    if short.stat().st_uid != os.getuid():
+        raise PermissionError(f"{short} belongs to another user; set a shorter SPINNER_EXECUTOR_DATA")
+    return str(short / name)
+
+
+def _sdk_fingerprint(entry: str) -> str:
+    newest = max((path.stat().st_mtime_ns for path in Path(spinner.__path__[0]).rglob("*.py")), default=0)
+    own = Path(__file__).with_name("forkserver.py").stat().st_mtime_ns
+    return hashlib.blake2b(f"{sys.executable} {entry} {newest} {own}".encode(), digest_size=6).hexdigest()
+
+
+class LocalBackend:
+    """`entry`: what a worker calls; `ahead`: workers forked ahead."""
+
+    name = "local"
+
+    def __init__(self, data: Path, entry: str, ahead: int) -> None:
+        self._data = data
+        self._tries = data / "tries"
+        self._tries.mkdir(parents=True, exist_ok=True)
+        self._entry = entry
+        self._ahead = ahead
+        self._socket_path = short_socket_path(data, f"fork-{_sdk_fingerprint(entry)}.sock")
+        place_file = data / "place"
+        if not place_file.exists():
+            place_file.write_text(secrets.token_hex(8))
+        self._place = hashlib.blake2b(f"{place_file.read_text()} {boot_id()}".encode(), digest_size=5).hexdigest()
+        self._writer: asyncio.StreamWriter | None = None
+        self._connecting = asyncio.Lock()
+        self._forking: dict[str, asyncio.Future[int]] = {}
+        self._watched: dict[str, tuple[str, int, str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def folder(self, key: str) -> Path:
+        return self._tries / folder_name(key)
+
+    def log_path(self, key: str) -> Path:
+        return self.folder(key) / "log"
+
+    def new_worker_name(self) -> str:
+        return f"local-{self._place}-{secrets.token_hex(6)}"
+
+    def may_have_run_here(self, worker: str) -> bool:
+        return worker.startswith(f"local-{self._place}-")
+
+    async def start(self, on_exit: Callable[[str, str, Exit], None]) -> None:
+        self._on_exit = on_exit
+        await self._connected()
+        self._spawn(self._watch())
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        async with self._connecting:
+            if self._writer is not None and not self._writer.is_closing():
+                return self._writer
+            for attempt in range(2):
+                try:
+                    reader, writer = await asyncio.open_unix_connection(self._socket_path)
+                    break
+                except OSError:
+                    if attempt:
+                        raise
+                    await self._start_server()
+            self._writer = writer
+            self._spawn(self._listen(reader, writer))
+            return writer
+
+    async def _start_server(self) -> None:
+        with contextlib.suppress(OSError):
+            Path(self._socket_path).unlink()
+        with (self._data / "forkserver.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "spinner_executor.adapters.local.forkserver",
+                 self._socket_path, self._entry, str(self._ahead)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        deadline = asyncio.get_running_loop().time() + _FORK_SECONDS
+        while not Path(self._socket_path).exists():
+            if process.poll() is not None:
+                raise LaunchFailed(
+                    f"the fork server ended with status {process.returncode}; see {self._data}/forkserver.log"
+                )
+            if asyncio.get_running_loop().time() > deadline:
+                raise LaunchFailed(f"the fork server was not ready after {_FORK_SECONDS:.0f} s")
+            await asyncio.sleep(0.01)
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                message = json.loads(line)
+                if "exited" in message:
+                    self._ended(message["key"], message["exited"], _exit_of(message))
+                elif waiting := self._forking.pop(message.get("forked") or message["failed"], None):
+                    if waiting.done():
+                        continue
+                    if "forked" in message:
+                        waiting.set_result(message["pid"])
+                    else:
+                        waiting.set_exception(LaunchFailed(message["error"]))
+        writer.close()
+        for waiting in self._forking.values():
+            if not waiting.done():
+                waiting.set_exception(LaunchFailed("the fork server is gone"))
+        self._forking.clear()
+
+    def _ended(self, key: str, worker: str, exit: Exit) -> None:
+        if self._watched.pop(worker, None) is not None:
+            self._on_exit(key, worker, exit)
+
+    async def launch(self, launch: Launch) -> None:
+        folder = self.folder(launch.key)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / "key").write_text(launch.key)
+            token = folder / "token.new"
+            descriptor = os.open(token, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+            os.write(descriptor, launch.token.encode())
+            os.close(descriptor)
+            token.rename(folder / "token")
+        except OSError as error:
+            raise LaunchFailed(f"cannot write {folder}: {error}") from error
+        request = {
+            "op": "fork", "worker": launch.worker, "key": launch.key, "segment": launch.segment,
+            "folder": str(folder), "address": launch.address, "memory_limit_bytes": launch.memory_limit_bytes,
+            "environment": dict(launch.environment),
+        }  # fmt: skip
+        self._watched[launch.worker] = (launch.key, 0, "")
+        try:
+            for attempt in range(2):
+                try:
+                    pid = await self._fork(launch.worker, json.dumps(request).encode() + b"\n")
+                    break
+                except (LaunchFailed, OSError):
+                    if attempt:
+                        raise
+        except (OSError, TimeoutError, LaunchFailed) as error:
+            self._watched.pop(launch.worker, None)
+            raise LaunchFailed(str(error) or "the fork server did not answer") from error
+        if launch.worker in self._watched:
+            self._watched[launch.worker] = (launch.key, pid, start_time(pid) or "")
+
+    async def _fork(self, worker: str, request: bytes) -> int:
+        writer = await self._connected()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._forking[worker] = answer
+        writer.write(request)
+        return await asyncio.wait_for(answer, _FORK_SECONDS)
+
+    def observe(self, key: str) -> Observed:
+        folder = self.folder(key)
+        try:
+            token = (folder / "token").read_text()
+        except OSError:
+            return Observed(WorkerState.NONE)
+        worker = token.rpartition(".")[0]
+        try:
+            record = json.loads((folder / f"worker-{worker}.json").read_text())
+        except (OSError, ValueError):
+            return Observed(WorkerState.NONE)
+        segment = int(record["segment"])
+        exit_file = folder / f"exit-{worker}.json"
+        alive = start_time(record["pid"]) == record["start_time"]
+        if alive and not exit_file.exists():
+            self._watched[worker] = (key, record["pid"], record["start_time"])
+            return Observed(WorkerState.ALIVE, worker, segment, token)
+        try:
+            exit = _exit_of(json.loads(exit_file.read_text()))
+        except (OSError, ValueError):
+            exit = Exit()
+        return Observed(WorkerState.GONE, worker, segment, token, exit)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for worker, (key, pid, started) in list(self._watched.items()):
+                if pid and start_time(pid) != started and worker not in self._forking:
+                    await asyncio.sleep(0.2)  # the fork server's word comes first, with the exit status
+                    exit_file = self.folder(key) / f"exit-{worker}.json"
+                    try:
+                        exit = _exit_of(json.loads(exit_file.read_text()))
+                    except (OSError, ValueError):
+                        exit = Exit()
+                    self._ended(key, worker, exit)
+
+    def stop(self, key: str, worker: str, force: bool) -> None:
+        try:
+            record = json.loads((self.folder(key) / f"worker-{worker}.json").read_text())
+        except (OSError, ValueError):
+            return
+        signal_group(record["pid"], record["start_time"], signal.SIGKILL if force else signal.SIGTERM)
+
+    def remove(self, key: str) -> None:
+        shutil.rmtree(self.folder(key), ignore_errors=True)
+
+    def known_tries(self) -> list[str]:
+        keys = []
+        for folder in self._tries.iterdir():
+            with contextlib.suppress(OSError):
+                keys.append((folder / "key").read_text())
+        return keys
+
+    async def close(self, stop_workers: bool) -> None:
+        if stop_workers:
+            for worker, (key, _, _) in list(self._watched.items()):
+                self.stop(key, worker, force=True)
+        if self._writer is not None:
+            if stop_workers:
+                self._writer.write(b'{"op": "retire"}\n')
+                with contextlib.suppress(OSError):
+                    await self._writer.drain()
+            self._writer.close()
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def _exit_of(message: dict[str, Any]) -> Exit:
+    return Exit(
+        exit_code=message["exit_code"],
+        signal=message["signal"],
+        peak_memory_bytes=message["peak_memory_bytes"],
+        cpu_seconds=message["cpu_seconds"],
+        oom_kill_seen=message["oom_kill_seen"],
+    )

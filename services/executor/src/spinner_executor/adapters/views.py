@@ -1,0 +1,277 @@
+"""Views that the executor keeps of others' topics: variables, connections, placements of DAGs, states of runs.
+
+One thread reads variables, connections and definitions (headers only) from the start. Another begins when a task
+first asks for another run's state; it keeps the latest MAX_RUNS runs. Both answer once they have caught up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from cryptography.fernet import Fernet, InvalidToken
+from spinner_eventlog.interface import EventLog, Poison, Record, Transient
+from spinner_proto.common.v1.common_pb2 import Placement, RunState, TaskState
+from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
+
+from spinner_executor.domain.clock import datetime_of
+
+_log = logging.getLogger(__name__)
+MAX_RUNS = 20_000
+_READY_SECONDS = 60.0
+
+
+class Unreadable(Exception):
+    """A secret cannot be decrypted. Says which, and how to fix it."""
+
+
+class _Follower(threading.Thread):
+    """Reads topics to their end, then goes on; `ready` is set at the first end."""
+
+    def __init__(self, name: str, log: EventLog, topics: Sequence[str]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._log = log
+        self._topics = topics
+        self._stopping = threading.Event()
+        self.ready = threading.Event()
+        self.lock = threading.Lock()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except Transient as error:
+                _log.warning("%s: cannot read yet: %s", self.name, error)
+                time.sleep(0.5)
+
+    def _follow(self) -> None:
+        partitions = [(topic, n) for topic in self._topics for n in range(self._log.partition_count(topic))]
+        reader = self._log.reader(partitions)
+        try:
+            while not self._stopping.is_set():
+                records = reader.poll(5000, 0.5)
+                with self.lock:
+                    for record in records:
+                        try:
+                            self.apply(record)
+                        except Poison as poison:
+                            _log.warning("%s: %s", self.name, poison)
+                if not self.ready.is_set() and reader.at_end():
+                    self.ready.set()
+        finally:
+            reader.close()
+
+    def apply(self, record: Record) -> None:
+        raise NotImplementedError
+
+    def wait_ready(self) -> None:
+        """Blocks until the view has caught up once; raises Unreadable after a minute."""
+        if not self.ready.wait(_READY_SECONDS):
+            raise Unreadable(f"{self.name} could not be read within {_READY_SECONDS:.0f} s; is Kafka there?")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(5)
+
+
+class SharedView(_Follower):
+    """Variables, connections and placements. Thread-safe."""
+
+    def __init__(self, log: EventLog, secret_key: str) -> None:
+        super().__init__("variables and connections", log, ("variables", "connections", "workflow_definitions"))
+        self._fernet = Fernet(secret_key) if secret_key else None
+        self._variables: dict[str, Variable] = {}
+        self._connections: dict[str, Connection] = {}
+        self._placements: dict[str, Placement] = {}
+
+    def apply(self, record: Record) -> None:
+        if record.topic == "workflow_definitions":
+            headers = record.headers
+            if record.value is not None and "spinner-dag-id" in headers:
+                self._placements[headers["spinner-dag-id"]] = Placement(
+                    cluster=headers["spinner-cluster"],
+                    tier=int(headers["spinner-tier"]),
+                    partition=int(headers["spinner-partition"]),
+                )
+        elif record.topic == "variables":
+            if record.value is None:
+                self._variables.pop(record.key, None)
+            else:
+                self._variables[record.key] = record.decode(Variable)
+        elif record.value is None:
+            self._connections.pop(record.key, None)
+        else:
+            self._connections[record.key] = record.decode(Connection)
+
+    def placement(self, dag_id: str) -> Placement | None:
+        return self._placements.get(dag_id)
+
+    def stored_variable(self, name: str) -> Variable | None:
+        return self._variables.get(name)
+
+    def set_local(self, name: str, variable: Variable | None) -> None:
+        """What was just written, before the reader comes to it."""
+        with self.lock:
+            if variable is None:
+                self._variables.pop(name, None)
+            else:
+                self._variables[name] = variable
+
+    def variable(self, name: str) -> str | None:
+        """The value, decrypted; None when there is none. Raises Unreadable."""
+        found = self._variables.get(name)
+        if found is None:
+            return None
+        return self._decrypt(found.value, f"variable {name}") if found.encrypted else found.value
+
+    def connection(self, connection_id: str) -> tuple[Connection, str, str] | None:
+        """The connection, its password and its extra JSON, decrypted. Raises Unreadable."""
+        found = self._connections.get(connection_id)
+        if found is None:
+            return None
+        password = self._decrypt(found.encrypted_password, f"password of connection {connection_id}")
+        extra = self._decrypt(found.encrypted_extra, f"extra of connection {connection_id}")
+        return found, password, extra
+
+    def encrypt(self, text: str) -> str:
+        if self._fernet is None:
+            raise Unreadable("secrets cannot be encrypted: SPINNER_SECRET_KEY is not set for the executor")
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def _decrypt(self, text: str, what: str) -> str:
+        if not text:
+            return ""
+        if self._fernet is None:
+            raise Unreadable(f"{what} is encrypted, but SPINNER_SECRET_KEY is not set for the executor")
+        try:
+            return self._fernet.decrypt(text.encode()).decode()
+        except InvalidToken as error:
+            raise Unreadable(f"{what} was encrypted with another key than SPINNER_SECRET_KEY; save it again") from error
+
+    def secret_values(self, names: set[str]) -> list[str]:
+        """The secret texts behind "variable/<name>" and "connection/<id>", to mask them."""
+        values: list[str] = []
+        for name in names:
+            kind, _, identity = name.partition("/")
+            try:
+                if kind == "variable":
+                    stored = self._variables.get(identity)
+                    if stored is not None and stored.encrypted:
+                        values.append(self.variable(identity) or "")
+                elif (found := self.connection(identity)) is not None:
+                    values += [found[1], *secret_texts(found[2])]
+            except Unreadable as error:
+                _log.warning("%s", error)
+        return values
+
+
+def secret_texts(extra_json: str) -> list[str]:
+    """The values of a connection's extra that look like secrets by their names."""
+    import json
+
+    try:
+        extra = json.loads(extra_json) if extra_json else {}
+    except ValueError:
+        return [extra_json]
+    words = ("pass", "secret", "token", "key", "credential", "auth")
+    return [
+        value if isinstance(value, str) else json.dumps(value)
+        for name, value in (extra.items() if isinstance(extra, dict) else ())
+        if any(word in name.lower() for word in words)
+    ]
+
+
+class InstanceState(NamedTuple):
+    task_id: str
+    map_index: int
+    state: TaskState
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run as the events tell it."""
+
+    run_id: str
+    logical_date: datetime | None = None
+    state: RunState = RunState.RUN_STATE_QUEUED
+    tasks: dict[tuple[str, int], TaskState] = field(default_factory=dict)
+
+
+class RunsView(_Follower):
+    """The latest MAX_RUNS runs of all cells of the cluster. Thread-safe."""
+
+    def __init__(self, log: EventLog, cells: Sequence[str]) -> None:
+        super().__init__("states of runs", log, [f"workflow_events-{cell}" for cell in cells])
+        self._runs: OrderedDict[tuple[str, str], RunView] = OrderedDict()
+        self._starting = threading.Lock()
+
+    def ensure_started(self) -> None:
+        """Starts reading on first use and blocks until caught up."""
+        with self._starting:
+            if not self.is_alive():
+                self.start()
+        self.wait_ready()
+
+    def apply(self, record: Record) -> None:
+        if record.value is None or "/" not in record.key:
+            return
+        step = record.decode(WorkflowEvents)
+        key = (step.dag_id, step.run_id)
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = RunView(step.run_id)
+            while len(self._runs) > MAX_RUNS:
+                self._runs.popitem(last=False)
+        else:
+            self._runs.move_to_end(key)
+        for event in step.events:
+            kind = event.WhichOneof("kind")
+            if kind == "run_created":
+                run.logical_date = datetime_of(event.run_created.logical_date)
+            elif kind == "run_state_changed":
+                run.state = event.run_state_changed.state
+            elif kind == "task_state_changed":
+                changed = event.task_state_changed
+                run.tasks[changed.task_id, changed.map_index] = changed.state
+            elif kind == "task_ended":
+                ended = event.task_ended
+                run.tasks[ended.task_id, ended.map_index] = ended.state
+
+    def run_state(self, dag_id: str, run_id: str) -> RunState | None:
+        with self.lock:
+            run = self._runs.get((dag_id, run_id))
+            return None if run is None else run.state
+
+    def find(self, dag_id: str, run_id: str, logical_date: datetime | None) -> RunView | None:
+        """A copy of the run with this id, or the latest with this logical date."""
+        with self.lock:
+            if run_id:
+                found = self._runs.get((dag_id, run_id))
+            else:
+                found = next(
+                    (
+                        run
+                        for (dag, _), run in reversed(self._runs.items())
+                        if dag == dag_id and run.logical_date == logical_date
+                    ),
+                    None,
+                )
+            return None if found is None else RunView(found.run_id, found.logical_date, found.state, dict(found.tasks))
+
+    def earlier(self, dag_id: str, before: datetime | None, limit: int = 200) -> list[str]:
+        """Run ids of a DAG with a logical date before `before`, latest first."""
+        with self.lock:
+            dated = [
+                (run.logical_date, run.run_id)
+                for (dag, _), run in self._runs.items()
+                if dag == dag_id and run.logical_date is not None and (before is None or run.logical_date < before)
+            ]
+        return [run_id for _, run_id in sorted(dated, reverse=True)[:limit]]

@@ -1,0 +1,358 @@
+"""TaskRuntime: what a worker may ask while it runs one try. One handler behind both transports.
+
+Every call names a live try by its token. Refusals are `Rejected` with the code that the transport answers:
+PERMISSION_DENIED for a stale token (the worker kills itself), FAILED_PRECONDITION for a start that is not granted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from spinner_eventlog.interface import Fenced, Outgoing
+from spinner_objectstore import NotFound
+from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunType, TaskKey
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskStarted, TriggerRun
+from spinner_proto.portal.v1.portal_pb2 import Variable
+from spinner_proto.runtime.v1 import runtime_pb2 as rt
+from spinner_servicekit.errors import Rejected
+
+from spinner_executor.adapters.bundles import BundleUnavailable
+from spinner_executor.adapters.views import RunsView, SharedView, Unreadable, secret_texts
+from spinner_executor.api.layouts import layout_record
+from spinner_executor.controller import Controller, NotAllowed
+from spinner_executor.domain import keys
+from spinner_executor.domain.clock import datetime_of, timestamp
+from spinner_executor.domain.model import SEQUENCE_STARTED, Desired
+from spinner_executor.domain.reconcile import may_start
+from spinner_executor.tries import Try
+
+MAX_XCOM_BYTES = 16 * 1024 * 1024
+MAX_CONF_BYTES = 1024 * 1024
+INLINE_CONF_BYTES = 16 * 1024
+
+R = TypeVar("R")
+
+
+class Runtime:
+    """`method(try, request) → response` for each method of TaskRuntimeService; runs on the event loop."""
+
+    def __init__(self, controller: Controller, shared: SharedView, runs: RunsView) -> None:
+        self._controller = controller
+        self._shared = shared
+        self._runs = runs
+        self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
+        for name, request, method in (
+            ("GetWork", rt.GetWorkRequest, self.get_work),
+            ("Start", rt.StartRequest, self.start),
+            ("Heartbeat", rt.HeartbeatRequest, self.heartbeat),
+            ("GetXCom", rt.GetXComRequest, self.get_xcom),
+            ("SetXCom", rt.SetXComRequest, self.set_xcom),
+            ("GetVariable", rt.GetVariableRequest, self.get_variable),
+            ("SetVariable", rt.SetVariableRequest, self.set_variable),
+            ("GetConnection", rt.GetConnectionRequest, self.get_connection),
+            ("GetTaskStates", rt.GetTaskStatesRequest, self.get_task_states),
+            ("TriggerDagRun", rt.TriggerDagRunRequest, self.trigger_dag_run),
+            ("GetRunState", rt.GetRunStateRequest, self.get_run_state),
+            ("Finish", rt.FinishRequest, self.finish),
+            ("PushLog", rt.PushLogRequest, self.push_log),
+            ("PublishLayout", rt.PublishLayoutRequest, self.publish_layout),
+        ):
+            self.methods[name] = (request, method)  # type: ignore[assignment]
+
+    async def call(self, name: str, token: str, request: Message) -> Message:
+        """Authenticates and answers one call; raises Rejected."""
+        method = self.methods[name][1]
+        tried = self.authenticated(token)
+        try:
+            return await method(tried, request)  # type: ignore[arg-type]
+        except Unreadable as error:
+            raise Rejected("FAILED_PRECONDITION", str(error)) from error
+
+    def authenticated(self, token: str) -> Try:
+        try:
+            return self._controller.authenticate(token)
+        except NotAllowed as error:
+            raise Rejected("PERMISSION_DENIED", str(error), reason="STALE_TOKEN") from error
+
+    async def _blocking(self, function: Callable[..., R], *arguments: object) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._controller.pool, functools.partial(function, *arguments))
+
+    async def get_work(self, tried: Try, _: rt.GetWorkRequest) -> rt.GetWorkResponse:
+        order, settings = tried.order, self._controller.settings
+        work = rt.GetWorkResponse(
+            order=order,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            lease_seconds=settings.lease_seconds,
+            traceparent=tried.traceparent,
+        )
+        if order.HasField("bundle"):
+            try:
+                path = self._controller.bundles.path_now(order.bundle)
+                if path is None:
+                    path = await (tried.bundle or self._controller.bundles.path(order.bundle))
+            except BundleUnavailable as error:
+                self._controller.ends.launch_impossible(tried, Outcome.OUTCOME_LAUNCH_FAILED, str(error))
+                raise Rejected("FAILED_PRECONDITION", str(error), reason="BUNDLE_UNAVAILABLE") from error
+            work.bundle_path = str(path)
+        work.conf_json = await self._conf(tried)
+        return work
+
+    async def _conf(self, tried: Try) -> bytes:
+        conf = tried.order.conf
+        if conf.WhichOneof("content") != "object":
+            return conf.inline
+        try:
+            return await self._blocking(self._controller.objects.get, conf.object.key)
+        except NotFound as error:
+            why = f"The run's conf {conf.object.key} is not in the object store."
+            self._controller.ends.launch_impossible(tried, Outcome.OUTCOME_CONFIG_ERROR, why)
+            raise Rejected("FAILED_PRECONDITION", why) from error
+
+    async def start(self, tried: Try, _: rt.StartRequest) -> rt.StartResponse:
+        controller, s = self._controller, tried.situation
+        worker, segment = tried.worker, s.worker_segment
+        if not may_start(s, worker, segment):
+            raise self._not_granted(tried)
+        if s.granted_segment < segment:
+            try:
+                await asyncio.shield(tried.granting or controller.grant(tried))
+            except Fenced as error:
+                raise self._not_granted(tried) from error
+        if tried.xcoms_cleared is not None:
+            await tried.xcoms_cleared
+        if (
+            tried.removed
+            or tried.worker != worker
+            or not may_start(s, worker, segment)
+            or (s.granted_segment, s.granted_worker) != (segment, worker)
+        ):
+            raise self._not_granted(tried)
+        if tried.started_time is None:
+            tried.started_time = datetime.now(UTC)
+            if tried.launched_time is not None:
+                took = (tried.started_time - tried.launched_time).total_seconds()
+                controller.metrics.start_seconds.observe(took)
+        report = controller.report_of(tried, SEQUENCE_STARTED)
+        report.time.FromDatetime(tried.started_time)
+        report.started.CopyFrom(TaskStarted())
+        controller.spawn(controller.reporter.report(tried.order, report, tried.traceparent))
+        return rt.StartResponse(time=timestamp(tried.started_time))
+
+    def _not_granted(self, tried: Try) -> Rejected:
+        return Rejected(
+            "FAILED_PRECONDITION",
+            f"the start of {tried.key} segment {tried.situation.worker_segment} is not granted to {tried.worker}",
+            reason="START_REFUSED",
+        )
+
+    async def heartbeat(self, tried: Try, request: rt.HeartbeatRequest) -> rt.HeartbeatResponse:
+        if request.HasField("usage"):
+            tried.usage = request.usage
+        tried.stage = request.stage
+        return rt.HeartbeatResponse(cancelled=tried.situation.desired is Desired.CANCELLED)
+
+    async def get_xcom(self, tried: Try, request: rt.GetXComRequest) -> rt.GetXComResponse:
+        own = tried.order.try_key
+        dag_id, run_id = request.dag_id or own.dag_id, request.run_id or own.run_id
+        indexes = list(request.map_indexes) or [-1]
+        if request.all_map_indexes:
+            indexes = list(range(request.map_length))
+        key = request.key or "return_value"
+
+        def read(run: str, index: int) -> bytes | None:
+            try:
+                return self._controller.objects.get(keys.xcom_object_key(dag_id, run, request.task_id, index, key))
+            except NotFound:
+                return None
+
+        def read_all() -> list[rt.XComValue]:
+            runs = [run_id]
+            if request.include_prior_dates:
+                self._runs.ensure_started()
+                runs += self._runs.earlier(dag_id, datetime_of(tried.order.logical_date))
+            values = []
+            for index in indexes:
+                value = next((found for run in runs if (found := read(run, index)) is not None), None)
+                values.append(rt.XComValue(map_index=index, found=value is not None, value_json=value or b""))
+            return values
+
+        return rt.GetXComResponse(values=await self._blocking(read_all))
+
+    async def set_xcom(self, tried: Try, request: rt.SetXComRequest) -> rt.SetXComResponse:
+        if len(request.value_json) > MAX_XCOM_BYTES:
+            raise Rejected(
+                "INVALID_ARGUMENT",
+                f"XCom {request.key!r} has {len(request.value_json)} bytes, more than the limit of {MAX_XCOM_BYTES}",
+                fix="store it in a file or object and pass its address",
+                reason="XCOM_TOO_LARGE",
+            )
+        own = tried.order.try_key
+        key = keys.xcom_object_key(own.dag_id, own.run_id, own.task_id, own.map_index, request.key or "return_value")
+        try:
+            await self._blocking(self._controller.objects.put, key, request.value_json)
+        except ValueError as error:
+            raise Rejected("INVALID_ARGUMENT", str(error)) from error
+        return rt.SetXComResponse()
+
+    def _gave_secret(self, tried: Try, name: str, values: list[str]) -> None:
+        tried.masker.add(values)
+        if name not in tried.secret_names:
+            tried.secret_names.add(name)
+            tried.journal.store_secret_names(tried.secret_names)
+
+    async def _shared_ready(self) -> SharedView:
+        if not self._shared.ready.is_set():
+            await self._blocking(self._shared.wait_ready)
+        return self._shared
+
+    async def get_variable(self, tried: Try, request: rt.GetVariableRequest) -> rt.GetVariableResponse:
+        shared = await self._shared_ready()
+        value = shared.variable(request.name)
+        stored = shared.stored_variable(request.name)
+        if value is not None and stored is not None and stored.encrypted:
+            self._gave_secret(tried, f"variable/{request.name}", [value])
+        return rt.GetVariableResponse(found=value is not None, value=value or "")
+
+    async def set_variable(self, tried: Try, request: rt.SetVariableRequest) -> rt.SetVariableResponse:
+        shared = await self._shared_ready()
+        variable = None
+        if not request.delete:
+            stored = shared.stored_variable(request.name)
+            secret = stored is not None and stored.encrypted
+            variable = Variable(
+                name=request.name,
+                value=shared.encrypt(request.value) if secret else request.value,
+                encrypted=secret,
+                description=stored.description if stored is not None else "",
+                time=timestamp(datetime.now(UTC)),
+                actor=Actor(name=f"task:{tried.key}", via="task"),
+            )
+            if secret:
+                self._gave_secret(tried, f"variable/{request.name}", [request.value])
+        await self._controller.reporter.send(Outgoing("variables", request.name, variable))
+        shared.set_local(request.name, variable)
+        return rt.SetVariableResponse()
+
+    async def get_connection(self, tried: Try, request: rt.GetConnectionRequest) -> rt.GetConnectionResponse:
+        shared = await self._shared_ready()
+        found = shared.connection(request.connection_id)
+        if found is None:
+            return rt.GetConnectionResponse(found=False)
+        connection, password, extra = found
+        self._gave_secret(tried, f"connection/{request.connection_id}", [password, *secret_texts(extra)])
+        return rt.GetConnectionResponse(
+            found=True, type=connection.type, host=connection.host, port=connection.port, schema=connection.schema,
+            login=connection.login, password=password, extra_json=extra,
+        )  # fmt: skip
+
+    async def get_task_states(self, _: Try, request: rt.GetTaskStatesRequest) -> rt.GetTaskStatesResponse:
+        await self._blocking(self._runs.ensure_started)
+        run = self._runs.find(request.dag_id, request.run_id, datetime_of(request.logical_date))
+        if run is None:
+            return rt.GetTaskStatesResponse(run_found=False)
+        wanted = set(request.task_ids)
+        return rt.GetTaskStatesResponse(
+            run_found=True,
+            run_id=run.run_id,
+            run_state=run.state,
+            states=[
+                rt.TaskInstanceState(task_id=task_id, map_index=index, state=state)
+                for (task_id, index), state in run.tasks.items()
+                if not wanted or task_id in wanted
+            ],
+        )
+
+    async def get_run_state(self, _: Try, request: rt.GetRunStateRequest) -> rt.GetRunStateResponse:
+        await self._blocking(self._runs.ensure_started)
+        state = self._runs.run_state(request.dag_id, request.run_id)
+        return rt.GetRunStateResponse(found=state is not None, state=state or 0)
+
+    async def trigger_dag_run(self, tried: Try, request: rt.TriggerDagRunRequest) -> rt.TriggerDagRunResponse:
+        shared = await self._shared_ready()
+        placement = shared.placement(request.dag_id)
+        if placement is None:
+            raise Rejected("NOT_FOUND", f"there is no DAG {request.dag_id!r}", fix="check its id, and that it parses")
+        conf = await self._packed_conf(request.dag_id, request.conf_json)
+        own, order = tried.order.try_key, tried.order
+        same = f"{request.dag_id}\n{request.run_id}\n{hashlib.sha256(request.conf_json).hexdigest()}"
+        ordinal = tried.trigger_ordinals[same] = tried.trigger_ordinals.get(same, -1) + 1
+        identity = keys.triggered_request(
+            tried.key, order.segment, request.dag_id, request.run_id, request.conf_json, ordinal
+        )
+        ordered = datetime_of(order.ordered_time) or datetime_of(order.logical_date) or datetime.now(UTC)
+        run_id = request.run_id or f"triggered__{ordered.isoformat()}_{identity.hex[:8]}"
+        trigger = TriggerRun(
+            run_id=run_id,
+            note=request.note,
+            run_type=RunType.RUN_TYPE_TRIGGERED,
+            conf=conf,
+            triggered_by=TaskKey(dag_id=own.dag_id, run_id=own.run_id, task_id=own.task_id, map_index=own.map_index),
+        )
+        if request.HasField("logical_date"):
+            trigger.logical_date.CopyFrom(request.logical_date)
+        command = Command(
+            request_id=str(identity),
+            actor=Actor(name=f"task:{tried.key}", via="task"),
+            time=timestamp(datetime.now(UTC)),
+            dag_id=request.dag_id,
+            trigger_run=trigger,
+        )
+        topic = f"scheduler_inbox-{placement.cluster}_tier_{placement.tier}"
+        await self._controller.reporter.send(
+            Outgoing(topic, request.dag_id, InboxMessage(command=command), placement.partition)
+        )
+        return rt.TriggerDagRunResponse(run_id=run_id)
+
+    async def _packed_conf(self, dag_id: str, conf: bytes) -> Blob:
+        if len(conf) > MAX_CONF_BYTES:
+            raise Rejected(
+                "INVALID_ARGUMENT", f"conf has {len(conf)} bytes, more than the limit of {MAX_CONF_BYTES}",
+                fix="pass large data by address", reason="CONF_TOO_LARGE",
+            )  # fmt: skip
+        try:
+            valid = isinstance(json.loads(conf or b"{}"), dict)
+        except ValueError:
+            valid = False
+        if not valid:
+            raise Rejected("INVALID_ARGUMENT", "conf is not a JSON object", fix='write it like {"day": "2026-01-01"}')
+        if len(conf) <= INLINE_CONF_BYTES:
+            return Blob(inline=conf, media_type="application/json")
+        digest = hashlib.sha256(conf).hexdigest()
+        key = f"conf/{dag_id}/{digest}.json"
+        await self._blocking(self._controller.objects.put, key, conf)
+        return Blob(object=ObjectRef(key=key, size=len(conf), sha256=digest), media_type="application/json")
+
+    async def finish(self, tried: Try, request: rt.FinishRequest) -> rt.FinishResponse:
+        if request.WhichOneof("kind") is None:
+            raise Rejected("INVALID_ARGUMENT", "Finish says neither ended nor deferred, rescheduled or layout_computed")
+        await self._controller.ends.finish(tried, request)
+        return rt.FinishResponse()
+
+    async def push_log(self, tried: Try, request: rt.PushLogRequest) -> rt.PushLogResponse:
+        size = tried.log.size()
+        fresh = request.text[size - request.offset :] if request.offset <= size else b""
+        if fresh:
+            await self._blocking(tried.log.append, fresh)
+        return rt.PushLogResponse(next_offset=size + len(fresh))
+
+    async def publish_layout(self, tried: Try, request: rt.PublishLayoutRequest) -> rt.PublishLayoutResponse:
+        shared = await self._shared_ready()
+        placement = shared.placement(tried.order.try_key.dag_id)
+        if placement is None:
+            raise Rejected("FAILED_PRECONDITION", f"DAG {tried.order.try_key.dag_id!r} has no published definition")
+        try:
+            definition = DagDefinition.FromString(request.definition)
+        except Exception as error:
+            raise Rejected("INVALID_ARGUMENT", f"the layout is not a DagDefinition: {error}") from error
+        record = layout_record(definition, tried.order, placement, datetime.now(UTC))
+        await self._controller.reporter.send(record)
+        return rt.PublishLayoutResponse(version=definition.version)

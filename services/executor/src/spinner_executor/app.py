@@ -1,0 +1,113 @@
+"""The composition root: builds the adapters, starts the loops, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from prometheus_client import REGISTRY
+from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record
+from spinner_eventlog.kafka import KafkaLog
+from spinner_objectstore import open_store
+from spinner_proto.executor.v1.executor_pb2_grpc import add_ExecutorServiceServicer_to_server
+from spinner_proto.runtime.v1.runtime_pb2_grpc import add_TaskRuntimeServiceServicer_to_server
+from spinner_servicekit import grpc_server
+from spinner_servicekit.app import App
+
+from spinner_executor.adapters.bundles import BundleCache
+from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
+from spinner_executor.adapters.orders import OrderFeed
+from spinner_executor.adapters.reports import Reporter
+from spinner_executor.adapters.views import RunsView, SharedView
+from spinner_executor.api.frames import WorkerSockets
+from spinner_executor.api.runtime import Runtime
+from spinner_executor.api.services import EXECUTOR_SERVICE, RUNTIME_SERVICE, ExecutorServicer, runtime_servicer
+from spinner_executor.controller import Controller
+from spinner_executor.metrics import Metrics
+from spinner_executor.settings import Settings
+from spinner_executor.triggers import Triggers
+
+_log = logging.getLogger(__name__)
+
+
+class Life(Protocol):
+    """The part of servicekit's App that an executor needs."""
+
+    def ready(self, grpc: str = "", http: str = "") -> None: ...
+    def crash(self, failure: BaseException) -> None: ...
+
+
+async def main(app: App[Settings]) -> None:
+    """Runs the executor until it is cancelled."""
+    settings = app.settings
+    log = KafkaLog(settings.kafka, "spinner-executor", prefix=settings.topic_prefix)
+    try:
+        await serve(settings, log, app, Metrics(REGISTRY))
+    finally:
+        log.close()
+
+
+async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics) -> None:
+    """Runs an executor over `log` until it is cancelled; `life` hears when it is ready and when it must end."""
+    loop = asyncio.get_running_loop()
+    data = settings.executor_data.absolute()
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pool = ThreadPoolExecutor(16, thread_name_prefix="blocking")
+    store = open_store(settings.object_store, settings.s3_endpoint or None)
+    producer = log.producer(f"executor-{settings.cluster}")
+    reporter = Reporter(producer, loop)
+    bundles = BundleCache(data / "bundles", store, pool)
+    backend = LocalBackend(data, settings.executor_entry, settings.executor_ahead)
+    shared = SharedView(log, settings.secret_key.get_secret_value())
+    runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
+    triggers = Triggers(bundles, data / "triggerer.log")
+    count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
+    paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
+    controller = Controller(
+        settings, backend, reporter, bundles, store, pool, metrics, triggers, shared.secret_values, paths.__getitem__, count
+    )  # fmt: skip
+    triggers.bind(controller)
+    runtime = Runtime(controller, shared, runs)
+    sockets = WorkerSockets(runtime, paths)
+    controller.on_partition = lambda partition, owned: _spawn_socket(controller, sockets, partition, owned)
+
+    def poisoned(poison: Poison, record: Record) -> None:
+        metrics.poison.labels(record.topic).inc()
+        _log.error("unreadable record: %s", poison)
+        headers = {"spinner-topic": record.topic, "spinner-partition": str(record.partition)}
+        headers |= {"spinner-offset": str(record.offset), "spinner-reason": poison.reason[:500]}
+        reporter.post(Outgoing("dead_letters", record.key, None, headers=headers, raw=record.value or b""))
+
+    def register(server: object) -> None:
+        add_TaskRuntimeServiceServicer_to_server(runtime_servicer(runtime), server)  # type: ignore[no-untyped-call]
+        add_ExecutorServiceServicer_to_server(ExecutorServicer(controller), server)  # type: ignore[no-untyped-call]
+
+    server = await grpc_server.serve_async(settings.grpc_address, [RUNTIME_SERVICE, EXECUTOR_SERVICE], register)
+    controller.advertised_address = settings.executor_advertised or server.address
+    feed = OrderFeed(log, settings.cluster, controller, loop, poisoned, life.crash)
+    ticking = asyncio.ensure_future(controller.run())
+    try:
+        await backend.start(controller.exited)
+        shared.start()
+        feed.start()
+        life.ready(grpc=server.address)
+        await ticking
+    finally:
+        ticking.cancel()
+        await asyncio.to_thread(feed.stop)
+        await backend.close(settings.executor_stop_workers)
+        for partition in range(count):
+            await sockets.close(partition)
+        await server.stop(1.0)
+        await triggers.close()
+        await asyncio.to_thread(producer.flush, 5.0)
+        controller.close()
+        for view in (shared, runs):
+            await asyncio.to_thread(view.stop)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _spawn_socket(controller: Controller, sockets: WorkerSockets, partition: int, owned: bool) -> None:
+    controller.spawn(sockets.open(partition) if owned else sockets.close(partition))

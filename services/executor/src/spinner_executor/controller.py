@@ -1,0 +1,475 @@
+"""The controller: keeps the actual state of tries at what `task_orders` desires.
+
+Everything here runs on one event loop, so nothing is locked. Orders, worker exits, worker calls and acknowledgements
+change a try's situation; each change ends in `_reconcile`, which performs the domain's one next action. A partition's
+tries exist only while it is owned; giving it up forgets them without touching their workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from spinner_eventlog.interface import Fenced, TransactionalProducer, partition_for
+from spinner_objectstore import ObjectStore
+from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched, TaskReport
+from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
+
+from spinner_executor.adapters.backend import Backend, Launch, LaunchFailed
+from spinner_executor.adapters.bundles import BundleCache
+from spinner_executor.adapters.grants import GrantWriter
+from spinner_executor.adapters.journal import Journal
+from spinner_executor.adapters.logs import TryLog
+from spinner_executor.adapters.reports import Reporter
+from spinner_executor.domain import keys, resources
+from spinner_executor.domain.clock import datetime_of, timestamp
+from spinner_executor.domain.masking import Masker
+from spinner_executor.domain.model import (
+    SEQUENCE_LAUNCHED,
+    Desired,
+    Exit,
+    Restored,
+    Situation,
+    WorkerState,
+    desired_of,
+)
+from spinner_executor.domain.reconcile import Action, reconcile
+from spinner_executor.domain.slots import Slots
+from spinner_executor.ends import Ends
+from spinner_executor.metrics import Metrics
+from spinner_executor.settings import Settings
+from spinner_executor.tries import Try
+from spinner_executor.triggers import Triggers
+
+_log = logging.getLogger(__name__)
+_SLOW_LAUNCH_SECONDS = 1.0
+_TICK_SECONDS = 1.0
+
+
+class NotAllowed(Exception):
+    """A worker's token is stale or unknown: it must kill itself."""
+
+
+@dataclass(slots=True)
+class _Partition:
+    grants: GrantWriter
+    keys: set[str]
+
+
+class Controller:
+    """See the module. `address_of(partition)` is where workers reach this executor; `order_partitions` how many there are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backend: Backend,
+        reporter: Reporter,
+        bundles: BundleCache,
+        objects: ObjectStore,
+        pool: Executor,
+        metrics: Metrics,
+        triggers: Triggers,
+        secret_values: Callable[[set[str]], list[str]],
+        address_of: Callable[[int], str],
+        order_partitions: int,
+    ) -> None:
+        self.settings = settings
+        self.backend = backend
+        self.reporter = reporter
+        self.bundles = bundles
+        self.objects = objects
+        self.pool = pool
+        self.metrics = metrics
+        self.triggers = triggers
+        self.tries: dict[str, Try] = {}
+        self.slots = Slots(settings.executor_parallelism)
+        self.ends = Ends(self)
+        self.advertised_address = settings.executor_advertised
+        self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
+        self._secret_values = secret_values
+        self._address_of = address_of
+        self._order_partitions = order_partitions
+        self._partitions: dict[int, _Partition] = {}
+        self._by_worker: dict[str, Try] = {}
+        # The slot that each living worker holds, also of a segment that is over.
+        self._held: dict[str, str] = {}
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._last_tick = self._loop.time()
+
+    # What the feed of orders tells (adapters.orders.Owner).
+
+    def assigned(self, restored: Restored, producer: TransactionalProducer) -> None:
+        partition = restored.partition
+        if partition in self._partitions:
+            self.revoked(partition)
+        topic = f"task_grants-{self.settings.cluster}"
+        grants = GrantWriter(producer, topic, partition, self._loop, lambda: self._fenced(partition, grants))
+        self._partitions[partition] = _Partition(grants, set())
+        self.on_partition(partition, True)
+        for key, order in restored.orders.items():
+            self._adopt(key, order, restored.traceparents.get(key, ""), partition, restored.grants.get(key))
+        for key in restored.grants.keys() - restored.orders.keys():
+            grants.forget(key)
+        for key in list(self._partitions[partition].keys):
+            self._reconcile_key(key)
+        self.spawn(self._sweep(partition, set(restored.orders)))
+
+    def revoked(self, partition: int) -> None:
+        owned = self._partitions.pop(partition, None)
+        if owned is None:
+            return
+        for key in owned.keys:
+            self._drop(self.tries.pop(key))
+        self.on_partition(partition, False)
+        self.spawn(asyncio.to_thread(owned.grants.close))
+        self._refresh_gauges()
+
+    def ordered(self, partition: int, changes: Sequence[tuple[str, TaskOrder | None, str]]) -> None:
+        if partition not in self._partitions:
+            return
+        for key, order, traceparent in changes:
+            self.metrics.orders.inc()
+            tried = self.tries.get(key)
+            if order is None:
+                if tried is not None:
+                    tried.situation.desired = Desired.ABSENT
+                    self.reconcile(tried)
+                continue
+            if tried is None:
+                tried = self._new_try(key, order, traceparent, partition)
+            elif order.segment < tried.order.segment:
+                continue
+            else:
+                tried.order, tried.traceparent = order, traceparent
+                tried.situation.desired, tried.situation.segment = desired_of(order), order.segment
+            self.reconcile(tried)
+        self._refresh_gauges()
+
+    def _fenced(self, partition: int, grants: GrantWriter) -> None:
+        owned = self._partitions.get(partition)
+        if owned is not None and owned.grants is grants:
+            _log.warning("partition %d has another owner now", partition)
+            self.revoked(partition)
+
+    # Tries.
+
+    def _new_try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
+        path = self.backend.log_path(key)
+        log = TryLog(path, key, order.try_key, f"task_logs-{self.settings.cluster}", Masker())
+        tried = Try(
+            key, partition, order, Situation(desired_of(order), order.segment), log, Journal(path.parent), traceparent
+        )
+        self.tries[key] = tried
+        self._partitions[partition].keys.add(key)
+        return tried
+
+    def _adopt(self, key: str, order: TaskOrder, traceparent: str, partition: int, grant: TaskGrant | None) -> None:
+        tried = self._new_try(key, order, traceparent, partition)
+        s = tried.situation
+        if grant is not None:
+            s.granted_segment, s.granted_worker = grant.segment, grant.worker
+        tried.secret_names = tried.journal.secret_names()
+        tried.masker.add(self._secret_values(tried.secret_names))
+        observed = self.backend.observe(key)
+        if observed.state is not WorkerState.NONE:
+            s.worker_state, s.worker_segment, s.exit = observed.state, observed.segment, observed.exit
+            tried.worker, tried.token = observed.worker, observed.token
+            tried.heard = self._loop.time()
+            tried.memory_limit = self._memory_limit(order)
+            if grant is not None and s.granted_worker == observed.worker:
+                tried.started_time = datetime_of(grant.time)
+            if observed.state is WorkerState.ALIVE:
+                self._by_worker[observed.worker] = tried
+                self._held[observed.worker] = slot_name(key, observed.segment)
+                self.slots.take(self._held[observed.worker])
+                self.metrics.adopted.inc()
+        elif s.granted_segment == order.segment and not self.backend.may_have_run_here(s.granted_worker):
+            s.worker_state = WorkerState.FOREIGN
+        tried.end = self.ends.restored(tried, grant)
+        if tried.end is not None:
+            s.ended_segment = tried.end.segment
+
+    async def _sweep(self, partition: int, live: set[str]) -> None:
+        """Removes what ended tries of this partition left behind while nobody owned it."""
+        for key in self.backend.known_tries():
+            if key in live or key in self.tries or partition_for(key, self._order_partitions) != partition:
+                continue
+            observed = self.backend.observe(key)
+            if observed.state is WorkerState.ALIVE:
+                self.backend.stop(key, observed.worker, force=True)
+            self.backend.remove(key)
+
+    def _drop(self, tried: Try) -> None:
+        """Forgets a try without touching its worker."""
+        tried.removed = True
+        if tried.worker:
+            self._by_worker.pop(tried.worker, None)
+        for timer in (tried.lease_timer, tried.kill_timer):
+            if timer is not None:
+                timer.cancel()
+        self.triggers.stop(tried.key)
+        slot = self._held.pop(tried.worker, slot_name(tried.key, tried.situation.segment))
+        self._release(slot)
+
+    def _reconcile_key(self, key: str) -> None:
+        tried = self.tries.get(key)
+        if tried is not None:
+            self.reconcile(tried)
+
+    def reconcile(self, tried: Try) -> None:
+        """Performs the next action for a try. Call after each change of its situation."""
+        if tried.removed:
+            return
+        action = reconcile(tried.situation)
+        if action is Action.LAUNCH:
+            self._launch(tried)
+        elif action is Action.REMOVE:
+            self._remove(tried)
+        elif action is Action.KILL:
+            self.kill(tried)
+        elif action is Action.START_TRIGGER:
+            tried.situation.trigger_segment = tried.order.segment
+            self.triggers.start(tried)
+        elif action is Action.AWAIT_LEASE:
+            if tried.lease_timer is None:
+                wait = self.settings.lost_after_seconds
+                tried.lease_timer = self._loop.call_later(wait, self.ends.declare_lost, tried, "its executor is gone")
+        elif action is not Action.NOTHING:
+            self.ends.perform(tried, action)
+
+    def _memory_limit(self, order: TaskOrder) -> int:
+        try:
+            return resources.memory_limit_bytes(order.resources_json)
+        except resources.InvalidResources:
+            return 0
+
+    def _launch(self, tried: Try) -> None:
+        s, order = tried.situation, tried.order
+        slot = slot_name(tried.key, s.segment)
+        if not self.slots.ask(slot, order.priority):
+            return
+        now = datetime.now(UTC)
+        s.worker_state, s.worker_segment, s.exit, s.killing = WorkerState.LAUNCHING, s.segment, None, False
+        s.end_reported = False
+        granted = s.granted_segment == s.segment
+        if tried.worker:
+            self._by_worker.pop(tried.worker, None)
+        tried.worker = s.granted_worker if granted else self.backend.new_worker_name()
+        tried.token = f"{tried.worker}.{secrets.token_hex(16)}"
+        tried.launched_time, tried.started_time, tried.heard = now, None, self._loop.time()
+        tried.memory_limit = self._memory_limit(order)
+        tried.end, tried.end_done = None, None
+        self._by_worker[tried.worker] = tried
+        self._held[tried.worker] = slot
+        self.metrics.launches.inc()
+        launch = Launch(
+            tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition),
+            tried.memory_limit, resources.environment(order.resources_json),
+        )  # fmt: skip
+        self.spawn(self._launched(tried, launch))
+        if not granted:
+            self.grant(tried)
+        if order.HasField("bundle") and self.bundles.path_now(order.bundle) is None:
+            tried.bundle = self.spawn(self.bundles.path(order.bundle))
+        if s.segment == 0 and order.try_key.try_number > 1 and order.kind == OrderKind.ORDER_KIND_TASK:
+            key = order.try_key
+            prefix = keys.xcom_prefix(key.dag_id, key.run_id, key.task_id, key.map_index)
+            tried.xcoms_cleared = self._loop.run_in_executor(self.pool, self.objects.delete_prefix, prefix)
+        tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, tried.worker)
+
+    async def _launched(self, tried: Try, launch: Launch) -> None:
+        try:
+            resources.memory_limit_bytes(tried.order.resources_json)
+            await self.backend.launch(launch)
+        except (LaunchFailed, resources.InvalidResources) as error:
+            self.exited(tried.key, launch.worker, Exit(launch_error=str(error)))
+            return
+        if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
+            tried.situation.worker_state = WorkerState.ALIVE
+
+    def _report_launched(self, tried: Try, worker: str) -> None:
+        tried.lease_timer = None
+        if not tried.removed and tried.worker == worker and tried.started_time is None:
+            report = self.report_of(tried, SEQUENCE_LAUNCHED)
+            report.launched.CopyFrom(TaskLaunched())
+            self.spawn(self.reporter.report(tried.order, report, tried.traceparent))
+
+    def grant(self, tried: Try, end: TaskReport | None = None) -> asyncio.Future[None]:
+        """Writes the grant of the ordered segment to the try's worker, with `end` when it is known already."""
+        s = tried.situation
+        segment, worker = s.segment, tried.worker
+        grant = TaskGrant(try_key=tried.order.try_key, segment=segment, worker=worker)
+        grant.time.FromDatetime(datetime.now(UTC))
+        if end is not None:
+            grant.end_report = end.SerializeToString()
+        begun = self._loop.time()
+        owned = self._partitions.get(tried.partition)
+        if owned is None:
+            refused: asyncio.Future[None] = self._loop.create_future()
+            refused.set_exception(Fenced(f"partition {tried.partition} is not owned here"))
+            refused.exception()
+            return refused
+        future = owned.grants.write(grant)
+
+        def done(future: asyncio.Future[None]) -> None:
+            if not future.cancelled() and future.exception() is None and segment >= s.granted_segment:
+                s.granted_segment, s.granted_worker = segment, worker
+                self.metrics.grant_seconds.observe(self._loop.time() - begun)
+
+        future.add_done_callback(done)
+        tried.granting = future
+        return future
+
+    def report_of(self, tried: Try, sequence: int, segment: int | None = None) -> TaskReport:
+        return TaskReport(
+            try_key=tried.order.try_key,
+            segment=tried.order.segment if segment is None else segment,
+            sequence=sequence,
+            time=timestamp(datetime.now(UTC)),
+            executor=self.advertised_address,
+            worker=tried.worker,
+        )
+
+    def kill(self, tried: Try) -> None:
+        """SIGTERM to the worker's process tree now, SIGKILL after the grace period."""
+        tried.situation.killing = True
+        worker = tried.worker
+        self.backend.stop(tried.key, worker, force=False)
+
+        def force() -> None:
+            if tried.worker == worker:
+                self.backend.stop(tried.key, worker, force=True)
+
+        tried.kill_timer = self._loop.call_later(self.settings.kill_grace_seconds, force)
+
+    def exited(self, key: str, worker: str, exit: Exit) -> None:
+        """The back end's word that a worker is gone."""
+        slot = self._held.pop(worker, None)
+        if slot is not None:
+            self._release(slot)
+        tried = self._by_worker.pop(worker, None)
+        if tried is None or tried.worker != worker:
+            return
+        s = tried.situation
+        s.worker_state, s.exit = WorkerState.GONE, exit
+        if tried.kill_timer is not None:
+            tried.kill_timer.cancel()
+        if tried.removed:
+            self._cleanup(tried)
+        else:
+            self.reconcile(tried)
+        self._refresh_gauges()
+
+    def _release(self, slot: str) -> None:
+        for granted in self.slots.release(slot):
+            self._loop.call_soon(self._reconcile_key, granted.rpartition("#")[0])
+
+    def _remove(self, tried: Try) -> None:
+        """The order is gone: nothing of the try may stay."""
+        self.tries.pop(tried.key, None)
+        owned = self._partitions.get(tried.partition)
+        if owned is not None:
+            owned.keys.discard(tried.key)
+            if tried.situation.granted_segment >= 0 or tried.granting is not None:
+                owned.grants.forget(tried.key)
+        tried.removed = True
+        self.triggers.stop(tried.key)
+        if tried.lease_timer is not None:
+            tried.lease_timer.cancel()
+        s = tried.situation
+        if tried.worker in self._by_worker:
+            if s.ended_segment >= s.worker_segment:  # it reported its end and is on its way out
+                worker = tried.worker
+                grace = self.settings.kill_grace_seconds
+                tried.kill_timer = self._loop.call_later(grace, self.backend.stop, tried.key, worker, True)
+            else:
+                self.kill(tried)
+        else:
+            self._release(slot_name(tried.key, s.segment))
+            self._cleanup(tried)
+
+    def _cleanup(self, tried: Try) -> None:
+        if tried.key in self.tries:  # ordered again meanwhile
+            return
+        if 0 <= tried.uploaded_bytes < tried.log.size():
+            self.spawn(self._upload_again(tried))
+        else:
+            self.backend.remove(tried.key)
+
+    async def _upload_again(self, tried: Try) -> None:
+        """The worker wrote after its end was reported (exit handlers): the final log gets that, too."""
+        key = keys.log_object_key(tried.order.try_key)
+        await self._loop.run_in_executor(self.pool, tried.log.upload, self.objects, key)
+        if tried.key not in self.tries:
+            self.backend.remove(tried.key)
+
+    # Workers.
+
+    def authenticate(self, token: str) -> Try:
+        """The live try that `token` belongs to; raises NotAllowed."""
+        tried = self._by_worker.get(token.rpartition(".")[0])
+        if tried is None or tried.removed or not hmac.compare_digest(tried.token.encode(), token.encode()):
+            raise NotAllowed("this token belongs to no live try of this executor")
+        tried.heard = self._loop.time()
+        return tried
+
+    async def run(self) -> None:
+        """Leases, live logs and gauges, until cancelled."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS / 2)
+            now = self._loop.time()
+            paused = now - self._last_tick > self.settings.lease_seconds / 2
+            self._last_tick = now
+            for tried in list(self._by_worker.values()):
+                if paused:  # this process slept: its workers had nobody to talk to
+                    tried.heard = now
+                if tried.removed:
+                    continue
+                tried.log.publish(self.reporter.post)
+                s = tried.situation
+                if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
+                    tried.heard = now
+                    self.ends.declare_lost(tried, f"no heartbeat for {self.settings.lost_after_seconds:.0f} s")
+
+    def _refresh_gauges(self) -> None:
+        self.metrics.live.set(len(self._by_worker))
+        self.metrics.waiting.set(self.slots.waiting)
+
+    @property
+    def partitions(self) -> list[int]:
+        return sorted(self._partitions)
+
+    @property
+    def live(self) -> int:
+        return len(self._by_worker)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Runs a coroutine beside everything else; its failure is logged."""
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the controller failed", exc_info=error)
+
+    def close(self) -> None:
+        for partition in list(self._partitions):
+            owned = self._partitions.pop(partition)
+            owned.grants.close()
+            for key in owned.keys:
+                self._drop(self.tries.pop(key))
+
+
+def slot_name(key: str, segment: int) -> str:
+    return f"{key}#{segment}"

@@ -1,0 +1,83 @@
+"""Secrets are masked whenever log text leaves the worker's file.
+
+The mask has the secret's length, so a byte's offset is the same in the worker's file, in every chunk and in the
+final object: a reader can go on from any offset, and nothing is read twice. Text is cut at line ends, and a
+secret of several lines is masked line by line, so cutting never hides a secret from the mask.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+# Shorter words ("a", "42") would blacken innocent text.
+MIN_SECRET_LENGTH = 4
+
+
+class Masker:
+    """The secrets of one try. Grows; thread-safe by replacing its pattern as a whole."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._words: set[bytes] = set()
+        self._pattern: re.Pattern[bytes] | None = None
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        words = {
+            form.encode()
+            for secret in secrets
+            for line in secret.splitlines()
+            for form in (line.strip(), repr(line.strip())[1:-1], json.dumps(line.strip())[1:-1])
+            if len(form) >= MIN_SECRET_LENGTH
+        }
+        if words <= self._words:
+            return
+        self._words |= words
+        longest_first = sorted(self._words, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(re.escape(word) for word in longest_first))
+
+    @property
+    def active(self) -> bool:
+        return self._pattern is not None
+
+    def mask(self, text: bytes) -> bytes:
+        """Returns `text` with every secret replaced by as many asterisks, and invalid UTF-8 by question marks."""
+        pattern = self._pattern
+        if pattern is not None:
+            text = pattern.sub(lambda match: b"*" * len(match.group()), text)
+        return valid_utf8(text)
+
+
+def valid_utf8(text: bytes) -> bytes:
+    """Replaces each byte that is not part of valid UTF-8 by "?", keeping the length."""
+    try:
+        text.decode()
+        return text
+    except UnicodeDecodeError:
+        parts: list[bytes] = []
+        rest = text
+        while rest:
+            try:
+                rest.decode()
+                parts.append(rest)
+                break
+            except UnicodeDecodeError as error:
+                parts.append(rest[: error.start] + b"?" * (error.end - error.start))
+                rest = rest[error.end :]
+        return b"".join(parts)
+
+
+def whole_lines(data: bytes, limit: int) -> bytes:
+    """Returns the part of `data` up to its last line end; a line longer than `limit` bytes is cut inside."""
+    end = data.rfind(b"\n")
+    if end >= 0:
+        return data[: end + 1]
+    if len(data) < limit:
+        return b""
+    cut = len(data)
+    while cut > len(data) - 4 and cut > 0 and data[cut - 1] & 0xC0 == 0x80:
+        cut -= 1
+    if cut and data[cut - 1] >= 0xC0:
+        cut -= 1
+    return data[:cut]

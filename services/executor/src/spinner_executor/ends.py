@@ -1,0 +1,211 @@
+"""How segments end: make the end durable, upload the log, report, and remember that it was acknowledged.
+
+A worker's own end is written to the try's folder before it is reported. An end that the executor declares (crash,
+lost lease, cancelled) is first written into the grant in a fenced transaction: an executor that was paused and has
+lost the partition gets Fenced there, before it kills or reports anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from spinner_eventlog.interface import Fenced
+from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, StageResult
+from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
+from spinner_proto.orders.v1.orders_pb2 import TaskGrant
+from spinner_proto.runtime.v1.runtime_pb2 import FinishRequest
+
+from spinner_executor.domain import keys, stages
+from spinner_executor.domain.clock import datetime_of, timestamp
+from spinner_executor.domain.endings import classify_exit, refine_reported
+from spinner_executor.domain.model import SEQUENCE_END, Desired, Ending, Exit, WorkerState
+from spinner_executor.domain.reconcile import Action
+from spinner_executor.tries import Try
+
+if TYPE_CHECKING:
+    from spinner_executor.controller import Controller
+
+_log = logging.getLogger(__name__)
+
+
+class Ends:
+    """The part of the controller that ends segments."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def restored(self, tried: Try, grant: TaskGrant | None) -> TaskReport | None:
+        """The end of the ordered segment that an earlier owner knew, if any."""
+        end = tried.journal.end(tried.order.segment)
+        if end is None and grant is not None and grant.segment == tried.order.segment and grant.end_report:
+            try:
+                end = TaskReport.FromString(grant.end_report)
+            except DecodeError:
+                return None
+        return end
+
+    def perform(self, tried: Try, action: Action) -> None:
+        if action is Action.REPORT_END:
+            if tried.end is not None and tried.end_done is None:
+                self._controller.spawn(self._report(tried, tried.end))
+            return
+        if action is Action.DECLARE_CANCELLED:
+            ending = Ending(Outcome.OUTCOME_KILLED_BY_USER, "Cancelled by a user.")
+        else:
+            s = tried.situation
+            exit = s.exit or Exit()
+            ending = classify_exit(exit, tried.memory_limit, tried.started_time is not None)
+        self._declare(tried, ending, kill=False)
+
+    def declare_lost(self, tried: Try, why: str) -> None:
+        """The worker's lease is over."""
+        tried.lease_timer = None
+        s = tried.situation
+        if not tried.removed and s.ended_segment < s.segment and s.desired is not Desired.ABSENT:
+            self._declare(tried, Ending(Outcome.OUTCOME_LOST, f"The worker is lost: {why}."), kill=True)
+
+    def launch_impossible(self, tried: Try, outcome: Outcome, why: str) -> None:
+        """The worker got no work: its bundle or conf cannot be had."""
+        if not tried.removed and tried.situation.ended_segment < tried.situation.segment:
+            self._declare(tried, Ending(outcome, why), kill=True)
+
+    def _declare(self, tried: Try, ending: Ending, kill: bool) -> None:
+        controller, s = self._controller, tried.situation
+        segment = s.segment
+        now = datetime.now(UTC)
+        ended = TaskEnded(outcome=ending.outcome, message=ending.message, exit_code=ending.exit_code, return_length=-1)
+        if s.exit is not None:
+            ended.usage.peak_memory_bytes = s.exit.peak_memory_bytes
+            ended.usage.cpu_seconds = s.exit.cpu_seconds
+        elif tried.usage is not None:
+            ended.usage.CopyFrom(tried.usage)
+        if tried.started_time is not None:
+            ended.start_time.FromDatetime(tried.started_time)
+            ended.stages.append(
+                stages.stage_result(
+                    Stage.STAGE_TASK_EXEC, tried.started_time, now, StageOutcome.STAGE_OUTCOME_FAILED, ending.message
+                )
+            )
+        report = controller.report_of(tried, SEQUENCE_END, segment)
+        report.ended.CopyFrom(ended)
+        tried.end = report
+        s.ended_segment, s.end_reported = segment, False
+        tried.end_done = asyncio.get_running_loop().create_future()
+        controller.spawn(self._declared(tried, report, kill))
+
+    async def _declared(self, tried: Try, report: TaskReport, kill: bool) -> None:
+        controller = self._controller
+        try:
+            await controller.grant(tried, report)
+        except Fenced:
+            return
+        if kill and tried.situation.worker_state is not WorkerState.FOREIGN:
+            controller.backend.stop(tried.key, tried.worker, force=True)
+        tried.log.note(report.ended.message)
+        await self._finish_end(tried, report, report.ended.message)
+        await self._report(tried, report)
+
+    async def finish(self, tried: Try, request: FinishRequest) -> None:
+        """A worker's own word that its segment is over. Returns when the report is durable. Idempotent."""
+        controller, s = self._controller, tried.situation
+        if s.ended_segment >= s.worker_segment:
+            if tried.end_done is not None:
+                await asyncio.shield(tried.end_done)
+            return
+        report = controller.report_of(tried, SEQUENCE_END, s.worker_segment)
+        kind = request.WhichOneof("kind")
+        if kind == "ended":
+            report.ended.CopyFrom(request.ended)
+            refine_reported(report.ended, tried.memory_limit, s.desired is Desired.CANCELLED)
+        elif kind == "deferred":
+            report.deferred.CopyFrom(request.deferred)
+        elif kind == "rescheduled":
+            report.rescheduled.CopyFrom(request.rescheduled)
+        else:
+            report.layout_computed.CopyFrom(request.layout_computed)
+        tried.end = report
+        s.ended_segment, s.end_reported = s.worker_segment, False
+        tried.end_done = asyncio.get_running_loop().create_future()
+        if kind == "ended":
+            await self._finish_end(tried, report, "")
+        else:
+            self._keep_stages(tried)
+            if kind == "layout_computed":
+                await self._upload(tried)
+        tried.journal.store_end(report)
+        await self._report(tried, report)
+
+    async def _finish_end(self, tried: Try, report: TaskReport, failure: str) -> None:
+        """Adds the executor's stages, times and the uploaded log to an end."""
+        now = datetime.now(UTC)
+        ended = report.ended
+        earlier = tried.journal.stages() if report.segment > 0 else TaskEnded()
+        own = stages.executor_stages(
+            datetime_of(tried.order.ordered_time), tried.launched_time, tried.started_time, now, failure
+        )
+        merged = stages.merge(earlier.stages, own, ended.stages)
+        ended.usage.cpu_seconds += earlier.usage.cpu_seconds
+        ended.usage.peak_memory_bytes = max(ended.usage.peak_memory_bytes, earlier.usage.peak_memory_bytes)
+        first = datetime_of(tried.order.first_start_time) or tried.started_time
+        if first is not None:
+            ended.start_time.FromDatetime(first)
+        if not ended.HasField("end_time"):
+            ended.end_time.FromDatetime(now)
+        merged.append(await self._upload(tried))
+        del ended.stages[:]
+        ended.stages.extend(merged[-stages.MAX_STAGES :])
+        if tried.uploaded_bytes >= 0:
+            ended.log_key = keys.log_object_key(tried.order.try_key)
+            ended.log_bytes = tried.uploaded_bytes
+
+    async def _upload(self, tried: Try) -> StageResult:
+        controller = self._controller
+        begun = datetime.now(UTC)
+        if not tried.log.path.exists():
+            return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, begun, message="There is no log.")
+        tried.log.publish(controller.reporter.post, final=True)
+        outcome, message = StageOutcome.STAGE_OUTCOME_SUCCESS, ""
+        try:
+            tried.uploaded_bytes = await asyncio.get_running_loop().run_in_executor(
+                controller.pool, tried.log.upload, controller.objects, keys.log_object_key(tried.order.try_key)
+            )
+        except Exception as error:  # noqa: BLE001 - a store that is away must not hide the try's end
+            _log.warning("the log of %s could not be uploaded: %s", tried.key, error)
+            outcome, message = StageOutcome.STAGE_OUTCOME_FAILED, f"The log could not be uploaded: {error}"
+        return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, datetime.now(UTC), outcome, message)
+
+    def _keep_stages(self, tried: Try) -> None:
+        now = datetime.now(UTC)
+        kept = tried.journal.stages()
+        own = stages.executor_stages(
+            datetime_of(tried.order.ordered_time), tried.launched_time, tried.started_time, now
+        )
+        if tried.started_time is not None:
+            own.append(stages.stage_result(Stage.STAGE_TASK_EXEC, tried.started_time, now))
+        merged = stages.merge(kept.stages, own, [])
+        del kept.stages[:]
+        kept.stages.extend(merged)
+        if tried.usage is not None:
+            kept.usage.cpu_seconds += tried.usage.cpu_seconds
+            kept.usage.peak_memory_bytes = max(kept.usage.peak_memory_bytes, tried.usage.peak_memory_bytes)
+        tried.journal.store_stages(kept)
+
+    async def _report(self, tried: Try, report: TaskReport) -> None:
+        controller, s = self._controller, tried.situation
+        if tried.end_done is None:
+            tried.end_done = asyncio.get_running_loop().create_future()
+        done = tried.end_done
+        report.time.CopyFrom(timestamp(datetime.now(UTC)))
+        await controller.reporter.report(tried.order, report, tried.traceparent)
+        kind = report.WhichOneof("kind") or ""
+        outcome = Outcome.Name(report.ended.outcome) if kind == "ended" else kind
+        controller.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
+        if not done.done():
+            done.set_result(None)
+        if s.ended_segment == report.segment:
+            s.end_reported = s.segment == report.segment
+        controller.reconcile(tried)

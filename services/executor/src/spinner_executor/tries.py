@@ -1,0 +1,55 @@
+"""A live try in the executor's memory: its situation (for the domain) and what the shell holds for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from spinner_proto.common.v1.common_pb2 import Stage, Usage
+from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
+from spinner_proto.orders.v1.orders_pb2 import TaskOrder
+
+from spinner_executor.adapters.journal import Journal
+from spinner_executor.adapters.logs import TryLog
+from spinner_executor.domain.masking import Masker
+from spinner_executor.domain.model import Situation
+
+
+@dataclass(slots=True)
+class Try:
+    """One order and everything that belongs to it. Touched only on the event loop."""
+
+    key: str
+    partition: int
+    order: TaskOrder
+    situation: Situation
+    log: TryLog
+    journal: Journal
+    traceparent: str = ""
+    worker: str = ""
+    token: str = ""
+    memory_limit: int = 0
+    launched_time: datetime | None = None
+    started_time: datetime | None = None
+    granting: asyncio.Future[None] | None = None
+    bundle: asyncio.Task[Path] | None = None
+    xcoms_cleared: asyncio.Future[None] | None = None
+    # Event-loop time of the latest word from the worker.
+    heard: float = 0.0
+    usage: Usage | None = None
+    stage: int = Stage.STAGE_UNSPECIFIED
+    end: TaskReport | None = None
+    # Done when the end's report is acknowledged.
+    end_done: asyncio.Future[None] | None = None
+    uploaded_bytes: int = -1
+    trigger_ordinals: dict[str, int] = field(default_factory=dict)
+    secret_names: set[str] = field(default_factory=set)
+    lease_timer: asyncio.TimerHandle | None = None
+    kill_timer: asyncio.TimerHandle | None = None
+    removed: bool = False
+
+    @property
+    def masker(self) -> Masker:
+        return self.log.masker
