@@ -1,1 +1,91 @@
-"""Spinner SDK: what a workflow author imports and what runs in the worker."""
+"""Spinner's authoring language. Airflow's names and meanings; every name is loaded when it is first used.
+
+    from spinner import DAG, Tier, task
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spinner.connections import Connection as Connection
+    from spinner.core.dag import DAG as DAG
+    from spinner.core.decorators import dag as dag
+    from spinner.core.decorators import setup as setup
+    from spinner.core.decorators import task as task
+    from spinner.core.decorators import task_group as task_group
+    from spinner.core.decorators import teardown as teardown
+    from spinner.core.dynamic import DynamicDAG as DynamicDAG
+    from spinner.core.edges import EdgeModifier as EdgeModifier
+    from spinner.core.edges import Label as Label
+    from spinner.core.edges import chain as chain
+    from spinner.core.edges import chain_linear as chain_linear
+    from spinner.core.edges import cross_downstream as cross_downstream
+    from spinner.core.group import TaskGroup as TaskGroup
+    from spinner.core.names import Tier as Tier
+    from spinner.core.names import TriggerRule as TriggerRule
+    from spinner.core.names import WeightRule as WeightRule
+    from spinner.core.operator import BaseOperator as BaseOperator
+    from spinner.core.params import Param as Param
+    from spinner.core.xcom_arg import XComArg as XComArg
+    from spinner.exceptions import FailTask as FailTask
+    from spinner.exceptions import SkipTask as SkipTask
+    from spinner.exceptions import SpinnerDagError as SpinnerDagError
+    from spinner.operators.bash import BashOperator as BashOperator
+    from spinner.operators.empty import EmptyOperator as EmptyOperator
+    from spinner.operators.python import BranchPythonOperator as BranchPythonOperator
+    from spinner.operators.python import PythonOperator as PythonOperator
+    from spinner.operators.python import ShortCircuitOperator as ShortCircuitOperator
+    from spinner.operators.python import get_current_context as get_current_context
+    from spinner.variables import Variable as Variable
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BaseOperator": "core.operator",
+    "BashOperator": "operators.bash",
+    "BranchPythonOperator": "operators.python",
+    "Connection": "connections",
+    "DAG": "core.dag",
+    "DynamicDAG": "core.dynamic",
+    "EdgeModifier": "core.edges",
+    "EmptyOperator": "operators.empty",
+    "FailTask": "exceptions",
+    "Label": "core.edges",
+    "Param": "core.params",
+    "PythonOperator": "operators.python",
+    "ShortCircuitOperator": "operators.python",
+    "SkipTask": "exceptions",
+    "SpinnerDagError": "exceptions",
+    "TaskGroup": "core.group",
+    "Tier": "core.names",
+    "TriggerRule": "core.names",
+    "Variable": "variables",
+    "WeightRule": "core.names",
+    "XComArg": "core.xcom_arg",
+    "chain": "core.edges",
+    "chain_linear": "core.edges",
+    "cross_downstream": "core.edges",
+    "dag": "core.decorators",
+    "get_current_context": "operators.python",
+    "setup": "core.decorators",
+    "task": "core.decorators",
+    "task_group": "core.decorators",
+    "teardown": "core.decorators",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names are those of the table
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'spinner' has no attribute {name!r}")
+    value = getattr(import_module(f"spinner.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

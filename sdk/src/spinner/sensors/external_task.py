@@ -1,0 +1,117 @@
+"""Wait for tasks, or the whole run, of another DAG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from spinner.core.calls import call_with_context
+from spinner.core.operator import Context
+from spinner.exceptions import SkipTask, SpinnerDagError, SpinnerException
+from spinner.sensors.base import BaseSensorOperator
+from spinner.triggers.external_task import ExternalTaskTrigger
+
+
+class ExternalTaskSensor(BaseSensorOperator):
+    """Waits for the run of ``external_dag_id`` with the same logical date.
+
+    The date can be moved by ``execution_delta`` (subtracted) or computed by ``execution_date_fn`` (one or several
+    dates). Without task ids the state of the run counts. ``failed_states`` fail and ``skipped_states`` skip at once.
+    """
+
+    template_fields: Sequence[str] = ("external_dag_id", "external_task_id", "external_task_ids")
+
+    def __init__(
+        self,
+        *,
+        external_dag_id: str,
+        external_task_id: str | None = None,
+        external_task_ids: Collection[str] | None = None,
+        external_task_group_id: str | None = None,
+        allowed_states: Sequence[str] | None = None,
+        skipped_states: Sequence[str] | None = None,
+        failed_states: Sequence[str] | None = None,
+        execution_delta: timedelta | None = None,
+        execution_date_fn: Callable[..., Any] | None = None,
+        check_existence: bool = False,
+        poll_interval: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.external_dag_id = external_dag_id
+        self.external_task_id = external_task_id
+        self.external_task_ids = external_task_ids
+        self.external_task_group_id = external_task_group_id
+        self.allowed_states = list(allowed_states) if allowed_states is not None else ["success"]
+        self.skipped_states = list(skipped_states or ())
+        self.failed_states = list(failed_states or ())
+        self.execution_delta = execution_delta
+        self.execution_date_fn = execution_date_fn
+        self.check_existence = check_existence
+        self.poll_interval = poll_interval
+        if external_task_id is not None and external_task_ids is not None:
+            raise SpinnerDagError(
+                f"Sensor {self.task_id!r} has external_task_id and external_task_ids.", "Use only one of them."
+            )
+        if execution_delta is not None and execution_date_fn is not None:
+            raise SpinnerDagError(
+                f"Sensor {self.task_id!r} has execution_delta and execution_date_fn.", "Use only one of them."
+            )
+
+    def _task_ids(self) -> list[str]:
+        if self.external_task_id is not None:
+            return [self.external_task_id]
+        return list(self.external_task_ids or ())
+
+    def _dates(self, context: Context) -> list[datetime]:
+        date: datetime = context["logical_date"]
+        if self.execution_delta is not None:
+            return [date - self.execution_delta]
+        if self.execution_date_fn is not None:
+            answer = call_with_context(self.execution_date_fn, [date], {}, context)
+            return list(answer) if isinstance(answer, list | tuple) else [answer]
+        return [date]
+
+    def poke(self, context: Context) -> bool:
+        from spinner.runtime.current import current_api
+
+        done = True
+        for date in self._dates(context):
+            states = current_api().get_task_states(self.external_dag_id, logical_date=date, task_ids=self._task_ids())
+            done = self._judge(states, date) and done
+        return done
+
+    def _judge(self, states: list[str] | None, date: datetime) -> bool:
+        if states is None:
+            return False
+        where = f"{self.external_dag_id} at {date.isoformat()}"
+        for state in states:
+            if state in self.failed_states:
+                if self.soft_fail:
+                    raise SkipTask(f"{where} is {state}, and soft_fail is set.")
+                raise SpinnerException(f"{where} is {state}, which is one of failed_states. Look at that run.")
+            if state in self.skipped_states:
+                raise SkipTask(f"{where} is {state}, which is one of skipped_states.")
+        return bool(states) and all(state in self.allowed_states for state in states)
+
+    def execute(self, context: Context) -> Any:
+        if not self.deferrable or self.poke(context):
+            return super().execute(context)
+        return self.defer(
+            trigger=ExternalTaskTrigger(
+                dag_id=self.external_dag_id,
+                task_ids=self._task_ids(),
+                logical_dates=self._dates(context),
+                final_states=[*self.allowed_states, *self.failed_states, *self.skipped_states],
+                poll_interval=self.poll_interval,
+            ),
+            method_name="execute_complete",
+            timeout=self.remaining(context),
+        )
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        super().execute_complete(context, event)
+        for date, states in zip(self._dates(context), event["states"], strict=True):
+            if not self._judge(states, date):
+                raise SpinnerException(f"{self.external_dag_id} at {date.isoformat()} changed again: {states}.")

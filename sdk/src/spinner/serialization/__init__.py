@@ -1,0 +1,9 @@
+"""From a DAG object to the message that the other services read; the only place of the SDK that knows it.
+
+The same file gives the same bytes in every process: nothing depends on object ids, hash order or the clock.
+"""
+
+from spinner.serialization.definition import content_version, dag_to_definition
+from spinner.serialization.loading import DagFile, dags_of_module, load_dag_file
+
+__all__ = ["DagFile", "content_version", "dag_to_definition", "dags_of_module", "load_dag_file"]

@@ -1,0 +1,101 @@
+"""The base of triggers and their encoding.
+
+A trigger yields events; the first one ends it. It must not block the loop. ``serialize`` gives the import path of the
+class and the arguments to make it again, in whatever process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Protocol
+
+from spinner.core.values import decode_json, encode_json
+from spinner.exceptions import RuntimeUnavailable, SpinnerException
+
+
+class TriggerEvent:
+    """Something happened; the payload is given to the resumed method as ``event``."""
+
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TriggerEvent) and other.payload == self.payload
+
+    def __hash__(self) -> int:
+        return hash(repr(self.payload))
+
+    def __repr__(self) -> str:
+        return f"TriggerEvent<{self.payload!r}>"
+
+
+class TriggerApi(Protocol):
+    """What the triggerer offers to triggers that look at other runs. Set as ``trigger.api`` before ``run``."""
+
+    async def get_run_state(self, dag_id: str, run_id: str) -> str | None:
+        """State of a run in lower case ("success"), None when there is no such run."""
+
+    async def get_task_states(
+        self, dag_id: str, logical_date: datetime, task_ids: list[str]
+    ) -> list[str] | None:
+        """States of the tasks, or the run's state when ``task_ids`` is empty; None when there is no such run."""
+
+
+class BaseTrigger:
+    """Subclasses implement :meth:`serialize` and :meth:`run`."""
+
+    api: TriggerApi | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Import path of the class, and its arguments."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement serialize().")
+
+    def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yields an event when it is time."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement run().")
+
+    async def cleanup(self) -> None:
+        """Called when the trigger ends, for whatever reason."""
+
+    def required_api(self) -> TriggerApi:
+        """The triggerer's interface. Raises RuntimeUnavailable when there is none."""
+        if self.api is None:
+            raise RuntimeUnavailable(
+                f"{type(self).__name__} needs to look at other runs, but this triggerer offers no interface for it. "
+                "Use mode='reschedule' instead of deferrable=True."
+            )
+        return self.api
+
+    def __repr__(self) -> str:
+        path, arguments = self.serialize()
+        return f"<{path} {arguments}>"
+
+
+def trigger_arguments(trigger: BaseTrigger) -> tuple[str, bytes]:
+    """A trigger as class path and JSON. Raises SpinnerException when its arguments are not JSON."""
+    path, arguments = trigger.serialize()
+    return path, encode_json(arguments, f"The arguments of trigger {path}")
+
+
+def load_trigger(path: str, arguments_json: bytes) -> BaseTrigger:
+    """The trigger again. Raises SpinnerException when the class cannot be imported."""
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        trigger_class = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpinnerException(f"The trigger class {path!r} cannot be imported: {error}") from error
+    trigger: BaseTrigger = trigger_class(**(decode_json(arguments_json) if arguments_json else {}))
+    return trigger
+
+
+def encode_event(event: TriggerEvent) -> bytes:
+    """The payload as JSON. Raises SpinnerException when it is not JSON."""
+    return encode_json(event.payload, "The payload of a trigger event")
+
+
+def decode_event(payload_json: bytes) -> Any:
+    """The payload again; None for no bytes."""
+    return decode_json(payload_json) if payload_json else None

@@ -1,0 +1,1 @@
+"""Airflow's utility modules, for imports that authors are used to."""

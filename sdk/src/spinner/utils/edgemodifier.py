@@ -1,0 +1,5 @@
+"""Labels on edges."""
+
+from spinner.core.edges import EdgeModifier, Label
+
+__all__ = ["EdgeModifier", "Label"]

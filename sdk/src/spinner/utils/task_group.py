@@ -1,0 +1,5 @@
+"""Task groups."""
+
+from spinner.core.group import TaskGroup
+
+__all__ = ["TaskGroup"]

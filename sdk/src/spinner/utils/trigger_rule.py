@@ -1,0 +1,5 @@
+"""Trigger rules."""
+
+from spinner.core.names import TriggerRule
+
+__all__ = ["TriggerRule"]

@@ -1,0 +1,5 @@
+"""Weight rules."""
+
+from spinner.core.names import WeightRule
+
+__all__ = ["WeightRule"]
