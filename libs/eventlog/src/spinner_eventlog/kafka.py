@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
@@ -178,17 +178,24 @@ class KafkaLog:
     def committed_offset(self, group_id: str, topic: str, partition: int) -> int | None:
         """A group's next offset, after waiting for pending transactions; None when it has none."""
         request = ConsumerGroupTopicPartitions(self.prefix + group_id, [KafkaPartition(self.prefix + topic, partition)])
-        try:
-            futures = self._admin().list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=self._timeout
-            )
-            (answer,) = futures.values()
-            (found,) = answer.result().topic_partitions
-        except KafkaException as exception:
-            raise translated(error_of(exception), f"looking up the offset of {group_id}") from exception
-        if found.error is not None:
-            raise translated(found.error, f"looking up the offset of {group_id}")
-        return int(found.offset) if found.offset >= 0 else None
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                futures = self._admin().list_consumer_group_offsets(
+                    [request], require_stable=True, request_timeout=self._timeout
+                )
+                (answer,) = futures.values()
+                (found,) = answer.result().topic_partitions
+                error = found.error
+            except KafkaException as exception:
+                error = error_of(exception)
+            if error is None:
+                return int(found.offset) if found.offset >= 0 else None
+            if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return None
+            if error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT or time.monotonic() > deadline:
+                raise translated(error, f"looking up the offset of {group_id}")
+            time.sleep(0.002)  # a transaction's markers are being written
 
     def close(self) -> None:
         """Closes everything that this log handed out. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -72,8 +73,9 @@ class KafkaProducer:
         self._thread.join(timeout=2.0)
 
     def _serve(self) -> None:
+        _connect(self._client)
         while not self._closed.is_set():
-            self._client.poll(0.5)
+            self._client.poll(0.1)
 
 
 class KafkaTransactionalProducer:
@@ -95,6 +97,7 @@ class KafkaTransactionalProducer:
         self._partition_count = partition_count
         self._known_topics: set[str] = set()
         self._fenced = False
+        _connect(self._client)
         self._resumed("fencing earlier writers", lambda wait: self._client.init_transactions(wait), timeout_seconds)
 
     def commit(
@@ -192,6 +195,12 @@ class KafkaTransactionalProducer:
             raise translated(error_of(exception), f"{self._id}: aborting") from exception
         reason = failures[0].str() if failures else str(cause)
         raise Transient(f"{self._id}: transaction aborted: {reason}") from cause
+
+
+def _connect(client: Client) -> None:
+    """Connects now: a producer that asks for its id before it has a connection waits 500 ms until it asks again."""
+    with contextlib.suppress(KafkaException):
+        client.list_topics(timeout=5.0)
 
 
 def _produce(
