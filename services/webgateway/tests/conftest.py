@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.events.v1 import events_pb2

@@ -9,20 +9,21 @@ from importlib.metadata import version
 from time import monotonic
 
 import sqlalchemy as sa
-
 from spinner_eventlog.interface import EventLog, Producer
 from spinner_eventlog.topics import cell
+from spinner_objectstore import ObjectStore
+
 from spinner_webgateway.adapters import database
 from spinner_webgateway.adapters.actions import Actions
 from spinner_webgateway.adapters.audit import AuditTrail
 from spinner_webgateway.adapters.commands import Commands
 from spinner_webgateway.adapters.executors import Executors
-from spinner_webgateway.adapters.files import Files, Store
+from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs
 from spinner_webgateway.adapters.projector import Projector, topics_of
 from spinner_webgateway.adapters.search import DatabaseSearch, Search
-from spinner_webgateway.adapters.settings_records import SettingsRecords
+from spinner_webgateway.adapters.settings_records import PoolAddresses, SettingsRecords
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.api.access import Access
 from spinner_webgateway.api.context import Gateway
@@ -64,17 +65,17 @@ class Parts:
 
 def topics_for(settings: Settings) -> list[str]:
     """Returns the topics that feed the views."""
-    return topics_of(cell(settings.cluster, tier) for tier in settings.tier_numbers())
+    return topics_of(cell(settings.cluster, tier) for tier in settings.tiers)
 
 
 def open_views(settings: Settings) -> sa.Engine:
     """Returns the database with its tables in this version's form."""
-    engine = database.open_database(settings.database_url())
+    engine = database.open_database(settings.database)
     database.migrate(engine)
     return engine
 
 
-def build(settings: Settings, log: EventLog, store: Store, search: Search | None = None) -> Parts:
+def build(settings: Settings, log: EventLog, store: ObjectStore, search: Search | None = None) -> Parts:
     """Returns the parts, connected but not yet running."""
     engine = open_views(settings)
     hub = ChangeHub()
@@ -92,7 +93,11 @@ def build(settings: Settings, log: EventLog, store: Store, search: Search | None
         actions=Actions(engine, definitions, commands, files),
         files=files,
         logs=Logs(files, executors),
-        settings_records=SettingsRecords(commands, settings.secret_key),
+        settings_records=SettingsRecords(
+            commands,
+            settings.secret_key.get_secret_value(),
+            PoolAddresses(settings.cluster, settings.tiers, log.partition_count),
+        ),
         search=search or DatabaseSearch(engine),
         lag=_cached(projector.lag),
         version=version("spinner-webgateway"),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-
 from spinner_eventlog.interface import Outgoing
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.adapters.projector import Projector, topics_of

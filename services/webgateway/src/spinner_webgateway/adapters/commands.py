@@ -17,6 +17,7 @@ from spinner_eventlog.interface import EventLog, Outgoing, Producer, RecordTooLa
 from spinner_eventlog.topics import inbox_topic
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.inbox.v1 import inbox_pb2
+from spinner_servicekit import traces
 
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.schema import dags, definitions
@@ -108,7 +109,7 @@ class Commands:
                     command.dag_id,
                     inbox_pb2.InboxMessage(command=command),
                     partition=placement.partition,
-                    headers=trace_headers(),
+                    headers=traces.inject({}),
                 ),
                 f"dag/{command.dag_id}",
             )
@@ -176,15 +177,6 @@ def rejection(answer: Row) -> ProblemError:
     status = 404 if code.endswith("_NOT_FOUND") else 400 if code in BAD_REQUEST_CODES else 409
     message, _, fix = str(answer["message"]).partition(" Fix: ")
     return ProblemError(status, code, message, fix or "See the run's page for its present state.")
-
-
-def trace_headers() -> dict[str, str]:
-    """Returns the trace context of the request as record headers, so that a click can be followed to its task."""
-    from opentelemetry.propagate import inject
-
-    carrier: dict[str, str] = {}
-    inject(carrier)
-    return {name: value for name, value in carrier.items() if name == "traceparent"}
 
 
 def blob_of(conf: bytes, key: str, sha256: str, inline_limit: int) -> common_pb2.Blob:

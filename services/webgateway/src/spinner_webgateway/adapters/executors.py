@@ -46,4 +46,4 @@ class Executors:
 
     async def close(self) -> None:
         for channel in self._channels.values():
-            await channel.close()
+            await channel.close(None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
+from spinner_objectstore import NotFound, ObjectStore, Unavailable
 from spinner_proto.common.v1 import common_pb2
 
 from spinner_webgateway.domain.problems import ProblemError
@@ -13,47 +14,36 @@ XCOM_SHOWN_BYTES = 256 * 1024
 CONTENT_LIMIT_BYTES = 16 * 1024 * 1024
 
 
-class Store(Protocol):
-    """What the gateway needs of an object store. Keys lie below the store's root."""
-
-    def size(self, key: str) -> int | None:
-        """Returns the object's size in bytes; None when there is none."""
-
-    def read(self, key: str, offset: int, length: int) -> bytes:
-        """Returns a range, shorter at the end; raises KeyError when there is no object."""
-
-    def write(self, key: str, data: bytes) -> None: ...
-
-    def keys(self, prefix: str) -> list[str]:
-        """Returns the keys that begin with the prefix."""
-
-
 class Files:
-    """Blocks; thread-safe."""
+    """Blocks; thread-safe. A store that is away is a 503 problem."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def size(self, key: str) -> int | None:
-        return self._store.size(key)
+        """Returns the object's size in bytes; None when there is none."""
+        try:
+            return self._store.stat(key).size_bytes
+        except (NotFound, ValueError):
+            return None
+        except Unavailable as error:
+            raise _away(error, f"can't be asked for {key}") from error
 
     def read(self, key: str, offset: int, length: int) -> bytes:
+        """Returns a range, shorter at the end, empty when there is no such object."""
         try:
-            return self._store.read(key, offset, length)
-        except KeyError:
+            return self._store.get_range(key, offset, offset + length)
+        except (NotFound, ValueError):
             return b""
+        except Unavailable as error:
+            raise _away(error, f"can't be asked for {key}") from error
 
     def write(self, key: str, data: bytes) -> None:
-        """Stores an object; raises the 503 problem when the store doesn't take it."""
+        """Stores an object whole; raises the problem when the store doesn't take it."""
         try:
-            self._store.write(key, data)
-        except OSError as error:
-            raise ProblemError(
-                503,
-                "OBJECT_STORE_UNAVAILABLE",
-                f"The object store did not take {key}: {error}. Nothing was changed.",
-                "Check SPINNER_OBJECT_STORE and that it can be written, then try again.",
-            ) from error
+            self._store.put(key, data)
+        except Unavailable as error:
+            raise _away(error, f"did not take {key}; nothing was changed") from error
 
     def content(self, inline: bytes, key: str) -> bytes:
         """Returns what is inline, or the object that was too large for it; b"" when it is gone."""
@@ -65,10 +55,15 @@ class Files:
     def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
         """Returns the shapes `XComEntry` by key; of a large value only how large it is."""
         prefix = f"xcom/{dag_id}/{run_id}/{task_id}/{map_index}/"
-        return [self._xcom(key, key.removeprefix(prefix).removesuffix(".json")) for key in self._store.keys(prefix)]
+        try:
+            found = list(self._store.list(prefix))
+        except Unavailable as error:
+            raise _away(error, f"can't list {prefix}") from error
+        return [
+            self._xcom(stat.key, stat.key.removeprefix(prefix).removesuffix(".json"), stat.size_bytes) for stat in found
+        ]
 
-    def _xcom(self, key: str, name: str) -> dict[str, Any]:
-        size = self._store.size(key) or 0
+    def _xcom(self, key: str, name: str, size: int) -> dict[str, Any]:
         if size > XCOM_SHOWN_BYTES:
             return {"key": name, "value": f"({size:,} bytes, too large to show)", "size": size}
         text = self.read(key, 0, XCOM_SHOWN_BYTES)
@@ -77,3 +72,12 @@ class Files:
         except orjson.JSONDecodeError:
             value = text.decode(errors="replace")
         return {"key": name, "value": value, "size": size}
+
+
+def _away(error: Unavailable, what: str) -> ProblemError:
+    return ProblemError(
+        503,
+        "OBJECT_STORE_UNAVAILABLE",
+        f"The object store {what}: {error}.",
+        "Check SPINNER_OBJECT_STORE and that the store runs, then try again.",
+    )

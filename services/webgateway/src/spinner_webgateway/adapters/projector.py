@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-import structlog
 from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
 from spinner_eventlog.interface import EventLog, Outgoing, Poison, Producer, Reader, Record, TopicPartition, Transient
+from spinner_servicekit.logs import logger
 
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.domain import records
@@ -31,7 +31,7 @@ READER = "views"
 BATCH_RECORDS = 2000
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
-_log = structlog.get_logger("spinner.webgateway.projector")
+_log = logger("spinner.webgateway.projector")
 _applied = Metric("spinner_views_records_total", "Records projected into the views", ["topic"])
 _unreadable = Metric("spinner_views_unreadable_total", "Records that could not be read", ["topic"])
 _seconds = Histogram("spinner_views_batch_seconds", "Time to project one batch")

@@ -6,6 +6,8 @@ clustered by run, so that a run's rows lie together. Every change here needs a m
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -49,15 +51,15 @@ def time_column(name: str, nullable: bool = True) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
-def key(name: str, kind: String | type[Integer] | type[BigInteger]) -> Column[str] | Column[int]:
+def key(name: str, kind: String | type[Integer] | type[BigInteger]) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 
-def needed(name: str, kind: object) -> Column[object]:
-    return Column(name, kind, nullable=False)  # type: ignore[arg-type]
+def needed(name: str, kind: Any) -> Column[Any]:
+    return Column(name, kind, nullable=False)
 
 
-CLUSTERED = {"sqlite_with_rowid": False}
+CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
 
 positions = Table(
     "positions",
@@ -170,7 +172,7 @@ tasks = Table(
 )
 
 
-def try_keys() -> list[Column[str] | Column[int]]:
+def try_keys() -> list[Column[Any]]:
     return [
         key("dag_id", ascii_text(250)),
         key("run_id", ascii_text(250)),

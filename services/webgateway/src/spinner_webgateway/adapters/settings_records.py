@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography.fernet import Fernet
-from spinner_eventlog.interface import Outgoing
+from spinner_eventlog.interface import Outgoing, partition_for
+from spinner_eventlog.topics import inbox_topic
+from spinner_proto.inbox.v1 import inbox_pb2
 from spinner_proto.portal.v1 import portal_pb2
 
 from spinner_webgateway.adapters.commands import Commands
+from spinner_webgateway.adapters.views.lists import DEFAULT_POOL
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.who import Caller
 from spinner_webgateway.domain.words import timestamp
 
 
+@dataclass(frozen=True, slots=True)
+class PoolAddresses:
+    """Which inboxes hear of a pool: that of the partition that owns its name; for the default pool, all of them."""
+
+    cluster: str
+    tiers: Sequence[int]
+    partition_count: Callable[[str], int]
+
+    def of(self, pool: str) -> list[tuple[str, int]]:
+        """Returns topics and partitions. The owner is in the lowest tier's cell, by a hash of the name."""
+        if pool == DEFAULT_POOL:
+            topics = [inbox_topic(self.cluster, tier) for tier in self.tiers]
+            return [(topic, n) for topic in topics for n in range(self.partition_count(topic))]
+        topic = inbox_topic(self.cluster, min(self.tiers))
+        return [(topic, partition_for(pool, self.partition_count(topic)))]
+
+
 class SettingsRecords:
     """Writes shared settings; each call returns when the change is durable."""
 
-    def __init__(self, commands: Commands, secret_key: str) -> None:
+    def __init__(self, commands: Commands, secret_key: str, pools: PoolAddresses) -> None:
         self._commands = commands
+        self._pools = pools
         self._fernet = Fernet(secret_key) if secret_key else None
 
     def encrypt(self, text: str) -> str:
@@ -42,6 +65,17 @@ class SettingsRecords:
             actor=caller.actor(),
         )
         await self._commands.write(Outgoing("pools", name, pool), f"pool/{name}")
+        changed = inbox_pb2.PoolChanged(slots=slots, include_deferred=include_deferred, description=description)
+        await self._tell(name, changed)
+
+    async def remove_pool(self, name: str) -> None:
+        await self._commands.write(Outgoing("pools", name, None), f"pool/{name}")
+        await self._tell(name, inbox_pb2.PoolChanged(deleted=True))
+
+    async def _tell(self, pool: str, changed: inbox_pb2.PoolChanged) -> None:
+        message = inbox_pb2.InboxMessage(pool=inbox_pb2.PoolMessage(pool=pool, changed=changed))
+        for topic, partition in self._pools.of(pool):
+            await self._commands.write(Outgoing(topic, pool, message, partition=partition), f"pool/{pool}")
 
     async def put_variable(self, caller: Caller, name: str, value: str, secret: bool, description: str) -> None:
         variable = portal_pb2.Variable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Query, Response
@@ -12,11 +12,10 @@ from spinner_webgateway.adapters.views.paging import DEFAULT_LIMIT, MAX_LIMIT
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items a page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=4096)]
 DEFAULT = DEFAULT_LIMIT
-T = TypeVar("T")
 
 
-def answer(value: Any) -> Any:
-    """Returns the JSON answer. Typed as anything: the endpoint's return type is the documented model."""
+def answer(value: Any) -> Response:
+    """Returns the JSON answer."""
     return Response(orjson.dumps(value), media_type="application/json", headers={"cache-control": "no-store"})
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from spinner_servicekit.logs import logger
 from starlette.exceptions import HTTPException
 
 from spinner_webgateway.api.models import Problem
@@ -30,7 +30,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         503: "A part behind the gateway doesn't answer.",
     }.items()
 }
-_log = structlog.get_logger("spinner.webgateway.api")
+_log = logger("spinner.webgateway.api")
 
 
 def problem_response(status: int, code: str, message: str, fix: str = "") -> Response:

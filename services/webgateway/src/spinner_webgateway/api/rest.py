@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -52,7 +51,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
 
 def _operations(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
-    def health() -> Any:
+    def health() -> Response:
         gateway: Gateway = app.state.gateway
         return answer({"status": "serving", "version": gateway.version, "views_lag": gateway.lag()})
 

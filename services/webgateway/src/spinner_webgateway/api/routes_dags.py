@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
 
 from spinner_webgateway.adapters.views import dags as dag_views
@@ -26,7 +26,7 @@ class PausedRequest(BaseModel):
     request_id: str | None = None
 
 
-@router.get("/dags")
+@router.get("/dags", response_model=models.Page[models.DagSummary])
 def list_dags(
     gateway: GatewayDependency,
     caller: CallerDependency,
@@ -39,23 +39,21 @@ def list_dags(
     sort: Text = "dag_id",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.DagSummary]:
+) -> Response:
     """DAGs with their latest runs. `state` is that of the latest run; `sort` may begin with "-"."""
     gateway.access.check(caller, "dag.list", "dags")
     wanted = dag_views.DagFilter(query, owner, tier, tag, paused, state)
     return answer(gateway.query(lambda c: dag_views.listing(c, wanted, sort, limit, cursor)))
 
 
-@router.get("/dags/{dag_id}")
-def get_dag(dag_id: str, gateway: GatewayDependency, caller: CallerDependency) -> models.DagDetails:
+@router.get("/dags/{dag_id}", response_model=models.DagDetails)
+def get_dag(dag_id: str, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
     return answer(gateway.query(lambda c: dag_views.details(c, dag_id, gateway.definitions)))
 
 
-@router.patch("/dags/{dag_id}")
-async def pause_dag(
-    dag_id: str, body: PausedRequest, gateway: GatewayDependency, caller: CallerDependency
-) -> models.CommandResult:
+@router.patch("/dags/{dag_id}", response_model=models.CommandResult)
+async def pause_dag(dag_id: str, body: PausedRequest, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     action = "dag.pause" if body.paused else "dag.unpause"
     with gateway.access.act(caller, action, f"dag/{dag_id}", body.request_id or "") as under_way:
         row = await gateway.actions.set_paused(caller, dag_id, body.paused, body.request_id)
@@ -63,17 +61,15 @@ async def pause_dag(
     return command_answer(row)
 
 
-@router.get("/dags/{dag_id}/layout")
-def get_layout(dag_id: str, gateway: GatewayDependency, caller: CallerDependency, version: Text = "") -> models.Layout:
+@router.get("/dags/{dag_id}/layout", response_model=models.Layout)
+def get_layout(dag_id: str, gateway: GatewayDependency, caller: CallerDependency, version: Text = "") -> Response:
     """The graph of a version, of the current one by default."""
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
     return answer(_graph(gateway, dag_id, version).layout())
 
 
-@router.get("/dags/{dag_id}/source")
-def get_source(
-    dag_id: str, gateway: GatewayDependency, caller: CallerDependency, version: Text = ""
-) -> models.SourceCode:
+@router.get("/dags/{dag_id}/source", response_model=models.SourceCode)
+def get_source(dag_id: str, gateway: GatewayDependency, caller: CallerDependency, version: Text = "") -> Response:
     """The text of the DAG's file at a version, of the current one by default."""
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
     definition = _graph(gateway, dag_id, version).definition
@@ -97,19 +93,19 @@ def _graph(gateway: Gateway, dag_id: str, version: str) -> DefinitionGraph:
     return graph
 
 
-@router.get("/dags/{dag_id}/grid")
+@router.get("/dags/{dag_id}/grid", response_model=models.Grid)
 def get_grid(
     dag_id: str,
     gateway: GatewayDependency,
     caller: CallerDependency,
     runs: Annotated[int, Query(ge=1, le=100)] = 25,
     before: Annotated[str | None, Query(max_length=250, description="Only runs older than this run id.")] = None,
-) -> models.Grid:
+) -> Response:
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
     return answer(gateway.query(lambda c: dag_views.grid(c, dag_id, gateway.definitions, runs, before)))
 
 
-@router.get("/dags/{dag_id}/runs")
+@router.get("/dags/{dag_id}/runs", response_model=models.Page[models.RunSummary])
 def list_dag_runs(
     dag_id: str,
     gateway: GatewayDependency,
@@ -117,7 +113,7 @@ def list_dag_runs(
     state: Text = "",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.RunSummary]:
+) -> Response:
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
 
     def read(connection: Any) -> Any:
@@ -127,7 +123,7 @@ def list_dag_runs(
     return answer(gateway.query(read))
 
 
-@router.get("/runs")
+@router.get("/runs", response_model=models.Page[models.RunSummary])
 def list_runs(
     gateway: GatewayDependency,
     caller: CallerDependency,
@@ -135,16 +131,16 @@ def list_runs(
     dag_id: Text = "",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.RunSummary]:
+) -> Response:
     """Runs of all DAGs, newest first; `state` may be a list with commas."""
     gateway.access.check(caller, "run.list", "runs")
     return answer(gateway.query(lambda c: run_views.listing(c, dag_id or None, states_of(state), limit, cursor)))
 
 
-@router.post("/dags/{dag_id}/runs")
+@router.post("/dags/{dag_id}/runs", response_model=models.CommandResult)
 async def trigger_run(
     dag_id: str, body: models.TriggerRequest, gateway: GatewayDependency, caller: CallerDependency
-) -> models.CommandResult:
+) -> Response:
     facts = {"run_id": body.run_id, "logical_date": body.logical_date, "note": body.note, "conf": _brief(body.conf)}
     with gateway.access.act(caller, "run.trigger", f"dag/{dag_id}", body.request_id or "", **facts) as under_way:
         row = await gateway.actions.trigger(
@@ -160,5 +156,5 @@ def _brief(conf: dict[str, Any]) -> Any:
     return sorted(conf)[:50]
 
 
-def command_answer(row: dict[str, Any]) -> Any:
+def command_answer(row: dict[str, Any]) -> Response:
     return answer({"request_id": row["request_id"], "run_id": row["run_id"], "task_count": row["task_count"]})

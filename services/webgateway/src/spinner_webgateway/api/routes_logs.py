@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
@@ -48,7 +48,7 @@ async def _find(gateway: Gateway, *where: Any) -> tuple[dict[str, Any], set[int]
     return await gateway.in_thread(find_try, gateway, *where)
 
 
-@router.get("")
+@router.get("", response_model=models.LogPage)
 async def read_log(
     dag_id: str,
     run_id: str,
@@ -60,7 +60,7 @@ async def read_log(
     first_line: Annotated[int | None, Query(ge=1)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = DEFAULT_LINES,
     tail: Annotated[int | None, Query(ge=1, le=MAX_LINES, description="The last lines instead.")] = None,
-) -> models.LogPage:
+) -> Response:
     row, critical = await _find(gateway, dag_id, run_id, task_id, map_index, try_number)
     return answer(await gateway.logs.page(row, critical, first_line, limit, tail))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from spinner_webgateway.adapters.actions import Selection
 from spinner_webgateway.adapters.views import runs as run_views
@@ -30,13 +30,13 @@ def run_of(dag_id: str, run_id: str, caller: CallerDependency, gateway: Annotate
 Subject = Annotated[str, Depends(run_of)]
 
 
-@router.get("")
-def get_run(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subject) -> models.Run:
+@router.get("", response_model=models.Run)
+def get_run(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subject) -> Response:
     row = gateway.query(lambda c: run_views.find(c, dag_id, run_id))
     return answer(run_views.details(row, gateway.files.content(row["conf"], row["conf_key"])))
 
 
-@router.post("/clear")
+@router.post("/clear", response_model=models.ClearResult)
 async def clear_tasks(
     dag_id: str,
     run_id: str,
@@ -44,7 +44,7 @@ async def clear_tasks(
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
-) -> models.ClearResult:
+) -> Response:
     """Makes tasks run again; `dry_run` only says which."""
     wanted = Selection(
         task_ids=body.task_ids,
@@ -69,7 +69,7 @@ async def clear_tasks(
     return answer({"tasks": preview.tasks, "task_count": preview.task_count, "run_count": preview.run_count})
 
 
-@router.post("/mark")
+@router.post("/mark", response_model=models.CommandResult)
 async def mark_run(
     dag_id: str,
     run_id: str,
@@ -77,13 +77,13 @@ async def mark_run(
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
-) -> models.CommandResult:
+) -> Response:
     with gateway.access.act(caller, "run.mark", subject, body.request_id or "", state=body.state):
         row = await gateway.actions.mark_run(caller, dag_id, run_id, body.state, body.request_id)
     return command_answer(row)
 
 
-@router.post("/mark-tasks")
+@router.post("/mark-tasks", response_model=models.CommandResult)
 async def mark_tasks(
     dag_id: str,
     run_id: str,
@@ -91,7 +91,7 @@ async def mark_tasks(
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
-) -> models.CommandResult:
+) -> Response:
     wanted = Selection(body.task_ids, body.map_indexes, body.upstream, body.downstream, body.past, body.future)
     facts = {"state": body.state, "task_ids": body.task_ids[:100]}
     with gateway.access.act(caller, "task.mark", subject, body.request_id or "", **facts):
@@ -99,16 +99,16 @@ async def mark_tasks(
     return command_answer(row)
 
 
-@router.post("/stop")
+@router.post("/stop", response_model=models.CommandResult)
 async def stop_run(
     dag_id: str, run_id: str, gateway: GatewayDependency, caller: CallerDependency, subject: Subject
-) -> models.CommandResult:
+) -> Response:
     with gateway.access.act(caller, "run.stop", subject):
         row = await gateway.actions.stop_run(caller, dag_id, run_id)
     return command_answer(row)
 
 
-@router.get("/tasks")
+@router.get("/tasks", response_model=models.Page[models.TaskInstance])
 def list_tasks(
     dag_id: str,
     run_id: str,
@@ -118,7 +118,7 @@ def list_tasks(
     task_id: Text = "",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.TaskInstance]:
+) -> Response:
     """Task instances in the order of the layout; `state` may be a list with commas."""
 
     def read(connection: Any) -> Any:
@@ -129,7 +129,7 @@ def list_tasks(
     return answer(gateway.query(read))
 
 
-@router.get("/events")
+@router.get("/events", response_model=models.Page[models.EventEntry])
 def list_events(
     dag_id: str,
     run_id: str,
@@ -137,14 +137,14 @@ def list_events(
     subject: Subject,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.EventEntry]:
+) -> Response:
     return answer(gateway.query(lambda c: run_views.events(c, dag_id, run_id, limit, cursor)))
 
 
-@router.get("/tasks/{task_id}/{map_index}")
+@router.get("/tasks/{task_id}/{map_index}", response_model=models.TaskInstanceDetails)
 def get_task(
     dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
-) -> models.TaskInstanceDetails:
+) -> Response:
     def read(connection: Any) -> Any:
         run = run_views.find(connection, dag_id, run_id)
         graph = gateway.definitions.get(dag_id, run["version"])
@@ -162,10 +162,10 @@ def _rendered(gateway: Gateway, row: dict[str, Any]) -> bytes:
     return gateway.files.content(row["rendered"], row["rendered_key"])
 
 
-@router.get("/tasks/{task_id}/{map_index}/xcom")
+@router.get("/tasks/{task_id}/{map_index}/xcom", response_model=list[models.XComEntry])
 def list_xcom(
     dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
-) -> list[models.XComEntry]:
+) -> Response:
     gateway.query(lambda c: _find_task(gateway, c, dag_id, run_id, task_id, map_index))
     return answer(gateway.files.xcoms(dag_id, run_id, task_id, map_index))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 from spinner_proto.portal.v1 import portal_pb2
 
@@ -49,14 +49,14 @@ def _not_found(what: str, name: str) -> ProblemError:
     return ProblemError(404, f"{what.upper()}_NOT_FOUND", f"There is no {what} {name!r}.", f"See the list of {what}s.")
 
 
-@router.get("/pools")
-def list_pools(gateway: GatewayDependency, caller: CallerDependency) -> list[models.PoolInfo]:
+@router.get("/pools", response_model=list[models.PoolInfo])
+def list_pools(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "pool.list", "pools")
     return answer(gateway.query(lambda c: lists.pool_list(c, gateway.definitions)))
 
 
-@router.get("/pools/{name}")
-def get_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> models.PoolInfo:
+@router.get("/pools/{name}", response_model=models.PoolInfo)
+def get_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "pool.read", f"pool/{name}")
     found = gateway.query(lambda c: lists.pool_list(c, gateway.definitions))
     pool = next((pool for pool in found if pool["name"] == name), None)
@@ -65,10 +65,8 @@ def get_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -
     return answer(pool)
 
 
-@router.put("/pools/{name}")
-async def put_pool(
-    name: Name, body: PoolRequest, gateway: GatewayDependency, caller: CallerDependency
-) -> models.PoolInfo:
+@router.put("/pools/{name}", response_model=models.PoolInfo)
+async def put_pool(name: Name, body: PoolRequest, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     with gateway.access.act(caller, "pool.set", f"pool/{name}", slots=body.slots):
         await gateway.settings_records.put_pool(caller, name, body.slots, body.include_deferred, body.description)
     return answer({"name": name, **body.model_dump(), "running": 0, "queued": 0})
@@ -76,22 +74,22 @@ async def put_pool(
 
 @router.delete("/pools/{name}", status_code=204)
 async def delete_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> None:
-    if name == lists.DEFAULT_POOL["name"]:
+    if name == lists.DEFAULT_POOL:
         raise ProblemError(409, "POOL_NEEDED", "The default pool can't be removed.", "Change its slots instead.")
     if await gateway.read(lambda c: lists.row_of(c, pools, name)) is None:
         raise _not_found("pool", name)
     with gateway.access.act(caller, "pool.delete", f"pool/{name}"):
-        await gateway.settings_records.remove("pools", name, f"pool/{name}")
+        await gateway.settings_records.remove_pool(name)
 
 
-@router.get("/variables")
-def list_variables(gateway: GatewayDependency, caller: CallerDependency) -> list[models.VariableInfo]:
+@router.get("/variables", response_model=list[models.VariableInfo])
+def list_variables(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "variable.list", "variables")
     return answer(gateway.query(lists.variable_list))
 
 
-@router.get("/variables/{name}")
-def get_variable(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> models.VariableInfo:
+@router.get("/variables/{name}", response_model=models.VariableInfo)
+def get_variable(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "variable.read", f"variable/{name}")
     row = gateway.query(lambda c: lists.row_of(c, variables, name))
     if row is None:
@@ -99,10 +97,10 @@ def get_variable(name: Name, gateway: GatewayDependency, caller: CallerDependenc
     return answer(lists.variable(row))
 
 
-@router.put("/variables/{name}")
+@router.put("/variables/{name}", response_model=models.VariableInfo)
 async def put_variable(
     name: Name, body: VariableRequest, gateway: GatewayDependency, caller: CallerDependency
-) -> models.VariableInfo:
+) -> Response:
     with gateway.access.act(caller, "variable.set", f"variable/{name}", secret=body.secret):
         await gateway.settings_records.put_variable(caller, name, body.value, body.secret, body.description)
     value = None if body.secret else body.value
@@ -117,14 +115,14 @@ async def delete_variable(name: Name, gateway: GatewayDependency, caller: Caller
         await gateway.settings_records.remove("variables", name, f"variable/{name}")
 
 
-@router.get("/connections")
-def list_connections(gateway: GatewayDependency, caller: CallerDependency) -> list[models.ConnectionInfo]:
+@router.get("/connections", response_model=list[models.ConnectionInfo])
+def list_connections(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "connection.list", "connections")
     return answer(gateway.query(lists.connection_list))
 
 
-@router.get("/connections/{connection_id}")
-def get_connection(connection_id: Name, gateway: GatewayDependency, caller: CallerDependency) -> models.ConnectionInfo:
+@router.get("/connections/{connection_id}", response_model=models.ConnectionInfo)
+def get_connection(connection_id: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "connection.read", f"connection/{connection_id}")
     row = gateway.query(lambda c: lists.row_of(c, connections, connection_id))
     if row is None:
@@ -132,10 +130,10 @@ def get_connection(connection_id: Name, gateway: GatewayDependency, caller: Call
     return answer(lists.connection_info(row))
 
 
-@router.put("/connections/{connection_id}")
+@router.put("/connections/{connection_id}", response_model=models.ConnectionInfo)
 async def put_connection(
     connection_id: Name, body: ConnectionRequest, gateway: GatewayDependency, caller: CallerDependency
-) -> models.ConnectionInfo:
+) -> Response:
     """Creates or replaces a connection; secrets that are null stay as they were and are never given back."""
     records = gateway.settings_records
     with gateway.access.act(caller, "connection.set", f"connection/{connection_id}", type=body.type):

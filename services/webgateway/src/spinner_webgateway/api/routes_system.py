@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sse_starlette import EventSourceResponse
 
 from spinner_webgateway.adapters.views import lists
@@ -26,14 +26,14 @@ IDS_AN_EVENT = 1000
 """A page that sees more changes at once does better to load anew: the rest is cut and the client reloads."""
 
 
-@router.get("/viewer")
-def get_viewer(gateway: GatewayDependency, caller: CallerDependency) -> models.Viewer:
+@router.get("/viewer", response_model=models.Viewer)
+def get_viewer(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     name = caller.name.removeprefix("user:")
     return answer({"name": name, "roles": list(caller.roles), "development": caller.development})
 
 
-@router.get("/system")
-def get_system(gateway: GatewayDependency, caller: CallerDependency) -> models.SystemInfo:
+@router.get("/system", response_model=models.SystemInfo)
+def get_system(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "system.read", "system")
     return answer(
         {
@@ -46,25 +46,25 @@ def get_system(gateway: GatewayDependency, caller: CallerDependency) -> models.S
     )
 
 
-@router.get("/search")
-def search(gateway: GatewayDependency, caller: CallerDependency, q: Text) -> list[models.SearchHit]:
+@router.get("/search", response_model=list[models.SearchHit])
+def search(gateway: GatewayDependency, caller: CallerDependency, q: Text) -> Response:
     gateway.access.check(caller, "search", "search")
     return answer(gateway.search.find(q))
 
 
-@router.get("/parse-errors")
+@router.get("/parse-errors", response_model=models.Page[models.ParseError])
 def list_parse_errors(
     gateway: GatewayDependency,
     caller: CallerDependency,
     query: Text = "",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.ParseError]:
+) -> Response:
     gateway.access.check(caller, "error.list", "parse-errors")
     return answer(gateway.query(lambda c: lists.parse_error_page(c, query, limit, cursor)))
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=models.Page[models.AuditEntry])
 def list_audit(
     gateway: GatewayDependency,
     caller: CallerDependency,
@@ -72,7 +72,7 @@ def list_audit(
     actor: Text = "",
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
-) -> models.Page[models.AuditEntry]:
+) -> Response:
     """What people and programs did, latest first; `subject=dag/etl` finds also what lies below it."""
     gateway.access.check(caller, "audit.list", subject or "audit")
     return answer(gateway.query(lambda c: lists.audit_page(c, subject, actor, limit, cursor)))

@@ -154,7 +154,7 @@ def new_try(task: Row, try_number: int) -> Row:
 
 def instances(run: Row) -> int:
     """Returns how many task instances the run has, mapped ones counted by their expansion."""
-    return int(run["layout_tasks"]) + sum(max(1, length) - 1 for length in run["expansions"].values())
+    return int(run["layout_tasks"] + sum(max(1, length) - 1 for length in run["expansions"].values()))
 
 
 def task_counts(run: Row) -> dict[str, int]:

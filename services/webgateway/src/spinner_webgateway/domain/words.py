@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from cron_descriptor import ExpressionDescriptor, Options
+from cron_descriptor import ExpressionDescriptor, Options  # type: ignore[import-untyped]
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from spinner_proto.common.v1 import common_pb2
@@ -58,22 +58,27 @@ def timestamp_of(value: int | None) -> Timestamp | None:
     return Timestamp(seconds=value // 1_000_000, nanos=value % 1_000_000 * 1_000)
 
 
-def run_state(state: common_pb2.RunState) -> str:
+def from_iso(text: str | None) -> Timestamp | None:
+    """Returns the protobuf form of what `iso` gave."""
+    return None if text is None else timestamp(datetime.fromisoformat(text))
+
+
+def run_state(state: int) -> str:
     """Returns for example "running"; "queued" for an unspecified one."""
     return _short(common_pb2.RunState, "RUN_STATE_", state, "queued")
 
 
-def run_type(kind: common_pb2.RunType) -> str:
+def run_type(kind: int) -> str:
     """Returns for example "manual"; an unspecified type is "manual"."""
     return _short(common_pb2.RunType, "RUN_TYPE_", kind, "manual")
 
 
-def task_state(state: common_pb2.TaskState) -> str:
+def task_state(state: int) -> str:
     """Returns for example "up_for_retry"; "none" for an unspecified one."""
     return _short(common_pb2.TaskState, "TASK_STATE_", state, "none")
 
 
-def outcome(value: common_pb2.Outcome) -> str:
+def outcome(value: int) -> str:
     """Returns for example "out_of_memory"; "" for an unspecified one."""
     return _short(common_pb2.Outcome, "OUTCOME_", value, "")
 
@@ -89,29 +94,29 @@ STAGE_NAMES: dict[int, str] = {
     common_pb2.STAGE_LOG_UPLOAD: "LogUploadStage",
 }
 
-TASK_STATES: dict[str, common_pb2.TaskState] = {
+TASK_STATES: dict[str, common_pb2.TaskState.ValueType] = {
     name.removeprefix("TASK_STATE_").lower(): value
     for name, value in common_pb2.TaskState.items()
     if value != common_pb2.TASK_STATE_UNSPECIFIED
 }
-RUN_STATES: dict[str, common_pb2.RunState] = {
+RUN_STATES: dict[str, common_pb2.RunState.ValueType] = {
     name.removeprefix("RUN_STATE_").lower(): value
     for name, value in common_pb2.RunState.items()
     if value != common_pb2.RUN_STATE_UNSPECIFIED
 }
-RUN_TYPES: dict[str, common_pb2.RunType] = {
+RUN_TYPES: dict[str, common_pb2.RunType.ValueType] = {
     name.removeprefix("RUN_TYPE_").lower(): value
     for name, value in common_pb2.RunType.items()
     if value != common_pb2.RUN_TYPE_UNSPECIFIED
 }
 
 
-def stage_outcome(value: common_pb2.StageOutcome) -> str:
+def stage_outcome(value: int) -> str:
     """Returns "success", "failed" or "running"."""
     return _short(common_pb2.StageOutcome, "STAGE_OUTCOME_", value, "running")
 
 
-def trigger_rule(value: definitions_pb2.TriggerRule) -> str:
+def trigger_rule(value: int) -> str:
     """Returns for example "all_success"."""
     return _short(definitions_pb2.TriggerRule, "TRIGGER_RULE_", value, "all_success")
 
@@ -210,8 +215,7 @@ def _asset_text(expression: definitions_pb2.AssetExpression) -> str:
 
 
 def _short(enum: object, prefix: str, value: int, fallback: str) -> str:
-    names: dict[int, str] = _names(enum, prefix)
-    return names.get(value, fallback) if value else fallback
+    return _names(enum, prefix).get(value, fallback) if value else fallback
 
 
 _cache: dict[str, dict[int, str]] = {}

@@ -76,13 +76,17 @@ def _offset_page(
     return page(items, total, encode_cursor(start + limit) if start + limit < total else None)
 
 
-DEFAULT_POOL = {"name": "default_pool", "slots": 128, "include_deferred": False, "description": "Default pool"}
+DEFAULT_POOL = "default_pool"
+DEFAULT_SLOTS = 256
+"""What a scheduler partition gives the default pool until somebody sets it."""
 
 
 def pool_list(connection: sa.Connection, known: Definitions) -> list[dict[str, Any]]:
     """Returns every `PoolInfo` by name with what runs and waits in it; the default pool is always there."""
     rows = {row["name"]: dict(row) for row in connection.execute(sa.select(pools)).mappings()}
-    rows.setdefault("default_pool", dict(DEFAULT_POOL))
+    text = "Tasks that name no pool; each scheduler partition has these slots"
+    undeclared = {"name": DEFAULT_POOL, "slots": DEFAULT_SLOTS, "include_deferred": False, "description": text}
+    rows.setdefault(DEFAULT_POOL, undeclared)
     usage: dict[tuple[str, str], int] = {}
     active = connection.execute(
         sa.select(tasks.c.dag_id, runs.c.version, tasks.c.task_id, tasks.c.state, sa.func.count())

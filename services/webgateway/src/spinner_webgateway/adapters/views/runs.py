@@ -70,25 +70,37 @@ def listing(
     limit: int,
     cursor: str | None,
 ) -> dict[str, Any]:
-    """Returns a page of runs, newest first."""
+    """Returns a page of `RunSummary`, newest first."""
+    counted = sa.select(sa.func.count()).select_from(runs).where(*_conditions(dag_id, states))
+    total = connection.execute(counted).scalar_one()
+    rows, following = rows_page(connection, dag_id, states, limit, cursor)
+    return page([summary(row) for row in rows], total, following)
+
+
+def _conditions(dag_id: str | None, states: Sequence[str]) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if dag_id:
         conditions.append(runs.c.dag_id == dag_id)
     if states:
         conditions.append(runs.c.state.in_(states))
-    total = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*conditions)).scalar_one()
+    return conditions
+
+
+def rows_page(
+    connection: sa.Connection, dag_id: str | None, states: Sequence[str], limit: int, cursor: str | None
+) -> tuple[list[Row], str | None]:
+    """Returns rows of runs, newest first, and the cursor of the next page."""
+    conditions = _conditions(dag_id, states)
     after = decode_cursor(cursor, int, str, str)
     if after:
         conditions.append(_older_than(*after))
     order = (runs.c.order_time.desc(), runs.c.dag_id.desc(), runs.c.run_id.desc())
     found = connection.execute(sa.select(*SUMMARY).where(*conditions).order_by(*order).limit(limit + 1)).mappings()
     rows = [dict(row) for row in found]
-    following = None
-    if len(rows) > limit:
-        rows = rows[:limit]
-        last = rows[-1]
-        following = encode_cursor(last["order_time"], last["dag_id"], last["run_id"])
-    return page([summary(row) for row in rows], total, following)
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], encode_cursor(last["order_time"], last["dag_id"], last["run_id"])
 
 
 def _older_than(order_time: int, dag_id: str, run_id: str) -> sa.ColumnElement[bool]:
@@ -158,6 +170,18 @@ def event_records(
     query = query.order_by(columns.cell, columns.partition, columns.offset)
     for row in connection.execute(query).mappings():
         yield dict(row), events_pb2.WorkflowEvents.FromString(decompress(row["content"]))
+
+
+def last_position(connection: sa.Connection, dag_id: str, run_id: str) -> tuple[str, int, int] | None:
+    """Returns (cell, partition, offset) of the run's latest record."""
+    columns = run_events.c
+    row = connection.execute(
+        sa.select(columns.cell, columns.partition, columns.offset)
+        .where(columns.dag_id == dag_id, columns.run_id == run_id)
+        .order_by(columns.cell.desc(), columns.partition.desc(), columns.offset.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else (row.cell, row.partition, row.offset)
 
 
 def events(connection: sa.Connection, dag_id: str, run_id: str, limit: int, cursor: str | None) -> dict[str, Any]:
