@@ -1,0 +1,140 @@
+"""The scheduler as a pure function: `decide(state, inputs, now)` answers with all that has to be written.
+
+A whole batch is decided at once. Everything in the answer belongs into one transaction; when that fails, the state
+is thrown away, because it has evolved by what was never written. No I/O, no clock, no randomness, no user code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
+
+from spinner_scheduler.domain import asking, commands, reports
+from spinner_scheduler.domain.decision import Decision, Result
+from spinner_scheduler.domain.evolve import evolve_record
+from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
+from spinner_scheduler.domain.state import PartitionState
+from spinner_scheduler.domain.states import RUN_FAILED, UP_FOR_RETRY
+from spinner_scheduler.domain.tasks import dispatch, settle
+from spinner_scheduler.domain.timers import Kind, Timer
+
+__all__ = ["Result", "decide", "evolve_record"]
+
+
+def decide(state: PartitionState, inputs: Sequence[InboxMessage], now: int) -> Result:
+    """Decides on `inputs` in order and on all timers due at `now` (µs); evolves `state` by the answer's events."""
+    d = Decision(state, now)
+    for message in inputs:
+        _take(d, message)
+    # Timers that the decision itself sets for now or earlier belong to it.
+    for _ in range(1_000):
+        _settle(d)
+        timer = state.timers.pop_due(d.now)
+        if timer is None:
+            break
+        while timer is not None:
+            if state.applies(timer):
+                _ring(d, timer)
+            timer = state.timers.pop_due(d.now)
+    _update_dags(d)
+    state.timers.compact(state.applies)
+    return d.result
+
+
+def _take(d: Decision, message: InboxMessage) -> None:
+    kind = message.WhichOneof("kind")
+    if kind == "task_report":
+        reports.handle(d, message.task_report)
+    elif kind == "command":
+        commands.handle(d, message.command)
+    elif kind == "pool":
+        asking.handle(d, message.pool)
+    elif kind == "definition_published":
+        _published(d, message)
+    elif kind == "definition_removed":
+        dag_id = message.definition_removed.dag_id
+        if dag_id in d.state.dags and not d.state.dags[dag_id].removed:
+            d.emit(dag_id, "", lambda event: event.dag_removed.SetInParent())
+    elif kind != "asset_updated":
+        d.result.refused.append((message, "the inbox message is of no kind that this scheduler knows"))
+
+
+def _published(d: Decision, message: InboxMessage) -> None:
+    published: DefinitionPublished = message.definition_published
+    layout = d.state.layouts.get(published.dag_id, published.version)
+    if layout is None:
+        d.result.refused.append(
+            (message, f"{published.dag_id}@{published.version} is not in workflow_definitions: the old version stays")
+        )
+        return
+    dag = d.state.dag(published.dag_id)
+    new = not dag.version
+    if dag.version == published.version and not dag.removed:
+        return
+    paused = layout.definition.paused_upon_creation if new else None
+    update_dag(d, dag, version=published.version, paused=paused)
+
+
+def _settle(d: Decision) -> None:
+    """Follows all consequences until nothing changes: tasks, slots, ends of runs, starts of runs."""
+    while True:
+        settle(d)
+        dispatch(d)
+        d.settle_fresh()
+        dispatch(d)
+        if d.state.dirty_runs:
+            continue
+        touched, d.touched = d.touched, {}
+        for dag_id, run_id in touched:
+            dag = d.state.dags.get(dag_id)
+            run = dag.runs.get(run_id) if dag is not None else None
+            if dag is not None and run is not None:
+                conclude(d, dag, run)
+        for dag_id in list(d.dags):
+            promote(d, d.state.dags[dag_id])
+        if not d.touched and not d.state.dirty_runs:
+            break
+
+
+def _update_dags(d: Decision) -> None:
+    """Makes runs that a DAG has room for again, then records the DAGs whose facts changed."""
+    for _ in range(100):
+        before = len(d.result.records)
+        transitions = d.result.transitions
+        for dag_id in list(d.dags):
+            create_due(d, d.state.dags[dag_id])
+        _settle(d)
+        if transitions == d.result.transitions and before == len(d.result.records):
+            break
+    for dag_id in list(d.dags):
+        dag = d.state.dags[dag_id]
+        if dag.version and dag.updated.active_runs != dag.active + dag.queued:
+            update_dag(d, dag, replan=not dag.updated.HasField("next_run_time"))
+
+
+def _ring(d: Decision, timer: Timer) -> None:
+    dag = d.state.dags[timer.dag_id]
+    if timer.kind == Kind.NEXT_RUN:
+        create_due(d, dag)
+        return
+    run = dag.runs[timer.run_id]
+    if timer.kind == Kind.RUN_TIMEOUT:
+        if dag.paused:
+            return
+        stop_tasks(d, dag, run, "the run is past its dagrun_timeout")
+        end_run(d, dag, run, RUN_FAILED, "timed out: it took longer than its dagrun_timeout")
+    elif timer.kind == Kind.RETRY:
+        if dag.paused:
+            return
+        if run.states[timer.slot] == UP_FOR_RETRY:
+            d.want(run, timer.slot)
+        else:
+            reports.resume(d, run, timer.slot)
+    elif timer.kind == Kind.EXECUTION_TIMEOUT:
+        cancel(d, dag, run, timer.slot, int(Outcome.OUTCOME_TIMED_OUT), "it is past its execution_timeout")
+    elif timer.kind == Kind.QUEUED_TIMEOUT:
+        cancel(d, dag, run, timer.slot, int(Outcome.OUTCOME_NEVER_SCHEDULED), "no executor started it in time")
+    elif timer.kind == Kind.TRIGGER_TIMEOUT:
+        reports.resume(d, run, timer.slot, error="the trigger did not fire before its time-out")

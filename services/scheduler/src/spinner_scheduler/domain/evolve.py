@@ -1,0 +1,420 @@
+"""`evolve(state, event)`: the only code that changes a partition's state, live and in replay alike.
+
+An event of a run that has ended brings the run back among the live ones first; a run that has ended and has nothing
+unfinished is put away. An event of an unknown kind is fatal: this scheduler is older than its log.
+"""
+
+from __future__ import annotations
+
+from spinner_proto.events.v1 import events_pb2 as ev
+from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged
+
+from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.pools import NO_REQUEST, Pool, RequestKey
+from spinner_scheduler.domain.run import LAYOUT_TASK, Run
+from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.states import (
+    DEFERRED,
+    FINISHED,
+    NONE,
+    QUEUED,
+    RUN_FAILED,
+    RUN_QUEUED,
+    RUN_RUNNING,
+    RUN_SUCCESS,
+    RUNNING,
+    SCHEDULED,
+    SUCCESS,
+    UP_FOR_RESCHEDULE,
+    UP_FOR_RETRY,
+    is_infrastructure,
+)
+
+# How many finished runs of a DAG stay decoded.
+_DECODED = 2
+
+
+class MissingDefinition(Exception):
+    """An event names a version whose definition can't be found: the log of definitions is incomplete."""
+
+
+def evolve_record(state: PartitionState, record: ev.WorkflowEvents) -> None:
+    """Applies all events of one record in order."""
+    time = times.from_timestamp(record.time)
+    state.now = max(state.now, time)
+    for event in record.events:
+        evolve(state, record.dag_id, record.run_id, event)
+
+
+def evolve(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    """Applies one event. Raises MissingDefinition, or ValueError for an unknown kind."""
+    kind = event.WhichOneof("kind")
+    if kind == "task_state_changed":
+        dag, run = _run(state, dag_id, run_id)
+        _task_state_changed(state, dag, run, event.task_state_changed)
+    elif kind == "task_ended":
+        dag, run = _run(state, dag_id, run_id)
+        _task_ended(state, dag, run, event.task_ended)
+    elif kind == "pool_event":
+        _pool_event(state, dag_id, run_id, event.pool_event)
+        return
+    else:
+        handler = _RARE.get(kind or "")
+        if handler is None:
+            raise ValueError(f"event of an unknown kind in {dag_id}/{run_id}: upgrade the scheduler to replay it")
+        handler(state, dag_id, run_id, event)
+        return
+    if not run.unfinished and run.state in (RUN_SUCCESS, RUN_FAILED):
+        _put_away(state, dag, run)
+
+
+def _run(state: PartitionState, dag_id: str, run_id: str) -> tuple[DagState, Run]:
+    dag = state.dag(dag_id)
+    run = dag.runs.get(run_id)
+    if run is None:
+        run = revive(state, dag, run_id)
+        if run is None:
+            raise ValueError(f"event of unknown run {dag_id}/{run_id}")
+        dag.finished.pop(run_id)
+        state.add_run(dag, run)
+    return dag, run
+
+
+def revive(state: PartitionState, dag: DagState, run_id: str) -> Run | None:
+    """Returns a finished run, decoded, without bringing it back."""
+    kept = dag.finished.get(run_id)
+    if kept is None:
+        return None
+    return snapshots.decode_run(kept, state.layouts) if isinstance(kept, bytes) else kept
+
+
+def _put_away(state: PartitionState, dag: DagState, run: Run) -> None:
+    state.drop_run(dag, run)
+    run.dirty.clear()
+    run.parked.clear()
+    dag.finished[run.run_id] = run
+    state.note_success(dag, run)
+    if len(dag.finished) > _DECODED:
+        for position, (run_id, kept) in enumerate(reversed(dag.finished.items())):
+            if position >= _DECODED:
+                if isinstance(kept, Run):
+                    dag.finished[run_id] = snapshots.encode_run(kept)
+                break
+    while len(dag.finished) > state.limits.keep_finished_runs:
+        dropped, kept = dag.finished.popitem(last=False)
+        dag.by_date = [entry for entry in dag.by_date if entry[1] != dropped]
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------
+
+
+def _task_state_changed(state: PartitionState, dag: DagState, run: Run, e: ev.TaskStateChanged) -> None:
+    if e.task_id == LAYOUT_TASK:
+        run.layout_try = e.try_number
+        return
+    slot = run.slot(e.task_id, e.map_index)
+    new = e.state
+    if new == QUEUED:
+        run.tries[slot] = e.try_number
+        run.segments[slot] = e.segment
+        if run.states[slot] != QUEUED:
+            run.resumes.pop(slot, None)
+            run.deferrals.pop(slot, None)
+            if e.segment == 0:
+                run.first_start.pop(slot, None)
+            run.sequences.pop(slot, None)
+    elif new == RUNNING:
+        if slot not in run.first_start:
+            run.first_start[slot] = times.from_timestamp(e.start_time) or state.now
+    elif new == DEFERRED:
+        run.segments[slot] = e.segment
+        if not e.cancelled_as:
+            run.deferrals[slot] = e.deferral
+            run.sequences.pop(slot, None)
+    elif new == SCHEDULED:
+        if e.segment:
+            run.segments[slot] = e.segment
+            run.resumes[slot] = (e.resume_event_json, e.resume_error)
+        run.next_time.pop(slot, None)
+    elif new in (UP_FOR_RETRY, UP_FOR_RESCHEDULE):
+        run.next_time[slot] = times.from_timestamp(e.next_time)
+        run.sequences.pop(slot, None)
+    elif FINISHED[new]:
+        _forget(run, slot)
+    if e.sequence:
+        run.sequences[slot] = e.sequence
+    if e.cancelled_as:
+        run.cancelled[slot] = e.cancelled_as
+    _set(state, dag, run, slot, new)
+
+
+def _set(state: PartitionState, dag: DagState, run: Run, slot: int, new: int) -> None:
+    old = run.set_state(slot, new)
+    if old == new:
+        return
+    state.task_changed(dag, run, slot, old, new)
+    if run.layout.has_past and FINISHED[new]:
+        _wake_next(state, dag, run, slot)
+
+
+def _wake_next(state: PartitionState, dag: DagState, run: Run, slot: int) -> None:
+    """Lets the next run look again at tasks that wait for this one."""
+    following = next_run(dag, run)
+    if following is None:
+        return
+    layout = following.layout
+    position = run.position(slot)
+    task_ids = [run.layout.task_ids[position], *(run.layout.task_ids[above] for above in run.layout.up[position])]
+    for task_id in task_ids:
+        found = layout.index.get(task_id)
+        if found is not None:
+            following.dirty.extend(s for s in following.slots_of(found) if following.states[s] == NONE)
+    if following.dirty:
+        state.dirty_runs[id(following)] = following
+
+
+def next_run(dag: DagState, run: Run) -> Run | None:
+    """The live run with the next logical date."""
+    later = [r for r in dag.runs.values() if r.logical > run.logical]
+    return min(later, key=lambda r: r.logical, default=None)
+
+
+def _forget(run: Run, slot: int) -> None:
+    """Drops what only concerns a try in progress."""
+    for table in (run.next_time, run.sequences, run.first_start, run.deferrals, run.resumes, run.cancelled):
+        table.pop(slot, None)
+
+
+def _task_ended(state: PartitionState, dag: DagState, run: Run, e: ev.TaskEnded) -> None:
+    if e.task_id == LAYOUT_TASK:
+        run.layout_try = -e.try_number
+        return
+    slot = run.slot(e.task_id, e.map_index)
+    run.tries[slot] = e.try_number
+    _forget(run, slot)
+    new = e.state
+    if new == UP_FOR_RETRY:
+        run.next_time[slot] = times.from_timestamp(e.next_time)
+        if is_infrastructure(e.outcome, e.HasField("start_time")):
+            run.free[slot] = run.free.get(slot, 0) + 1
+    elif new == SUCCESS and run.layout.tasks[run.position(slot)].reports_length:
+        run.lengths[slot] = e.return_length
+    _set(state, dag, run, slot, new)
+
+
+def _task_expanded(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    _, run = _run(state, dag_id, run_id)
+    run.expand(run.layout.index[event.task_expanded.task_id], event.task_expanded.length)
+    state.dirty_runs[id(run)] = run
+
+
+def _task_cleared(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag, run = _run(state, dag_id, run_id)
+    slot = run.slot(event.task_cleared.task_id, event.task_cleared.map_index)
+    _forget(run, slot)
+    run.base[slot] = run.tries[slot]
+    run.free.pop(slot, None)
+    run.lengths.pop(slot, None)
+    run.segments[slot] = 0
+    for position in run.skips.pop(slot, ()):
+        run.skip_by[position].discard(slot)
+    position = run.position(slot)
+    if slot >= run.layout.n:
+        run.remap.add(position)
+    _set(state, dag, run, slot, NONE)
+    run.dirty.append(slot)
+    state.dirty_runs[id(run)] = run
+
+
+def _task_skip_decided(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    _, run = _run(state, dag_id, run_id)
+    e = event.task_skip_decided
+    slot = run.slot(e.by_task_id, e.by_map_index)
+    for position in run.skips.pop(slot, ()):
+        run.skip_by[position].discard(slot)
+    positions = [run.layout.index[task_id] for task_id in e.task_ids if task_id in run.layout.index]
+    run.skips[slot] = positions
+    for position in positions:
+        run.skip_by.setdefault(position, set()).add(slot)
+
+
+# -- runs ------------------------------------------------------------------------------------------------------
+
+
+def _run_created(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    e = event.run_created
+    layout = state.layouts.get(dag_id, e.version)
+    if layout is None:
+        raise MissingDefinition(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
+    facts = ev.RunCreated()
+    facts.CopyFrom(e)
+    state.add_run(state.dag(dag_id), Run(dag_id, run_id, layout, facts))
+
+
+def _run_state_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag, run = _run(state, dag_id, run_id)
+    e = event.run_state_changed
+    if run.state == RUN_QUEUED:
+        dag.queued -= 1
+    elif run.state == RUN_RUNNING:
+        dag.active -= 1
+    run.state = e.state
+    run.reason = e.reason
+    if e.state == RUN_QUEUED:
+        dag.queued += 1
+        run.start = run.end = 0
+    elif e.state == RUN_RUNNING:
+        dag.active += 1
+        run.start = times.from_timestamp(e.start_time)
+        run.end = 0
+        run.dirty.extend(slot for slot in run.live_slots() if run.states[slot] == NONE)
+        run.dirty.extend(position for position in run.instances if run.states[position] != NONE)
+        state.dirty_runs[id(run)] = run
+        state.arm_run(run)
+    else:
+        run.end = times.from_timestamp(e.end_time)
+        run.ends += 1
+        if not run.unfinished:
+            _put_away(state, dag, run)
+
+
+def _run_version_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag, run = _run(state, dag_id, run_id)
+    e = event.run_version_changed
+    layout = state.layouts.get(dag_id, e.version)
+    if layout is None:
+        raise MissingDefinition(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
+    state.drop_run(dag, run)
+    old = Run(dag_id, run_id, run.layout, run.facts)
+    for name in Run.__slots__:
+        setattr(old, name, getattr(run, name))
+    run.bind(layout)
+    run.awaiting_layout = False
+    _carry_over(old, run)
+    run.recount()
+    state.add_run(dag, run)
+
+
+def _carry_over(old: Run, new: Run) -> None:
+    """Moves what is known of tasks that both layouts have; tries in progress were ended before."""
+    for position, task_id in enumerate(old.layout.task_ids):
+        target = new.layout.index.get(task_id)
+        if target is None:
+            continue
+        if position in old.instances and target in new.layout.lengths:
+            new.expand(target, len(old.instances[position]))
+            pairs = list(zip(old.instances[position], new.instances[target], strict=True))
+        elif position in old.instances or target in new.layout.lengths and old.states[position] == SUCCESS:
+            continue
+        else:
+            pairs = [(position, target)]
+        for before, after in pairs:
+            new.tries[after] = old.tries[before]
+            for table in ("base", "free", "lengths", "next_time"):
+                if before in getattr(old, table):
+                    getattr(new, table)[after] = getattr(old, table)[before]
+            new.set_state(after, old.states[before])
+
+
+def _run_conf_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    _, run = _run(state, dag_id, run_id)
+    run.facts.conf.CopyFrom(event.run_conf_changed.conf)
+
+
+# -- DAGs and pools --------------------------------------------------------------------------------------------
+
+
+def _dag_updated(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    before = dag.updated.version
+    dag.updated = ev.DagUpdated()
+    dag.updated.CopyFrom(event.dag_updated)
+    dag.removed = False
+    if before != dag.updated.version:
+        used = {run.layout.version for run in dag.runs.values()} | {dag.updated.version}
+        state.layouts.forget(dag_id, used)
+    state.arm_dag(dag)
+
+
+def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    dag.removed = True
+    dag.updated.ClearField("next_run_time")
+
+
+def _command_answered(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    kind = event.WhichOneof("kind")
+    request_id = getattr(event, kind or "").request_id
+    if request_id:
+        state.request_ids[request_id] = None
+        while len(state.request_ids) > state.limits.remembered_requests:
+            state.request_ids.popitem(last=False)
+
+
+def _pool_event(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent) -> None:
+    kind = e.WhichOneof("kind")
+    if run_id:
+        _asking(state, dag_id, run_id, e, kind or "")
+        return
+    pool = state.pool(e.pool)
+    if kind == "changed":
+        _pool_changed(state, pool, e.changed)
+    elif kind == "requested":
+        pool.request(e.requested)
+    elif kind == "granted":
+        pool.grant(_key_of(pool, e.granted.try_key.SerializeToString(deterministic=True), e.granted.request))
+    elif kind == "released":
+        pool.release(_key_of(pool, e.released.try_key.SerializeToString(deterministic=True), e.released.request))
+
+
+def _key_of(pool: Pool, try_key: bytes, request: int) -> RequestKey:
+    for key, found in pool.requests.items():
+        if key[2] == request and found.message.try_key.SerializeToString(deterministic=True) == try_key:
+            return key
+    return NO_REQUEST
+
+
+def _pool_changed(state: PartitionState, pool: Pool, changed: PoolChanged) -> None:
+    pool.slots = -1 if changed.deleted else changed.slots
+    pool.description = changed.description
+    if pool.include_deferred != changed.include_deferred:
+        pool.include_deferred = changed.include_deferred
+        for dag in state.dags.values():
+            for run in dag.runs.values():
+                for slot, held in enumerate(run.states):
+                    position = run.position(slot)
+                    if held == DEFERRED and run.layout.pools[position] == pool.name:
+                        slots = run.layout.pool_slots[position]
+                        pool.used += slots if pool.include_deferred else -slots
+
+
+def _asking(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent, kind: str) -> None:
+    """The asking side: what a run knows of its requests to pools of other partitions."""
+    _, run = _run(state, dag_id, run_id)
+    message = getattr(e, kind)
+    slot = run.slot(message.try_key.task_id, message.try_key.map_index)
+    if kind == "requested":
+        run.requests[slot] = message.request
+        state.last_request = max(state.last_request, message.request)
+    elif kind == "granted":
+        run.granted.add(slot)
+        state.foreign_deferred[e.pool] = message.include_deferred
+    else:
+        run.requests.pop(slot, None)
+        run.granted.discard(slot)
+
+
+_RARE = {
+    "dag_updated": _dag_updated,
+    "dag_removed": _dag_removed,
+    "command_accepted": _command_answered,
+    "command_rejected": _command_answered,
+    "run_created": _run_created,
+    "run_state_changed": _run_state_changed,
+    "run_version_changed": _run_version_changed,
+    "run_conf_changed": _run_conf_changed,
+    "task_expanded": _task_expanded,
+    "task_cleared": _task_cleared,
+    "task_skip_decided": _task_skip_decided,
+}
+

@@ -1,0 +1,166 @@
+"""Orders and execution records: what a run's state says to executors and to the world."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, TryKey
+from spinner_proto.events.v1.events_pb2 import TaskEnded
+from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
+from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrder
+
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
+from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.states import EXPANDED, FAILED, SKIPPED, SUCCESS, UP_FOR_RETRY
+
+_STATUS = {SUCCESS: "success", FAILED: "failed", UP_FOR_RETRY: "up_for_retry", SKIPPED: "skipped"}
+
+
+def try_key(run: Run, slot: int, try_number: int) -> TryKey:
+    return TryKey(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        task_id=run.layout.task_ids[run.position(slot)],
+        map_index=run.map_index(slot),
+        try_number=try_number,
+    )
+
+
+def _fill(order: TaskOrder, state: PartitionState, dag: DagState, run: Run) -> None:
+    facts = run.facts
+    order.reply_topic = state.here.inbox
+    order.reply_partition = state.here.partition
+    order.run_type = facts.run_type
+    if facts.HasField("logical_date"):
+        order.logical_date.CopyFrom(facts.logical_date)
+    if facts.HasField("data_interval_start"):
+        order.data_interval_start.CopyFrom(facts.data_interval_start)
+        order.data_interval_end.CopyFrom(facts.data_interval_end)
+    order.run_after.CopyFrom(facts.run_after)
+    if run.start:
+        order.run_start_time.CopyFrom(times.to_timestamp(run.start))
+    if facts.HasField("conf"):
+        order.conf.CopyFrom(facts.conf)
+    at = bisect_left(dag.successes, (run.logical, 0, 0))
+    if at:
+        logical, start, end = dag.successes[at - 1]
+        order.previous_success_logical_date.CopyFrom(times.to_timestamp(logical))
+        if end:
+            order.previous_success_interval_start.CopyFrom(times.to_timestamp(start))
+            order.previous_success_interval_end.CopyFrom(times.to_timestamp(end))
+    order.ordered_time.CopyFrom(times.to_timestamp(state.now))
+
+
+def task_order(
+    state: PartitionState,
+    dag: DagState,
+    run: Run,
+    slot: int,
+    try_number: int,
+    segment: int,
+    desired: int = int(DesiredState.DESIRED_STATE_RUNNING),
+) -> TaskOrder:
+    """Returns the order for a segment of a try; of a resumed one with what its trigger said."""
+    layout = run.layout
+    position = run.position(slot)
+    order = TaskOrder()
+    order.CopyFrom(layout.order_template(position))
+    key = order.try_key
+    key.run_id = run.run_id
+    key.map_index = run.map_index(slot)
+    key.try_number = try_number
+    order.segment = segment
+    order.desired_state = desired  # type: ignore[assignment]
+    _fill(order, state, dag, run)
+    order.max_tries = (
+        max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.tasks[position].retries + 1
+    )
+    if layout.lengths:
+        if slot >= layout.n:
+            order.map_length = run.map_length(position)
+        for above in layout.up[position]:
+            if run.states[above] == EXPANDED:
+                order.upstream_map_lengths[layout.task_ids[above]] = run.map_length(above)
+    deferral = run.deferrals.get(slot)
+    if deferral is not None:
+        order.trigger_class = deferral.trigger_class
+        order.trigger_arguments_json = deferral.trigger_arguments_json
+        order.resume_method = deferral.method_name
+        order.resume_arguments_json = deferral.method_arguments_json
+        if deferral.HasField("timeout"):
+            order.trigger_timeout_time.CopyFrom(times.to_timestamp(state.now + times.from_duration(deferral.timeout)))
+        event, error = run.resumes.get(slot, (b"", ""))
+        order.resume_event_json = event
+        order.resume_error = error
+    first = run.first_start.get(slot)
+    if first and segment:
+        order.first_start_time.CopyFrom(times.to_timestamp(first))
+    return order
+
+
+def layout_order(state: PartitionState, dag: DagState, run: Run, try_number: int) -> TaskOrder:
+    """Returns the order to compute the layout of a dynamic DAG's run."""
+    order = run.layout.bare_order(int(OrderKind.ORDER_KIND_LAYOUT))
+    order.try_key.CopyFrom(_special_key(run, LAYOUT_TASK, try_number))
+    order.desired_state = DesiredState.DESIRED_STATE_RUNNING
+    order.max_tries = 3
+    _fill(order, state, dag, run)
+    return order
+
+
+def callback_order(state: PartitionState, dag: DagState, run: Run, callback: str, reason: str) -> TaskOrder:
+    """Returns the order to run the DAG's callbacks for the run's latest end."""
+    order = run.layout.bare_order(int(OrderKind.ORDER_KIND_CALLBACK))
+    order.try_key.CopyFrom(_special_key(run, CALLBACK_TASK, run.ends))
+    order.desired_state = DesiredState.DESIRED_STATE_RUNNING
+    order.max_tries = 1
+    order.callback = callback
+    order.callback_reason = reason
+    _fill(order, state, dag, run)
+    return order
+
+
+def _special_key(run: Run, task_id: str, try_number: int) -> TryKey:
+    return TryKey(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=-1, try_number=try_number)
+
+
+def execution_record(run: Run, slot: int, ended: TaskEnded) -> JobExecutionRecord:
+    """Returns the record of a finished try."""
+    definition = run.layout.definition
+    task = run.layout.tasks[run.position(slot)]
+    record = JobExecutionRecord(
+        workflow_name=run.dag_id,
+        workflow_cluster=definition.placement.cluster,
+        job_name=task.task_id,
+        instance_id=run.run_id,
+        try_number=ended.try_number,
+        status=_STATUS.get(ended.state, "failed"),
+        application_id_string=ended.application_id,
+        jss_id=ended.jss_id,
+        project=definition.project,
+        tier=definition.tier or definition.placement.tier,
+        data=ended.builds,
+        peak_memory_bytes=ended.usage.peak_memory_bytes,
+        cpu_seconds=ended.usage.cpu_seconds,
+        map_index=ended.map_index,
+        outcome=ended.outcome,
+        message=ended.message,
+        log_key=ended.log_key,
+        owner=task.owner or definition.owner,
+        version=run.layout.version,
+        exception_classes=ended.exception_classes,
+        run_type=run.facts.run_type,
+        operator=task.operator,
+    )
+    if ended.HasField("start_time"):
+        record.start_time.CopyFrom(ended.start_time)
+    record.end_time.CopyFrom(ended.end_time)
+    if run.facts.HasField("logical_date"):
+        record.logical_date.CopyFrom(run.facts.logical_date)
+    if ended.outcome != Outcome.OUTCOME_SUCCESS:
+        record.failed_stage = next(
+            (stage.stage for stage in ended.stages if stage.outcome == StageOutcome.STAGE_OUTCOME_FAILED),
+            Stage.STAGE_UNSPECIFIED,
+        )
+    return record

@@ -1,0 +1,340 @@
+"""What executors say of tries. A report of another try, segment or an earlier moment is stale and changes nothing."""
+
+from __future__ import annotations
+
+import zlib
+
+from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.events.v1.events_pb2 import TaskEnded, TaskStateChanged, WorkflowEvent
+from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
+from spinner_proto.orders.v1.orders_pb2 import DesiredState
+
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.decision import Decision
+from spinner_scheduler.domain.orders import execution_record, task_order
+from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
+from spinner_scheduler.domain.runs import LAYOUT_TRIES, end_run, order_layout, stop_tasks, withdraw
+from spinner_scheduler.domain.state import DagState
+from spinner_scheduler.domain.states import (
+    DEFERRED,
+    FAILED,
+    MAX_INFRASTRUCTURE_TRIES,
+    NONE,
+    OPEN,
+    QUEUED,
+    RESTARTING,
+    RUN_FAILED,
+    RUN_RUNNING,
+    RUNNING,
+    SCHEDULED,
+    SKIPPED,
+    SUCCESS,
+    UP_FOR_RESCHEDULE,
+    UP_FOR_RETRY,
+    is_infrastructure,
+)
+from spinner_scheduler.domain.tasks import slot_freed
+
+_DEFAULT_RETRY_DELAY = 300 * times.SECOND
+_DAY = 86_400 * times.SECOND
+
+
+def handle(d: Decision, report: TaskReport) -> None:
+    """Takes a report."""
+    key = report.try_key
+    kind = report.WhichOneof("kind")
+    dag = d.state.dags.get(key.dag_id)
+    run = dag.runs.get(key.run_id) if dag is not None else None
+    if key.task_id == CALLBACK_TASK:
+        if kind == "ended":
+            d.tombstone(key)
+        return
+    if dag is None or run is None:
+        # Of a run that has ended: its executor may have missed the tombstone.
+        if kind == "ended":
+            d.tombstone(key)
+        return
+    if key.task_id == LAYOUT_TASK:
+        _layout(d, dag, run, report)
+        return
+    slot = run.slot(key.task_id, key.map_index)
+    if slot < 0 or key.try_number != run.tries[slot] or not OPEN[run.states[slot]]:
+        current = slot >= 0 and key.try_number == run.tries[slot]
+        if kind == "ended" and not (current and run.states[slot] in (SCHEDULED, UP_FOR_RESCHEDULE)):
+            d.tombstone(key)
+        return
+    if report.segment != run.segments[slot]:
+        return
+    if kind == "ended":
+        _ended(d, dag, run, slot, report)
+        return
+    if report.sequence and report.sequence <= run.sequences.get(slot, 0):
+        return
+    if kind == "started":
+        _started(d, run, slot, report)
+    elif kind in ("launched", "pending"):
+        if run.states[slot] == QUEUED:
+            reason = report.pending.reason if kind == "pending" else ""
+            _note(d, run, slot, QUEUED, report, reason)
+    elif kind == "deferred":
+        _deferred(d, dag, run, slot, report)
+    elif kind == "rescheduled":
+        _rescheduled(d, dag, run, slot, report)
+    elif kind == "trigger_fired":
+        _fired(d, run, slot, report.trigger_fired.payload_json, report.trigger_fired.error)
+
+
+def _note(d: Decision, run: Run, slot: int, new: int, report: TaskReport, reason: str = "") -> None:
+    def fill(changed: TaskStateChanged) -> None:
+        changed.sequence = report.sequence
+        changed.executor = report.executor
+        changed.worker = report.worker
+        if new == RUNNING:
+            changed.start_time.CopyFrom(report.time if report.HasField("time") else d.time)
+
+    d.task_state(
+        run, slot, new, try_number=run.tries[slot], segment=run.segments[slot], reason=reason, fill=fill
+    )
+
+
+def _started(d: Decision, run: Run, slot: int, report: TaskReport) -> None:
+    if run.states[slot] == QUEUED:
+        _note(d, run, slot, RUNNING, report)
+
+
+def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
+    if run.states[slot] not in (QUEUED, RUNNING) or slot in run.cancelled:
+        return
+    segment = run.segments[slot] + 1
+
+    def fill(changed: TaskStateChanged) -> None:
+        changed.deferral.CopyFrom(report.deferred)
+        changed.executor = report.executor
+        changed.worker = report.worker
+
+    d.task_state(run, slot, DEFERRED, try_number=run.tries[slot], segment=segment, fill=fill)
+    d.order(
+        task_order(
+            d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)
+        )
+    )
+    if not d.state.foreign_deferred.get(run.layout.pools[run.position(slot)], False):
+        withdraw(d, run, slot)
+    slot_freed(d, dag, run, slot)
+
+
+def _rescheduled(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
+    if run.states[slot] not in (QUEUED, RUNNING) or slot in run.cancelled:
+        return
+    at = times.from_timestamp(report.rescheduled.next_time) or d.now
+    d.task_state(
+        run, slot, UP_FOR_RESCHEDULE, try_number=run.tries[slot], segment=run.segments[slot], next_time=at
+    )
+    withdraw(d, run, slot)
+    slot_freed(d, dag, run, slot)
+
+
+def _fired(d: Decision, run: Run, slot: int, payload: bytes, error: str) -> None:
+    if run.states[slot] == DEFERRED and slot not in run.cancelled:
+        resume(d, run, slot, payload, error)
+
+
+def resume(d: Decision, run: Run, slot: int, payload: bytes = b"", error: str = "") -> None:
+    """Queues the next segment of a try."""
+
+    def fill(changed: TaskStateChanged) -> None:
+        changed.resume_event_json = payload
+        changed.resume_error = error
+
+    d.task_state(
+        run, slot, SCHEDULED, try_number=run.tries[slot], segment=run.segments[slot] + 1, fill=fill
+    )
+
+
+# -- ends --------------------------------------------------------------------------------------------------------
+
+
+def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
+    said = report.ended
+    outcome = int(said.outcome)
+    before = run.states[slot]
+    message = said.message
+    if slot in run.cancelled and outcome == Outcome.OUTCOME_KILLED_BY_USER:
+        outcome = run.cancelled[slot]
+        if outcome == Outcome.OUTCOME_TIMED_OUT:
+            message = message or "it ran past its execution_timeout and its executor did not end it"
+    restarting = before == RESTARTING
+    started = said.HasField("start_time") or slot in run.first_start
+    new, next_time = _what_it_becomes(d, run, slot, report, outcome, started)
+    if restarting and new == UP_FOR_RETRY:
+        new, next_time = FAILED, 0
+    ended = TaskEnded(
+        task_id=report.try_key.task_id,
+        map_index=report.try_key.map_index,
+        try_number=report.try_key.try_number,
+        state=new,  # type: ignore[arg-type]
+        outcome=outcome,  # type: ignore[arg-type]
+        message=message,
+        exit_code=said.exit_code,
+        stages=said.stages,
+        log_key=said.log_key,
+        log_bytes=said.log_bytes,
+        return_length=said.return_length,
+        application_id=said.application_id,
+        jss_id=said.jss_id,
+        builds=said.builds,
+        worker=report.worker,
+        exception_classes=said.exception_classes,
+    )
+    if said.HasField("usage"):
+        ended.usage.CopyFrom(said.usage)
+    if said.HasField("rendered"):
+        ended.rendered.CopyFrom(said.rendered)
+    first = run.first_start.get(slot) or times.from_timestamp(said.start_time)
+    end = times.from_timestamp(said.end_time) or d.now
+    if first:
+        ended.start_time.CopyFrom(times.to_timestamp(first))
+        ended.duration.CopyFrom(times.to_duration(max(0, end - first)))
+    ended.end_time.CopyFrom(times.to_timestamp(end))
+    if next_time:
+        ended.next_time.CopyFrom(times.to_timestamp(next_time))
+    d.tombstone(report.try_key)
+    d.result.executions.append(execution_record(run, slot, ended))
+    withdraw(d, run, slot)
+    if new == SUCCESS and said.skip_task_ids:
+        _decide_skips(d, run, slot, list(said.skip_task_ids))
+    d.task_ended(run, ended)
+    if restarting:
+        clear_event(d, run, slot)
+    elif new == SUCCESS and slot in run.skips:
+        _apply_skips(d, run, slot)
+    elif new == FAILED and run.layout.tasks[run.position(slot)].fail_stop and run.state == RUN_RUNNING:
+        stop_tasks(d, dag, run, f"{ended.task_id} failed and stops the run (fail_stop)", keep_teardowns=True)
+    slot_freed(d, dag, run, slot)
+
+
+def _what_it_becomes(
+    d: Decision, run: Run, slot: int, report: TaskReport, outcome: int, started: bool
+) -> tuple[int, int]:
+    """Returns the state after an end, and when a retry is due."""
+    if outcome == Outcome.OUTCOME_SUCCESS:
+        return SUCCESS, 0
+    if outcome == Outcome.OUTCOME_SKIPPED:
+        return SKIPPED, 0
+    if run.state != RUN_RUNNING or outcome in (Outcome.OUTCOME_FAILED_NO_RETRY, Outcome.OUTCOME_KILLED_BY_USER):
+        return FAILED, 0
+    free = run.free.get(slot, 0)
+    # The tables know of a start that the report may not.
+    if is_infrastructure(outcome, report.ended.HasField("start_time") or slot in run.first_start):
+        if free < MAX_INFRASTRUCTURE_TRIES:
+            return UP_FOR_RETRY, d.now + (1, 5, 15)[free] * times.SECOND
+    task = run.layout.tasks[run.position(slot)]
+    attempts = run.attempts(slot)
+    if attempts > task.retries:
+        return FAILED, 0
+    asked = times.from_timestamp(report.ended.retry_time)
+    return UP_FOR_RETRY, asked or d.now + retry_delay(run, slot, attempts)
+
+
+def retry_delay(run: Run, slot: int, attempts: int) -> int:
+    """Returns how long after its end a try is repeated, in µs.
+
+    With exponential back-off Airflow's formula: delay · factor^(attempts-1), plus up to as much again from a hash
+    of the try (so that tasks that failed together don't come back together), at most max_retry_delay.
+    """
+    task = run.layout.tasks[run.position(slot)]
+    delay = times.from_duration(task.retry_delay) if task.HasField("retry_delay") else _DEFAULT_RETRY_DELAY
+    if task.retry_exponential_backoff:
+        factor = task.retry_backoff_factor or 2.0
+        delay = int(min(delay * factor ** (attempts - 1), _DAY))
+        name = f"{run.dag_id}#{task.task_id}#{run.logical}#{run.map_index(slot)}#{attempts}"
+        delay += zlib.crc32(name.encode()) % max(delay, 1)
+        delay = min(delay, _DAY)
+    if task.HasField("max_retry_delay"):
+        delay = min(delay, times.from_duration(task.max_retry_delay))
+    return delay
+
+
+def _decide_skips(d: Decision, run: Run, slot: int, task_ids: list[str]) -> None:
+    known = [task_id for task_id in task_ids if task_id in run.layout.index]
+
+    def fill(event: WorkflowEvent) -> None:
+        decided = event.task_skip_decided
+        decided.by_task_id = run.layout.task_ids[run.position(slot)]
+        decided.by_map_index = run.map_index(slot)
+        decided.task_ids.extend(known)
+
+    d.emit(run.dag_id, run.run_id, fill)
+
+
+def _apply_skips(d: Decision, run: Run, slot: int) -> None:
+    """Skips what a branch decided against, at once and whatever else is above it."""
+    layout = run.layout
+    group = layout.mapped_group[run.position(slot)]
+    for position in run.skips[slot]:
+        slots = run.slots_of(position)
+        if slot >= layout.n and group and layout.mapped_group[position] == group and position in run.instances:
+            slots = [run.instances[position][run.map_index(slot)]]
+        for target in slots:
+            if run.states[target] in (NONE, SCHEDULED):
+                withdraw(d, run, target)
+                d.task_state(run, target, SKIPPED, reason=f"{layout.task_ids[run.position(slot)]} decided so")
+
+
+def clear_event(d: Decision, run: Run, slot: int) -> None:
+    """Records that an instance starts again from nothing."""
+
+    def fill(event: WorkflowEvent) -> None:
+        event.task_cleared.task_id = run.layout.task_ids[run.position(slot)]
+        event.task_cleared.map_index = run.map_index(slot)
+
+    d.emit(run.dag_id, run.run_id, fill)
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------
+
+
+def _layout(d: Decision, dag: DagState, run: Run, report: TaskReport) -> None:
+    kind = report.WhichOneof("kind")
+    number = report.try_key.try_number
+    if number != run.layout_try or not run.awaiting_layout or run.state != RUN_RUNNING:
+        if kind in ("ended", "layout_computed"):
+            d.tombstone(report.try_key)
+        return
+    if kind == "layout_computed":
+        version = report.layout_computed.version
+        layout = d.state.layouts.get(dag.dag_id, version)
+        if layout is None:
+            _layout_failed(d, dag, run, report, f"its layout {version} is not in workflow_definitions")
+            return
+        d.tombstone(report.try_key)
+        count = layout.n
+
+        def fill(event: WorkflowEvent) -> None:
+            event.run_version_changed.version = version
+            event.run_version_changed.task_count = count
+
+        d.emit(run.dag_id, run.run_id, fill)
+    elif kind == "ended" and report.ended.outcome != Outcome.OUTCOME_SUCCESS:
+        _layout_failed(d, dag, run, report, report.ended.message)
+
+
+def _layout_failed(d: Decision, dag: DagState, run: Run, report: TaskReport, why: str) -> None:
+    d.tombstone(report.try_key)
+
+    def fill(event: WorkflowEvent) -> None:
+        event.task_ended.task_id = LAYOUT_TASK
+        event.task_ended.map_index = -1
+        event.task_ended.try_number = report.try_key.try_number
+        event.task_ended.state = FAILED  # type: ignore[assignment]
+        event.task_ended.outcome = report.ended.outcome
+        event.task_ended.message = why
+        event.task_ended.log_key = report.ended.log_key
+        event.task_ended.end_time.CopyFrom(d.time)
+
+    d.emit(run.dag_id, run.run_id, fill)
+    if report.try_key.try_number < LAYOUT_TRIES:
+        order_layout(d, dag, run)
+        return
+    stop_tasks(d, dag, run, "its layout could not be computed")
+    end_run(d, dag, run, RUN_FAILED, f"compute_layout failed: {why}")

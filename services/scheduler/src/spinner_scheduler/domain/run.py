@@ -1,0 +1,229 @@
+"""One run as flat arrays: the state of every task instance and the counters its dependants are decided by.
+
+Slots 0 … n-1 belong to the tasks of the layout by position; the instances of mapped tasks are appended behind them
+and the mapped task's own slot becomes EXPANDED. Invariants: `counts[c][slot]` is the number of upstream instances
+of that slot in category c, `totals[slot]` the number of upstream instances there will be; a state change costs the
+out-degree. An instance of a mapped group's task counts its upstream instances of the same map index in its own
+slot and shares the counts of all other upstream tasks with its siblings in the slot of the task.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from spinner_proto.events.v1.events_pb2 import RunCreated
+from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
+
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.layout import Layout
+from spinner_scheduler.domain.states import CATEGORY, EXPANDED, FINISHED, HOLDING, MOVING, NONE, REMOVED, RUN_QUEUED
+
+LAYOUT_TASK = "__layout__"
+CALLBACK_TASK = "__callback__"
+
+
+class Run:
+    """Mutable; changed only by `evolve`."""
+
+    __slots__ = (
+        "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
+        "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
+        "lengths", "limited", "logical", "moving", "next_time", "parked", "priority_date", "reason", "remap",
+        "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state", "states",
+        "task_holding", "totals", "tries", "unfinished", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.facts = facts
+        self.logical = times.from_timestamp(facts.logical_date)
+        self.priority_date = times.from_timestamp(facts.run_after)
+        self.state = RUN_QUEUED
+        self.start = 0
+        self.end = 0
+        self.reason = ""
+        self.ends = 0
+        self.awaiting_layout = facts.awaiting_layout
+        self.layout_try = 0
+        self.bind(layout)
+
+    def bind(self, layout: Layout) -> None:
+        """Starts from nothing with this layout."""
+        n = layout.n
+        self.layout = layout
+        self.states = bytearray([NONE]) * n
+        self.tries = array("H", bytes(2 * n))
+        self.segments = array("H", bytes(2 * n))
+        zero = bytes(4 * n)
+        # Index 0 is unused so that a category is the index.
+        self.counts = [array("I"), *(array("I", zero) for _ in range(4))]
+        self.totals = array("I", layout.totals)
+        self.ext_pos = array("I")
+        self.ext_index = array("I")
+        self.instances: dict[int, list[int]] = {}
+        self.unfinished = n
+        self.moving = 0
+        self.holding = 0
+        # Times at which UP_FOR_RETRY and UP_FOR_RESCHEDULE go on.
+        self.next_time: dict[int, int] = {}
+        self.sequences: dict[int, int] = {}
+        self.first_start: dict[int, int] = {}
+        # Tries that don't count against the retries: those before the last clear, and infrastructure's.
+        self.base: dict[int, int] = {}
+        self.free: dict[int, int] = {}
+        self.lengths: dict[int, int] = {}
+        # Branch decisions: by the deciding instance, and by the position of the skipped task.
+        self.skips: dict[int, list[int]] = {}
+        self.skip_by: dict[int, set[int]] = {}
+        self.deferrals: dict[int, TaskDeferred] = {}
+        self.resumes: dict[int, tuple[bytes, str]] = {}
+        self.cancelled: dict[int, int] = {}
+        # Slots of pools owned by other partitions: the open request, and whether it is granted.
+        self.requests: dict[int, int] = {}
+        self.granted: set[int] = set()
+        self.remap: set[int] = set()
+        # Derived, not part of the state: what has to be looked at, and who waits in a queue.
+        self.dirty: list[int] = list(range(n))
+        self.wanted: set[int] = set()
+        self.parked: list[tuple[int, int]] = []
+        self.task_holding: dict[int, int] = {}
+        self.limited = bool(layout.limits)
+
+    def __lt__(self, other: Run) -> bool:
+        # Queues hold tuples that end with a run; equal entries for one instance are allowed.
+        return False
+
+    # -- instances ---------------------------------------------------------------------------------------------
+
+    def position(self, slot: int) -> int:
+        """The position of the task that an instance belongs to."""
+        n = self.layout.n
+        return slot if slot < n else self.ext_pos[slot - n]
+
+    def map_index(self, slot: int) -> int:
+        n = self.layout.n
+        return -1 if slot < n else self.ext_index[slot - n]
+
+    def slot(self, task_id: str, map_index: int) -> int:
+        """The slot of a task instance, -1 when there is none."""
+        position = self.layout.index.get(task_id, -1)
+        if position < 0 or map_index < 0:
+            return position
+        slots = self.instances.get(position)
+        if slots is None or map_index >= len(slots):
+            return -1
+        return slots[map_index]
+
+    def slots_of(self, position: int) -> list[int]:
+        """All instances of a task: its own slot, or those of its expansion."""
+        if self.states[position] == EXPANDED:
+            return self.instances[position]
+        return [position]
+
+    def live_slots(self) -> list[int]:
+        """All slots that stand for a task instance."""
+        return [slot for slot, state in enumerate(self.states) if state not in (EXPANDED, REMOVED)]
+
+    def map_length(self, position: int) -> int:
+        """Number of instances of a mapped task, 0 while it is not expanded."""
+        if self.states[position] != EXPANDED:
+            return 0
+        return sum(1 for slot in self.instances[position] if self.states[slot] != REMOVED)
+
+    # -- changes -----------------------------------------------------------------------------------------------
+
+    def set_state(self, slot: int, new: int) -> int:
+        """Changes an instance's state, keeps counters, notes who has to be looked at; returns the old state."""
+        states = self.states
+        old = states[slot]
+        if old == new:
+            return old
+        states[slot] = new
+        self.unfinished += FINISHED[old] - FINISHED[new]
+        self.moving += MOVING[new] - MOVING[old]
+        self.holding += HOLDING[new] - HOLDING[old]
+        before, after = CATEGORY[old], CATEGORY[new]
+        if before != after:
+            self._count(slot, before, after)
+        if new == NONE:
+            self.dirty.append(slot)
+        return old
+
+    def _count(self, slot: int, before: int, after: int) -> None:
+        layout = self.layout
+        n = layout.n
+        position = slot if slot < n else self.ext_pos[slot - n]
+        counts, states, dirty = self.counts, self.states, self.dirty
+        group = layout.mapped_group[position]
+        for below in layout.down[position]:
+            target = below
+            if slot >= n and group and layout.mapped_group[below] == group and states[below] == EXPANDED:
+                target = self.instances[below][self.ext_index[slot - n]]
+            if before:
+                counts[before][target] -= 1
+            if after:
+                counts[after][target] += 1
+            if states[target] == NONE or states[target] == EXPANDED:
+                dirty.append(target)
+
+    def expand(self, position: int, length: int) -> None:
+        """Gives a mapped task its instances, or another number of them; those too many become REMOVED."""
+        layout = self.layout
+        slots = self.instances.setdefault(position, [])
+        group = layout.mapped_group[position]
+        inner = layout.inner.get(position, 0)
+        first = self.states[position] != EXPANDED
+        before = 1 if first else self.map_length(position)
+        if first:
+            self.set_state(position, EXPANDED)
+            self.totals[position] -= inner
+        for index in range(len(slots), length):
+            slot = len(self.states)
+            slots.append(slot)
+            self.states.append(NONE)
+            self.tries.append(0)
+            self.segments.append(0)
+            for category in range(1, 5):
+                self.counts[category].append(0)
+            self.totals.append(inner)
+            self.ext_pos.append(position)
+            self.ext_index.append(index)
+            self.unfinished += 1
+            self.dirty.append(slot)
+        for index, slot in enumerate(slots):
+            if index >= length:
+                self.set_state(slot, REMOVED)
+            elif self.states[slot] == REMOVED:
+                self.set_state(slot, NONE)
+        for below in layout.down[position]:
+            if not (group and layout.mapped_group[below] == group):
+                self.totals[below] += length - before
+                self.dirty.append(below)
+        self.remap.discard(position)
+
+    def recount(self) -> None:
+        """Rebuilds the sums over states; for a run read from a snapshot."""
+        self.unfinished = self.moving = self.holding = 0
+        for state in range(EXPANDED + 1):
+            number = self.states.count(state)
+            if number:
+                self.unfinished += number * (1 - FINISHED[state])
+                self.moving += number * MOVING[state]
+                self.holding += number * HOLDING[state]
+        if self.limited:
+            self.task_holding = {}
+            for position in self.layout.limits:
+                held = sum(HOLDING[self.states[slot]] for slot in self.slots_of(position))
+                if held:
+                    self.task_holding[position] = held
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        return self.layout.version
+
+    def attempts(self, slot: int) -> int:
+        """Tries that count against the retries."""
+        return self.tries[slot] - self.base.get(slot, 0) - self.free.get(slot, 0)

@@ -1,0 +1,118 @@
+"""A run as bytes: its facts, its flat arrays and its sparse tables.
+
+Format 1: `<u32 length of head><head: JSON><facts: RunCreated><arrays>`, zlib-compressed. The same bytes are a run's
+snapshot and the form in which a finished run waits in memory for a possible clear.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from array import array
+from base64 import b64decode, b64encode
+from typing import Any
+
+from spinner_proto.events.v1.events_pb2 import RunCreated
+from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
+
+from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.run import Run
+
+FORMAT = 1
+_TABLES = ("next_time", "sequences", "first_start", "base", "free", "lengths", "skips", "cancelled", "requests")
+
+
+def encode_run(run: Run) -> bytes:
+    """Returns the run's state, without what is derived."""
+    arrays = [
+        bytes(run.states),
+        run.tries.tobytes(),
+        run.segments.tobytes(),
+        *(run.counts[category].tobytes() for category in range(1, 5)),
+        run.totals.tobytes(),
+        run.ext_pos.tobytes(),
+        run.ext_index.tobytes(),
+    ]
+    facts = run.facts.SerializeToString()
+    head: dict[str, Any] = {
+        "dag": run.dag_id,
+        "run": run.run_id,
+        "version": run.layout.version,
+        "state": run.state,
+        "start": run.start,
+        "end": run.end,
+        "reason": run.reason,
+        "ends": run.ends,
+        "awaiting": run.awaiting_layout,
+        "layout_try": run.layout_try,
+        "sizes": [len(part) for part in arrays],
+        "facts": len(facts),
+    }
+    for name in _TABLES:
+        table = getattr(run, name)
+        if table:
+            head[name] = sorted(table.items())
+    if run.instances:
+        head["instances"] = sorted(run.instances.items())
+    if run.granted:
+        head["granted"] = sorted(run.granted)
+    if run.remap:
+        head["remap"] = sorted(run.remap)
+    if run.deferrals:
+        head["deferrals"] = [
+            (slot, b64encode(deferral.SerializeToString(deterministic=True)).decode())
+            for slot, deferral in sorted(run.deferrals.items())
+        ]
+    if run.resumes:
+        head["resumes"] = [
+            (slot, b64encode(event).decode(), error) for slot, (event, error) in sorted(run.resumes.items())
+        ]
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return zlib.compress(b"".join([struct.pack("<I", len(text)), text, facts, *arrays]), 1)
+
+
+def decode_run(data: bytes, layouts: Layouts) -> Run:
+    """Returns the run. Raises LookupError when its definition is unknown."""
+    raw = zlib.decompress(data)
+    (length,) = struct.unpack_from("<I", raw)
+    head = json.loads(raw[4 : 4 + length])
+    position = 4 + length
+    facts = RunCreated()
+    facts.ParseFromString(raw[position : position + head["facts"]])
+    position += head["facts"]
+    layout = layouts.get(head["dag"], head["version"])
+    if layout is None:
+        raise LookupError(f"{head['dag']}@{head['version']}, needed by run {head['run']}, is not in workflow_definitions")
+    run = Run(head["dag"], head["run"], layout, facts)
+    run.state, run.start, run.end = head["state"], head["start"], head["end"]
+    run.reason, run.ends = head["reason"], head["ends"]
+    run.awaiting_layout, run.layout_try = head["awaiting"], head["layout_try"]
+    parts: list[bytes] = []
+    for size in head["sizes"]:
+        parts.append(raw[position : position + size])
+        position += size
+    run.states = bytearray(parts[0])
+    run.tries = array("H", parts[1])
+    run.segments = array("H", parts[2])
+    run.counts = [array("I"), *(array("I", part) for part in parts[3:7])]
+    run.totals = array("I", parts[7])
+    run.ext_pos = array("I", parts[8])
+    run.ext_index = array("I", parts[9])
+    for name in _TABLES:
+        if name in head:
+            setattr(run, name, dict(head[name]))
+    for slot, positions in run.skips.items():
+        for target in positions:
+            run.skip_by.setdefault(target, set()).add(slot)
+    run.instances = {target: list(slots) for target, slots in head.get("instances", [])}
+    run.granted = set(head.get("granted", []))
+    run.remap = set(head.get("remap", []))
+    for slot, text in head.get("deferrals", []):
+        deferral = TaskDeferred()
+        deferral.ParseFromString(b64decode(text))
+        run.deferrals[slot] = deferral
+    run.resumes = {slot: (b64decode(event), error) for slot, event, error in head.get("resumes", [])}
+    run.dirty = []
+    run.recount()
+    return run

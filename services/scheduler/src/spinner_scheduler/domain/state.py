@@ -1,0 +1,307 @@
+"""All that a scheduler partition knows: DAGs, their runs, pools, answered commands.
+
+Only `evolve` changes it. Entities (a DAG, a run, a pool) evolve independently of each other by their own events;
+everything that sums over entities (`active`, `held_by_task`, pool usage, timers, queues) is derived: added when an
+entity is added, kept while it changes, so that entities may be restored from snapshots of different ages.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from spinner_proto.events.v1.events_pb2 import DagUpdated
+
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.layout import DEFAULT_POOL, Layout, Layouts
+from spinner_scheduler.domain.pools import NO_REQUEST, Address, Pool, owner_of
+from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.states import (
+    DEFERRED,
+    EXPANDED,
+    HOLDING,
+    QUEUED,
+    RESTARTING,
+    RUN_QUEUED,
+    RUN_RUNNING,
+    RUN_SUCCESS,
+    RUNNING,
+    SCHEDULED,
+    UP_FOR_RESCHEDULE,
+    UP_FOR_RETRY,
+)
+from spinner_scheduler.domain.timers import Kind, Timer, Timers
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a definition's 0 stands for, and the bounds of the core. Times in µs."""
+
+    max_active_runs: int = 16
+    max_active_tasks: int = 16
+    default_pool_slots: int = 256
+    max_map_length: int = 1024
+    # Finished runs kept ready to be cleared, per DAG.
+    keep_finished_runs: int = 100
+    remembered_requests: int = 20_000
+    # How much later than a worker's own time-out the scheduler acts.
+    backstop: int = 120 * times.SECOND
+    # 0: an order may wait for its executor for ever.
+    queued_timeout: int = 0
+
+
+@dataclass(slots=True)
+class DagState:
+    """A DAG and its runs. `updated` is its latest DagUpdated: all that survives of it besides the runs."""
+
+    dag_id: str
+    updated: DagUpdated = field(default_factory=DagUpdated)
+    removed: bool = False
+    runs: dict[str, Run] = field(default_factory=dict)
+    # Oldest first; the latest stay decoded.
+    finished: OrderedDict[str, Run | bytes] = field(default_factory=OrderedDict)
+    # (logical date, run id) of all runs that are known.
+    by_date: list[tuple[int, str]] = field(default_factory=list)
+    # (logical date, interval start, interval end) of successful runs, by date.
+    successes: list[tuple[int, int, int]] = field(default_factory=list)
+    # Derived: runs in state RUNNING, and task instances that hold a slot by task id (only of limited tasks).
+    active: int = 0
+    queued: int = 0
+    held_by_task: dict[str, int] = field(default_factory=dict)
+    parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
+    parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        return self.updated.version
+
+    @property
+    def paused(self) -> bool:
+        return self.updated.paused
+
+
+class PartitionState:
+    """See the module. `now` (µs) is the time of the latest decision or event and never goes back."""
+
+    def __init__(
+        self,
+        layouts: Layouts,
+        here: Address,
+        *,
+        cluster: str = "spinner",
+        tiers: tuple[int, ...] = (1,),
+        pool_partitions: int = 1,
+        limits: Limits | None = None,
+    ) -> None:
+        self.layouts = layouts
+        self.here = here
+        self.cluster = cluster
+        self.tiers = tiers
+        self.pool_partitions = pool_partitions
+        self.limits = limits or Limits()
+        self.now = 0
+        self.dags: dict[str, DagState] = {}
+        self.pools: dict[str, Pool] = {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=self.limits.default_pool_slots)}
+        # Pools of other partitions: whether they keep the slots of deferred tasks, as their grants say.
+        self.foreign_deferred: dict[str, bool] = {}
+        self.last_request = 0
+        self.request_ids: OrderedDict[str, None] = OrderedDict()
+        self.timers = Timers()
+        self.dirty_runs: dict[int, Run] = {}
+        self.live_runs = 0
+
+    # -- finding -----------------------------------------------------------------------------------------------
+
+    def dag(self, dag_id: str) -> DagState:
+        found = self.dags.get(dag_id)
+        if found is None:
+            found = self.dags[dag_id] = DagState(dag_id)
+        return found
+
+    def layout_of(self, dag: DagState) -> Layout | None:
+        """The current layout of a DAG."""
+        return self.layouts.get(dag.dag_id, dag.updated.version) if dag.updated.version else None
+
+    def pool_owner(self, pool: str) -> Address:
+        return owner_of(pool, self.here, self.cluster, self.tiers, self.pool_partitions)
+
+    def pool(self, name: str) -> Pool:
+        found = self.pools.get(name)
+        if found is None:
+            found = self.pools[name] = Pool(name, owned=self.pool_owner(name) == self.here)
+        return found
+
+    def max_active_runs(self, layout: Layout) -> int:
+        return layout.definition.max_active_runs or self.limits.max_active_runs
+
+    def max_active_tasks(self, layout: Layout) -> int:
+        return layout.definition.max_active_tasks or self.limits.max_active_tasks
+
+    def live_task_instances(self) -> int:
+        return sum(run.unfinished for dag in self.dags.values() for run in dag.runs.values())
+
+    # -- adding entities (evolve and restore) --------------------------------------------------------------------
+
+    def add_run(self, dag: DagState, run: Run) -> None:
+        """Makes a run live and everything derived aware of it."""
+        dag.runs[run.run_id] = run
+        self.live_runs += 1
+        self.know(dag, run.logical, run.run_id)
+        if run.state == RUN_QUEUED:
+            dag.queued += 1
+        elif run.state == RUN_RUNNING:
+            dag.active += 1
+        for position, held in run.task_holding.items():
+            self._hold_task(dag, run.layout.task_ids[position], held)
+        states = run.states
+        if run.holding or states.find(DEFERRED) >= 0:
+            for state in (QUEUED, RUNNING, RESTARTING, DEFERRED):
+                slot = states.find(state)
+                while slot >= 0:
+                    self._hold_pool(run, slot, 0, state)
+                    self.arm(run, slot, state)
+                    slot = states.find(state, slot + 1)
+        slot = states.find(SCHEDULED)
+        while slot >= 0:
+            self.want(run, slot)
+            slot = states.find(SCHEDULED, slot + 1)
+        for slot, due in run.next_time.items():
+            self.timers.add(Timer(due, Kind.RETRY, run.dag_id, run.run_id, slot))
+        self.arm_run(run)
+        if run.dirty:
+            self.dirty_runs[id(run)] = run
+
+    def drop_run(self, dag: DagState, run: Run) -> None:
+        """Takes a run out of everything derived; it may stay among the finished ones."""
+        del dag.runs[run.run_id]
+        self.live_runs -= 1
+        if run.state == RUN_QUEUED:
+            dag.queued -= 1
+        elif run.state == RUN_RUNNING:
+            dag.active -= 1
+        self.dirty_runs.pop(id(run), None)
+        run.wanted.clear()
+
+    def know(self, dag: DagState, logical: int, run_id: str) -> None:
+        entry = (logical, run_id)
+        if entry not in dag.by_date:
+            insort(dag.by_date, entry)
+
+    def note_success(self, dag: DagState, run: Run) -> None:
+        start = times.from_timestamp(run.facts.data_interval_start)
+        end = times.from_timestamp(run.facts.data_interval_end)
+        entry = (run.logical, start, end)
+        if run.state == RUN_SUCCESS and entry not in dag.successes:
+            insort(dag.successes, entry)
+            del dag.successes[:-100]
+
+    # -- derived: slots ------------------------------------------------------------------------------------------
+
+    def task_changed(self, dag: DagState, run: Run, slot: int, old: int, new: int) -> None:
+        """Keeps what is derived after `run.set_state`."""
+        run.wanted.discard(slot)
+        if HOLDING[old] != HOLDING[new] and run.limited:
+            position = run.position(slot)
+            if position in run.layout.limits:
+                change = HOLDING[new] - HOLDING[old]
+                run.task_holding[position] = run.task_holding.get(position, 0) + change
+                self._hold_task(dag, run.layout.task_ids[position], change)
+        self._hold_pool(run, slot, old, new)
+        if new == SCHEDULED:
+            self.want(run, slot)
+        else:
+            self.arm(run, slot, new)
+        if run.dirty:
+            self.dirty_runs[id(run)] = run
+
+    def _hold_task(self, dag: DagState, task_id: str, change: int) -> None:
+        dag.held_by_task[task_id] = dag.held_by_task.get(task_id, 0) + change
+
+    def _hold_pool(self, run: Run, slot: int, old: int, new: int) -> None:
+        before = HOLDING[old] or (old == DEFERRED)
+        after = HOLDING[new] or (new == DEFERRED)
+        if not before and not after:
+            return
+        position = run.position(slot)
+        pool = self.pool(run.layout.pools[position])
+        if not pool.owned:
+            return
+        held = HOLDING[old] or (old == DEFERRED and pool.include_deferred)
+        holds = HOLDING[new] or (new == DEFERRED and pool.include_deferred)
+        if held != holds:
+            pool.used += (1 if holds else -1) * run.layout.pool_slots[position]
+
+    def want(self, run: Run, slot: int) -> None:
+        """Puts an instance that may run into the queue of its pool."""
+        if slot in run.wanted:
+            return
+        run.wanted.add(slot)
+        self.enqueue(run, slot)
+
+    def enqueue(self, run: Run, slot: int) -> None:
+        position = run.position(slot)
+        pool = self.pool(run.layout.pools[position])
+        entry = (-run.layout.priorities[position], run.priority_date, run.dag_id, run.run_id, slot, NO_REQUEST, run)
+        heapq.heappush(pool.queue, entry)
+
+    # -- derived: timers -----------------------------------------------------------------------------------------
+
+    def arm(self, run: Run, slot: int, state: int) -> None:
+        """Sets the timer that belongs to a task instance's new state."""
+        if state in (UP_FOR_RETRY, UP_FOR_RESCHEDULE):
+            self.timers.add(Timer(run.next_time.get(slot, self.now), Kind.RETRY, run.dag_id, run.run_id, slot))
+            return
+        tries, segment = run.tries[slot], run.segments[slot]
+        if state == RUNNING:
+            task = run.layout.tasks[run.position(slot)]
+            if task.HasField("execution_timeout"):
+                due = run.first_start.get(slot, self.now) + times.from_duration(task.execution_timeout)
+                due += self.limits.backstop
+                self.timers.add(
+                    Timer(due, Kind.EXECUTION_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment)
+                )
+        elif state == DEFERRED:
+            deferral = run.deferrals.get(slot)
+            if deferral is not None and deferral.HasField("timeout"):
+                due = self.now + times.from_duration(deferral.timeout) + self.limits.backstop
+                self.timers.add(Timer(due, Kind.TRIGGER_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
+        elif state == QUEUED and self.limits.queued_timeout:
+            due = self.now + self.limits.queued_timeout
+            self.timers.add(Timer(due, Kind.QUEUED_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
+
+    def arm_run(self, run: Run) -> None:
+        definition = run.layout.definition
+        if run.state == RUN_RUNNING and definition.HasField("dagrun_timeout"):
+            due = run.start + times.from_duration(definition.dagrun_timeout)
+            self.timers.add(Timer(due, Kind.RUN_TIMEOUT, run.dag_id, run.run_id))
+
+    def arm_dag(self, dag: DagState) -> None:
+        due = times.from_timestamp(dag.updated.next_run_time)
+        if due and not dag.removed:
+            self.timers.add(Timer(due, Kind.NEXT_RUN, dag.dag_id))
+
+    def applies(self, timer: Timer) -> bool:
+        """Whether a timer still means something."""
+        dag = self.dags.get(timer.dag_id)
+        if dag is None or dag.removed and timer.kind == Kind.NEXT_RUN:
+            return False
+        if timer.kind == Kind.NEXT_RUN:
+            return times.from_timestamp(dag.updated.next_run_time) == timer.due
+        run = dag.runs.get(timer.run_id)
+        if run is None:
+            return False
+        if timer.kind == Kind.RUN_TIMEOUT:
+            timeout = times.from_duration(run.layout.definition.dagrun_timeout)
+            return run.state == RUN_RUNNING and timeout > 0 and run.start + timeout == timer.due
+        slot = timer.slot
+        if slot >= len(run.states) or run.states[slot] == EXPANDED:
+            return False
+        state = run.states[slot]
+        if timer.kind == Kind.RETRY:
+            return state in (UP_FOR_RETRY, UP_FOR_RESCHEDULE) and run.next_time.get(slot) == timer.due
+        if (run.tries[slot], run.segments[slot]) != (timer.try_number, timer.segment):
+            return False
+        wanted = {Kind.EXECUTION_TIMEOUT: RUNNING, Kind.TRIGGER_TIMEOUT: DEFERRED, Kind.QUEUED_TIMEOUT: QUEUED}
+        return state == wanted[Kind(timer.kind)]

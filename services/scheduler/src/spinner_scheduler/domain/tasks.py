@@ -1,0 +1,429 @@
+"""What the state of a run asks for next: who may run, who is skipped, who gets a slot.
+
+`settle` looks only at instances that something changed for, until nothing is left to do; it never walks over runs.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.events.v1.events_pb2 import TaskEnded, WorkflowEvent
+from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage, PoolSlotGranted, PoolSlotRequested
+
+from spinner_scheduler.domain import mapping, times, trigger_rules
+from spinner_scheduler.domain.decision import Decision
+from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.orders import execution_record, task_order, try_key
+from spinner_scheduler.domain.pools import Address, Pool
+from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.state import DagState
+from spinner_scheduler.domain.states import (
+    CATEGORY,
+    EXPANDED,
+    FAILED,
+    NONE,
+    QUEUED,
+    RUN_RUNNING,
+    SCHEDULED,
+    SKIPPED,
+    SUCCESS,
+    UPSTREAM_FAILED,
+)
+from spinner_scheduler.domain.trigger_rules import READY, WAIT, WAITS_FOR_ALL, verdict
+
+
+def settle(d: Decision) -> None:
+    """Follows all consequences of the events so far."""
+    state = d.state
+    while state.dirty_runs:
+        _, run = state.dirty_runs.popitem()
+        dag = state.dags[run.dag_id]
+        dirty = run.dirty
+        if run.state != RUN_RUNNING or dag.paused or run.awaiting_layout or dag.runs.get(run.run_id) is not run:
+            dirty.clear()
+            continue
+        while dirty:
+            slots, run.dirty = dirty, []
+            for slot in slots:
+                check(d, dag, run, slot)
+            dirty = run.dirty
+        state.dirty_runs.pop(id(run), None)
+
+
+# -- one instance ------------------------------------------------------------------------------------------------
+
+
+def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
+    """Decides on one task instance that has no state yet."""
+    held = run.states[slot]
+    if held == EXPANDED:
+        _check_instances(d, dag, run, slot)
+        return
+    if held != NONE or slot in run.wanted:
+        return
+    layout = run.layout
+    n = layout.n
+    position = slot if slot < n else run.ext_pos[slot - n]
+    if run.skip_by and _skipped(run, position, slot):
+        d.task_state(run, slot, SKIPPED, reason="a branch or short circuit above it decided so")
+        return
+    if not layout.has_special:
+        counts = run.counts
+        result = verdict(
+            layout.rules[position],
+            run.totals[slot],
+            counts[1][slot],
+            counts[2][slot],
+            counts[3][slot],
+            counts[4][slot],
+        )
+        if result == WAIT:
+            return
+        if result != READY:
+            d.task_state(run, slot, result)
+            return
+    else:
+        result = answer(run, slot)
+        if result == WAIT:
+            return
+        if result != READY:
+            d.task_state(run, slot, result)
+            return
+        if waiting_for(d, dag, run, position, slot):
+            return
+        if position in layout.lengths and (slot < n or position in run.remap):
+            _expand(d, run, position)
+            return
+    if layout.inline[position]:
+        _end_inline(d, run, slot)
+    else:
+        d.want(run, slot)
+
+
+def answer(run: Run, slot: int) -> int:
+    """The trigger rule's verdict on an instance, with setups and mapping."""
+    layout = run.layout
+    position = run.position(slot)
+    c = run.counts
+    total, numbers = run.totals[slot], [c[category][slot] for category in range(1, 5)]
+    if slot >= layout.n:
+        # Shared with its siblings: what is counted in the mapped task's own slot.
+        total += run.totals[position]
+        numbers = [number + c[category][position] for category, number in enumerate(numbers, 1)]
+    rule = layout.rules[position]
+    task = layout.tasks[position]
+    if rule == trigger_rules.ALL_DONE_SETUP_SUCCESS and task.setups:
+        states = [run.states[s] for setup in task.setups for s in _relevant(run, setup, slot)]
+        result = verdict(
+            rule, total, *numbers, len(states), sum(s == SUCCESS for s in states), sum(s == SKIPPED for s in states)
+        )
+    else:
+        result = verdict(rule, total, *numbers)
+    if layout.has_setups and result == READY:
+        for setup in layout.indirect_setups.get(position, ()):
+            for s in _relevant(run, setup, slot):
+                category = CATEGORY[run.states[s]]
+                if category in (2, 4):
+                    return UPSTREAM_FAILED
+                if category == 3:
+                    return SKIPPED
+                if category == 0:
+                    result = WAIT
+    return result
+
+
+def _relevant(run: Run, above: int, slot: int) -> list[int]:
+    """The instances of a task that concern an instance: in one mapped group those of its map index."""
+    layout = run.layout
+    group = layout.mapped_group[above]
+    if group and slot >= layout.n and layout.mapped_group[run.position(slot)] == group:
+        return [run.instances[above][run.map_index(slot)]]
+    return run.slots_of(above)
+
+
+def _skipped(run: Run, position: int, slot: int) -> bool:
+    for source in run.skip_by.get(position, ()):
+        if CATEGORY[run.states[source]] == 1 and _same_index(run, source, position, slot):
+            return True
+    return False
+
+
+def _same_index(run: Run, source: int, position: int, slot: int) -> bool:
+    layout = run.layout
+    group = layout.mapped_group[run.position(source)]
+    if source < layout.n or not group or layout.mapped_group[position] != group or slot < layout.n:
+        return True
+    return run.map_index(source) == run.map_index(slot)
+
+
+def waiting_for(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> str:
+    """What beside its upstream tasks holds an instance back, "" for nothing."""
+    layout = run.layout
+    task = layout.tasks[position]
+    if layout.has_dates and run.facts.HasField("logical_date"):
+        if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
+            return "its start_date is after the run's logical date"
+        if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
+            return "its end_date is before the run's logical date"
+    if task.depends_on_past or task.wait_for_downstream:
+        return _waiting_for_past(d, dag, run, position, slot)
+    return ""
+
+
+def _waiting_for_past(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> str:
+    earlier = [entry for entry in dag.by_date if entry[0] < run.logical]
+    if not earlier:
+        return ""
+    previous_id = earlier[-1][1]
+    previous = dag.runs.get(previous_id) or revive(d.state, dag, previous_id)
+    if previous is None:
+        return ""
+    task_id = run.layout.task_ids[position]
+    target = previous.layout.index.get(task_id)
+    if target is None:
+        return ""
+    slots = previous.slots_of(target)
+    index = run.map_index(slot)
+    if 0 <= index < len(slots) and target in previous.instances:
+        slots = [slots[index]]
+    good = (SUCCESS, SKIPPED)
+    if any(previous.states[s] not in good for s in slots):
+        return f"depends_on_past: {task_id} has not succeeded in {previous_id}"
+    if run.layout.tasks[position].wait_for_downstream:
+        for below in previous.layout.down[target]:
+            if any(previous.states[s] not in good for s in previous.slots_of(below)):
+                waits = previous.layout.task_ids[below]
+                return f"wait_for_downstream: {waits} has not succeeded in {previous_id}"
+    return ""
+
+
+# -- mapping -----------------------------------------------------------------------------------------------------
+
+
+def _check_instances(d: Decision, dag: DagState, run: Run, position: int) -> None:
+    c = run.counts
+    if run.layout.rules[position] in WAITS_FOR_ALL:
+        bad = c[2][position] + c[3][position] + c[4][position]
+        if not bad and c[1][position] < run.totals[position]:
+            return
+    for slot in list(run.instances[position]):
+        if run.states[slot] == NONE:
+            check(d, dag, run, slot)
+
+
+def _expand(d: Decision, run: Run, position: int) -> None:
+    layout = run.layout
+    length = mapping.evaluate(layout.lengths[position], run)
+    group = layout.mapped_group[position]
+    members = layout.group_members[group] if group else [position]
+    again = run.states[position] == EXPANDED
+    if length is None or length > d.state.limits.max_map_length or (length == 0 and not again):
+        new, reason = SKIPPED, "there is nothing to map over: the length is 0"
+        if length is None:
+            new, reason = UPSTREAM_FAILED, "the length of its expansion is unknown: a task that gives it has none"
+        elif length:
+            new = FAILED
+            reason = f"its expansion has {length} instances, the limit max_map_length is {d.state.limits.max_map_length}"
+        for member in members:
+            for slot in run.slots_of(member):
+                if run.states[slot] == NONE:
+                    d.task_state(run, slot, new, reason=reason)
+        run.remap.discard(position)
+        return
+    for member in members:
+        task_id = layout.task_ids[member]
+
+        def fill(event: WorkflowEvent, task_id: str = task_id, length: int = length) -> None:
+            event.task_expanded.task_id = task_id
+            event.task_expanded.length = length
+
+        if run.states[member] in (NONE, EXPANDED):
+            d.emit(run.dag_id, run.run_id, fill)
+            run.dirty.extend(slot for slot in run.instances[member] if run.states[slot] == NONE)
+    d.state.dirty_runs[id(run)] = run
+
+
+# -- ends without a worker ---------------------------------------------------------------------------------------
+
+
+def _end_inline(d: Decision, run: Run, slot: int) -> None:
+    ended = TaskEnded(
+        task_id=run.layout.task_ids[run.position(slot)],
+        map_index=run.map_index(slot),
+        try_number=run.tries[slot] + 1,
+        state=SUCCESS,  # type: ignore[arg-type]
+        outcome=Outcome.OUTCOME_SUCCESS,
+        start_time=d.time,
+        end_time=d.time,
+        return_length=-1,
+    )
+    d.result.executions.append(execution_record(run, slot, ended))
+    d.task_ended(run, ended)
+
+
+# -- slots -------------------------------------------------------------------------------------------------------
+
+
+def dispatch(d: Decision) -> None:
+    """Gives free slots to those first in their queues."""
+    for pool in list(d.state.pools.values()):
+        if pool.queue:
+            if pool.owned:
+                _dispatch_owned(d, pool)
+            else:
+                _ask(d, pool)
+
+
+def _dispatch_owned(d: Decision, pool: Pool) -> None:
+    queue = pool.queue
+    blocked: list[tuple[int, int, str, str, int, tuple[str, int, int], Run | None]] = []
+    while queue and pool.free() > 0:
+        entry = heappop(queue)
+        _, _, dag_id, run_id, slot, key, run = entry
+        if run is None:
+            request = pool.requests.get(key)
+            if request is None or request.granted:
+                continue
+            if request.message.slots > pool.free():
+                blocked.append(entry)
+                break
+            grant(d, pool, request.message)
+            continue
+        dag = _still_wanted(d, run, slot)
+        if dag is None:
+            continue
+        position = run.position(slot)
+        if run.layout.pool_slots[position] > pool.free():
+            blocked.append(entry)
+            break
+        if not _park(d, dag, run, position, slot):
+            start(d, dag, run, slot)
+    for entry in blocked:
+        heappush(queue, entry)
+
+
+def _still_wanted(d: Decision, run: Run, slot: int) -> DagState | None:
+    dag = d.state.dags[run.dag_id]
+    if slot not in run.wanted or dag.runs.get(run.run_id) is not run:
+        return None
+    if run.state != RUN_RUNNING:
+        run.wanted.discard(slot)
+        return None
+    if dag.paused:
+        dag.parked_by_pause.append((run.run_id, slot))
+        return None
+    return dag
+
+
+def _park(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> bool:
+    """Puts an instance aside whose run or task is at its limit; it comes back when a slot frees."""
+    priority = -run.layout.priorities[position]
+    if run.holding >= d.state.max_active_tasks(run.layout):
+        heappush(run.parked, (priority, slot))
+        return True
+    limits = run.layout.limits.get(position)
+    if limits is None:
+        return False
+    per_dag, per_run = limits
+    task_id = run.layout.task_ids[position]
+    if (per_run and run.task_holding.get(position, 0) >= per_run) or (
+        per_dag and dag.held_by_task.get(task_id, 0) >= per_dag
+    ):
+        heappush(
+            dag.parked_by_task.setdefault(task_id, []), (priority, run.priority_date, run.run_id, slot)
+        )
+        # Its run has a slot left that it doesn't take.
+        unpark_run(d, run)
+        return True
+    return False
+
+
+def unpark_run(d: Decision, run: Run) -> None:
+    """Gives the next of those that wait for their run's limit another chance."""
+    free = d.state.max_active_tasks(run.layout) - run.holding
+    while run.parked and free > 0:
+        _, slot = heappop(run.parked)
+        if slot in run.wanted:
+            d.state.enqueue(run, slot)
+            free -= 1
+
+
+def slot_freed(d: Decision, dag: DagState, run: Run, slot: int) -> None:
+    """An instance holds no slot any more: lets others try."""
+    if run.parked:
+        unpark_run(d, run)
+    position = run.position(slot)
+    if position in run.layout.limits:
+        parked = dag.parked_by_task.get(run.layout.task_ids[position])
+        # All of them: some may be held by their run's limit, which is another one's.
+        while parked:
+            _, _, run_id, waiting = heappop(parked)
+            other = dag.runs.get(run_id)
+            if other is not None and waiting in other.wanted:
+                d.state.enqueue(other, waiting)
+
+
+def start(d: Decision, dag: DagState, run: Run, slot: int) -> None:
+    """Orders the next segment of an instance from the executors."""
+    resumed = run.states[slot] == SCHEDULED and run.segments[slot] > 0 and slot in run.resumes
+    try_number = run.tries[slot] if resumed else run.tries[slot] + 1
+    segment = run.segments[slot] if resumed else 0
+    d.order(task_order(d.state, dag, run, slot, try_number, segment))
+    d.task_state(run, slot, QUEUED, try_number=try_number, segment=segment)
+
+
+# -- pools of other partitions -----------------------------------------------------------------------------------
+
+
+def _ask(d: Decision, pool: Pool) -> None:
+    owner = d.state.pool_owner(pool.name)
+    while pool.queue:
+        _, _, _, _, slot, _, run = heappop(pool.queue)
+        if run is None:
+            continue
+        dag = _still_wanted(d, run, slot)
+        if dag is None:
+            continue
+        position = run.position(slot)
+        if _park(d, dag, run, position, slot):
+            continue
+        if slot in run.granted:
+            start(d, dag, run, slot)
+            continue
+        if slot in run.requests:
+            continue
+        resumed = slot in run.resumes
+        request = PoolSlotRequested(
+            try_key=try_key(run, slot, run.tries[slot] + (0 if resumed else 1)),
+            slots=run.layout.pool_slots[position],
+            priority=run.layout.priorities[position],
+            reply_topic=d.state.here.inbox,
+            reply_partition=d.state.here.partition,
+            request=d.state.last_request + 1,
+        )
+        d.send(owner, pool.name, InboxMessage(pool=PoolMessage(pool=pool.name, requested=request)))
+
+        def fill(event: WorkflowEvent, name: str = pool.name, request: PoolSlotRequested = request) -> None:
+            event.pool_event.pool = name
+            event.pool_event.requested.CopyFrom(request)
+
+        d.emit(run.dag_id, run.run_id, fill)
+
+
+def grant(d: Decision, pool: Pool, request: PoolSlotRequested) -> None:
+    """Grants a slot to a task of another partition."""
+    granted = PoolSlotGranted(
+        try_key=request.try_key, request=request.request, include_deferred=pool.include_deferred
+    )
+
+    d.emit_pool(pool.name, lambda event: event.granted.CopyFrom(granted))
+    to = Address(request.reply_topic, request.reply_partition)
+    d.send(to, request.try_key.dag_id, InboxMessage(pool=PoolMessage(pool=pool.name, granted=granted)))
+
+
+def enqueue_request(pool: Pool, request: PoolSlotRequested, now: int) -> None:
+    key = (request.reply_topic, request.reply_partition, request.request)
+    tk = request.try_key
+    heappush(pool.queue, (-request.priority, now, tk.dag_id, tk.run_id, 0, key, None))
+
