@@ -13,7 +13,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
 .PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui check fmt lock proto ui bench simulate
 
 help:  ## List the targets
-	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## Install what the project needs (called by the others)
 	@$(BOOTSTRAP)
