@@ -1,0 +1,173 @@
+import { useQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { Play } from 'lucide-react';
+import { useState } from 'react';
+import { checkConf } from '../lib/conf';
+import { dagQuery } from '../queries/dags';
+import { useTrigger } from '../queries/runs';
+import { toastGood } from './Toasts';
+import { Dialog, Problem } from './ui';
+
+const RUN_ID = /^[A-Za-z0-9_.~:+-]{1,250}$/;
+
+interface Props {
+  dagId: string;
+  paused: boolean;
+  onClose: () => void;
+}
+
+/** Starts a run by hand; conf is checked while it is typed. */
+export function TriggerDialog({ dagId, paused, onClose }: Props) {
+  const navigate = useNavigate();
+  const trigger = useTrigger(dagId);
+  const { data: dag } = useQuery(dagQuery(dagId));
+  const [typed, setTyped] = useState<string | null>(null);
+  const [runId, setRunId] = useState('');
+  const [date, setDate] = useState('');
+  const [note, setNote] = useState('');
+  const [stay, setStay] = useState(false);
+  const params = dag?.params ?? {};
+  const prefill = Object.keys(params).length > 0 ? JSON.stringify(defaults(params), null, 2) : '';
+  const text = typed ?? prefill;
+  const check = checkConf(text);
+  const runIdOk = runId === '' || RUN_ID.test(runId);
+
+  const start = () => {
+    if (!check.ok || !runIdOk) return;
+    trigger.mutate(
+      {
+        conf: check.value,
+        run_id: runId || null,
+        logical_date: date ? new Date(`${date}Z`).toISOString() : null,
+        note,
+        request_id: crypto.randomUUID(),
+      },
+      {
+        onSuccess: (result) => {
+          onClose();
+          toastGood(`Run of ${dagId} created`, result.run_id);
+          if (!stay && result.run_id)
+            void navigate({ to: '/dags/$dagId/runs/$runId', params: { dagId, runId: result.run_id } });
+        },
+      },
+    );
+  };
+
+  return (
+    <Dialog
+      open
+      onClose={onClose}
+      title={
+        <>
+          Trigger <span className="mono">{dagId}</span>
+        </>
+      }
+      footer={
+        <>
+          <label className="check" style={{ marginRight: 'auto' }}>
+            <input type="checkbox" checked={stay} onChange={(event) => setStay(event.target.checked)} />
+            Stay on this page
+          </label>
+          <button type="button" className="btn" onClick={onClose}>
+            Cancel
+          </button>
+          <button
+            type="button"
+            className="btn primary"
+            disabled={!check.ok || !runIdOk || trigger.isPending}
+            onClick={start}
+          >
+            <Play size={13} /> {trigger.isPending ? 'Triggering' : 'Trigger'}
+          </button>
+        </>
+      }
+    >
+      {paused && (
+        <div className="notice warn">
+          <span>This DAG is paused: the run is created and waits until the DAG is unpaused.</span>
+        </div>
+      )}
+      <label className="labelled">
+        <span>conf, a JSON object (may stay empty)</span>
+        <textarea
+          className="field mono"
+          rows={6}
+          spellCheck={false}
+          value={text}
+          placeholder={'{"day": "2026-11-26", "full": false}'}
+          aria-invalid={!check.ok}
+          aria-describedby="conf-help"
+          onChange={(event) => setTyped(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && (event.metaKey || event.ctrlKey)) start();
+          }}
+        />
+      </label>
+      <div id="conf-help" className="small muted" style={{ marginTop: -8, display: 'grid', gap: 4 }}>
+        {check.ok ? (
+          <span style={{ color: 'var(--ok)' }}>
+            {Object.keys(check.value).length === 0 ? 'No conf: tasks see an empty object.' : 'Valid.'}
+          </span>
+        ) : (
+          <span style={{ color: 'var(--danger)' }} role="alert">
+            {check.message} {check.fix}
+          </span>
+        )}
+        <span>
+          Right: <code>{'{"day": "2026-11-26"}'}</code> Wrong: <code>[1, 2]</code>,{' '}
+          <code>{"{'day': 1}"}</code>. A template reads it as <code>{'{{ dag_run.conf["day"] }}'}</code>. At
+          most 1 MiB.
+        </span>
+      </div>
+      <details>
+        <summary className="muted" style={{ cursor: 'pointer' }}>
+          Run id, logical date, note
+        </summary>
+        <div style={{ display: 'grid', gap: 12, marginTop: 12 }}>
+          <label className="labelled">
+            <span>Run id (made when empty)</span>
+            <input
+              className="field mono"
+              value={runId}
+              aria-invalid={!runIdOk}
+              onChange={(event) => setRunId(event.target.value)}
+            />
+            {!runIdOk && (
+              <span style={{ color: 'var(--danger)' }}>
+                Letters, digits and _ . ~ : + - only, at most 250 characters.
+              </span>
+            )}
+          </label>
+          <label className="labelled">
+            <span>Logical date (UTC)</span>
+            <input
+              className="field"
+              type="datetime-local"
+              step={1}
+              value={date}
+              onChange={(event) => setDate(event.target.value)}
+            />
+          </label>
+          <label className="labelled">
+            <span>Note</span>
+            <input className="field" value={note} onChange={(event) => setNote(event.target.value)} />
+          </label>
+        </div>
+      </details>
+      {trigger.isError && <Problem error={trigger.error} />}
+    </Dialog>
+  );
+}
+
+/** Params may be plain values or objects with a `value` or `default`. */
+function defaults(params: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(params).map(([name, param]) => {
+      if (typeof param === 'object' && param !== null && !Array.isArray(param)) {
+        if ('value' in param) return [name, param.value];
+        if ('default' in param) return [name, param.default];
+      }
+      return [name, param];
+    }),
+  );
+}

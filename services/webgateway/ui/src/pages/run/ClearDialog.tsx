@@ -1,0 +1,122 @@
+import { useQuery } from '@tanstack/react-query';
+import { RotateCcw } from 'lucide-react';
+import { useState } from 'react';
+import { StateIcon } from '../../components/StateIcon';
+import { toastGood } from '../../components/Toasts';
+import { Dialog, Loading, Problem } from '../../components/ui';
+import { usePatchSearch } from '../../lib/search';
+import { clearPreviewQuery, useClear, type ClearChoice } from '../../queries/runs';
+
+interface Props {
+  dagId: string;
+  runId: string;
+  title: string;
+  choice: ClearChoice;
+  onClose: () => void;
+}
+
+type Flag = 'downstream' | 'upstream' | 'past' | 'future' | 'only_failed' | 'latest_version';
+
+const FLAGS: [Flag, string, string][] = [
+  ['downstream', 'Downstream', 'and everything after it'],
+  ['upstream', 'Upstream', 'and everything before it'],
+  ['past', 'Earlier runs', 'the same tasks in runs before this one'],
+  ['future', 'Later runs', 'the same tasks in runs after this one'],
+  ['only_failed', 'Only failed', 'leave what succeeded as it is'],
+  ['latest_version', 'Latest version', 'run with the newest code of the DAG'],
+];
+
+/** Clears tasks so that they run again; says first what it would touch. */
+export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: Props) {
+  const [choice, setChoice] = useState(initial);
+  const patch = usePatchSearch();
+  const preview = useQuery(clearPreviewQuery(dagId, runId, choice));
+  const clear = useClear(dagId, runId);
+  const single = (initial.task_ids ?? []).length > 0;
+  const flags = FLAGS.filter(([flag]) => single || (flag !== 'downstream' && flag !== 'upstream'));
+  const count = preview.data?.task_count ?? 0;
+  const runs = preview.data?.run_count ?? 0;
+  const words = `${count.toLocaleString()} ${count === 1 ? 'task' : 'tasks'} in ${runs.toLocaleString()} ${runs === 1 ? 'run' : 'runs'}`;
+  const start = () =>
+    clear.mutate(choice, {
+      onSuccess: (result) => {
+        onClose();
+        patch({ try: undefined, line: undefined });
+        toastGood(
+          `Cleared ${result.task_count} ${result.task_count === 1 ? 'task' : 'tasks'}`,
+          'They run again now.',
+        );
+      },
+    });
+  return (
+    <Dialog
+      open
+      onClose={onClose}
+      title={title}
+      footer={
+        <>
+          <span className="muted" role="status" style={{ marginRight: 'auto' }}>
+            {preview.data ? `Clears ${words}` : ''}
+          </span>
+          <button type="button" className="btn" onClick={onClose}>
+            Cancel
+          </button>
+          <button
+            type="button"
+            className="btn primary"
+            disabled={!preview.data || count === 0 || clear.isPending || preview.isPlaceholderData}
+            onClick={start}
+          >
+            <RotateCcw size={13} /> {clear.isPending ? 'Clearing' : 'Clear and run again'}
+          </button>
+        </>
+      }
+    >
+      <div style={{ display: 'grid', gridTemplateColumns: '1fr 1fr', gap: '8px 16px' }}>
+        {flags.map(([flag, label, text]) => (
+          <label key={flag} className="check">
+            <input
+              type="checkbox"
+              checked={choice[flag] ?? false}
+              onChange={(event) => setChoice({ ...choice, [flag]: event.target.checked })}
+            />
+            <span>
+              {label}
+              <span className="faint small" style={{ display: 'block' }}>
+                {text}
+              </span>
+            </span>
+          </label>
+        ))}
+      </div>
+      {preview.isPending && <Loading rows={3} label="Computing what it clears" />}
+      {preview.isError && <Problem error={preview.error} retry={() => void preview.refetch()} />}
+      {preview.data && (
+        <ul
+          className="clear-list"
+          tabIndex={0}
+          aria-label="Tasks to clear"
+          style={{ opacity: preview.isPlaceholderData ? 0.5 : 1 }}
+        >
+          {count === 0 && <li className="muted">Nothing matches this choice.</li>}
+          {preview.data.tasks.slice(0, 200).map((task) => (
+            <li key={`${task.run_id}/${task.task_id}/${task.map_index}`} className="row">
+              <StateIcon state={task.state} label />
+              <span className="mono truncate">
+                {task.task_id}
+                {task.map_index >= 0 && ` [${task.map_index}]`}
+              </span>
+              {runs > 1 && <span className="mono faint truncate right">{task.run_id}</span>}
+            </li>
+          ))}
+          {count > Math.min(200, preview.data.tasks.length) && (
+            <li className="muted">
+              and {(count - Math.min(200, preview.data.tasks.length)).toLocaleString()} more
+            </li>
+          )}
+        </ul>
+      )}
+      {clear.isError && <Problem error={clear.error} />}
+    </Dialog>
+  );
+}

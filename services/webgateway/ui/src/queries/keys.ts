@@ -1,0 +1,15 @@
+/** Query keys. The first words say what a `/changes` event invalidates; see `live.ts`. */
+export const keys = {
+  viewer: ['viewer'] as const,
+  system: ['system'] as const,
+  dagList: (filters: object) => ['dag-list', filters] as const,
+  dag: (dagId: string, ...rest: unknown[]) => ['dag', dagId, ...rest] as const,
+  runList: (filters: object) => ['run-list', filters] as const,
+  run: (dagId: string, runId: string, ...rest: unknown[]) => ['run', dagId, runId, ...rest] as const,
+  parseErrors: (query: string) => ['parse-errors', query] as const,
+  audit: (filters: object) => ['audit', filters] as const,
+  pools: ['admin', 'pools'] as const,
+  variables: ['admin', 'variables'] as const,
+  connections: ['admin', 'connections'] as const,
+  search: (q: string) => ['search', q] as const,
+};
