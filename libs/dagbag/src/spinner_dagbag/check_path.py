@@ -43,7 +43,8 @@ def check_path(
     if pools is not None:
         config = dataclasses.replace(config, pools=frozenset(pools))
     with DagParser(runner=BoundedRunner(PRELOAD, parallel)) as parser:
-        parsed = list(parser.parse_all(root, files, ParseOptions(limits or Limits(), config)))
+        results = parser.parse_all(root, files, ParseOptions(limits or Limits(), config))
+        parsed = sorted(results, key=lambda file: file.relative_path)
     for file in parsed:
         found += file.findings
         if file.error is not None and file.error.error_type != "CheckFailed":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import gc
-import importlib
 import io
 import json
 import linecache
@@ -35,7 +34,7 @@ from spinner_dagbag.checks import CheckConfig, Finding, Severity, check_definiti
 from spinner_dagbag.checks.model import DagSubject, Lines, ParseEvent, SourceSubject
 
 ENTRY = "spinner_dagbag.dag_child:parse"
-_WATCHED = {"open", "socket.connect", "time.sleep", "subprocess.Popen", "os.system"}
+_WATCHED = {"open", "socket.connect", "subprocess.Popen", "os.system"}
 
 
 class Recorder:
@@ -63,7 +62,7 @@ class Recorder:
                 name = os.fsdecode(name)
             if isinstance(name, str | os.PathLike):
                 path = os.path.abspath(name)  # noqa: PTH100 - links need not be followed, and this is hot
-                if path.startswith(self._root) and path != self._path:
+                if path.startswith(self._root) and path != self._path and "__pycache__" not in path:
                     self.dependencies.add(path[len(self._root) :].replace(os.sep, "/"))
             return
         line = self._line(sys._getframe(2))
@@ -73,10 +72,20 @@ class Recorder:
             address = arguments[1]
             detail = ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address)
             self.events.append(ParseEvent("connect", line, detail))
-        elif event == "time.sleep":
-            self.events.append(ParseEvent("sleep", line, ""))
         else:
             self.events.append(ParseEvent("process", line, str(arguments[0])[:200]))
+
+    def watch_sleep(self) -> None:
+        """Notes calls of time.sleep, which only newer Pythons audit."""
+        sleep = time.sleep
+
+        def noted(seconds: Any) -> None:
+            line = self._line(sys._getframe(1)) if self.active else 0
+            if line and len(self.events) < 100:
+                self.events.append(ParseEvent("sleep", line, ""))
+            sleep(seconds)
+
+        time.sleep = noted
 
     def _line(self, frame: FrameType | None) -> int:
         """The line of the DAG file that led here; 0 when an import of somebody else's module did it."""
@@ -108,16 +117,17 @@ def parse(payload: bytes) -> bytes:
     add_import_paths(root)
     recorder = Recorder(root, path)
     sys.addaudithook(recorder.hook)
+    recorder.watch_sleep()
     result = _Result()
     started = time.perf_counter()
     source = b""
     try:
         source = Path(path).read_bytes()
-        code: CodeType = compile(source, path, "exec", dont_inherit=True)
+        tree = ast.parse(source, path)
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True)
         module = _execute(code, request["path"], path, recorder)
         result.definitions = _definitions(module, request)
         seconds = time.perf_counter() - started
-        tree = ast.parse(source)
         _check(result, tree, recorder, seconds, request)
     except BaseException as error:  # noqa: BLE001 - sys.exit, KeyboardInterrupt and all others are this file's error
         recorder.active = False
@@ -204,11 +214,14 @@ def _error(error: BaseException, path: str, root: str, source: bytes) -> dict[st
 
 
 def _text_of(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "Reading the file took more memory than it may"
     message = getattr(error, "message", None)
     if isinstance(message, str):
         return message
     try:
-        return error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+        text = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
+        return text or type(error).__name__
     except Exception:  # noqa: BLE001 - the file's own __str__ may do anything
         return "(its text can't be shown)"
 
@@ -247,8 +260,3 @@ def _answer(result: _Result, recorder: Recorder) -> bytes:
         "dependencies": sorted(recorder.dependencies),
     }
     return frames.pack(header, b"".join(bodies))
-
-
-# Loaded by the fork server, so that children find them loaded.
-for _name in ("encodings.idna", "zoneinfo", "croniter"):
-    importlib.import_module(_name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from spinner_dagbag.bounded import BoundedRunner, Outcome
 from spinner_dagbag.checks import CheckConfig, Finding, Severity
 from spinner_dagbag.limits import Limits
 
-PRELOAD = ("spinner", "spinner.operators", "spinner.sensors", "spinner.serialization", "spinner_dagbag.dag_child")
+PRELOAD = ("spinner_dagbag.warm",)
 _TEXT_LIMIT = 64 << 10
 _DUMPED_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
@@ -74,11 +75,27 @@ class DagParser:
     def parse_all(
         self, root: Path, relative_paths: Iterable[str], options: ParseOptions | None = None
     ) -> Iterator[ParsedFile]:
-        """Parses files in parallel; yields them in order."""
-        from concurrent.futures import ThreadPoolExecutor
+        """Parses files in parallel; yields each as soon as it is read, in no order."""
+        for batch in self.parse_batches(root, relative_paths, options):
+            yield from batch
 
+    def parse_batches(
+        self,
+        root: Path,
+        relative_paths: Iterable[str],
+        options: ParseOptions | None = None,
+        tick_seconds: float = 1.0,
+    ) -> Iterator[list[ParsedFile]]:
+        """Parses files in parallel; every `tick_seconds`, and at the end, yields those that were read since."""
         with ThreadPoolExecutor(self._runner.parallel, thread_name_prefix="parse") as pool:
-            yield from pool.map(lambda path: self.parse(root, path, options), relative_paths)
+            waiting = {pool.submit(self.parse, root, path, options) for path in relative_paths}
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, tick_seconds)
+                    yield [future.result() for future in done]
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def close(self) -> None:
         self._runner.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from spinner_dag_sync.domain.config import Bundle
 from spinner_dag_sync.domain.snapshot import CodeHashes, Snapshot, digest
 
 _logger = logging.getLogger(__name__)
-# What broke a file may lie outside the bundle: a missing package, a slow host.
+# What broke a file may lie outside the bundle: a missing package, a slow host. A file that hangs costs its whole
+# time limit at each attempt, so it is tried less often.
 RETRY_BROKEN_SECONDS = 300.0
+RETRY_TIMED_OUT_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class BundleResult:
     files: dict[str, FileResult]
     # Errors of files that are no DAG files: the switches of the checks.
     errors: dict[str, pb.ParseError]
-    parsed_now: int
+    # Files that are still being read.
+    pending: frozenset[str]
 
 
 class BundleParser:
@@ -50,16 +53,21 @@ class BundleParser:
         )
         self._known: dict[str, FileResult] = {}
         self._checks = CheckConfig()
-        self._retry_time = 0.0
+        self._retry_times: dict[str, float] = {}
 
     def is_due(self) -> bool:
-        """Tells whether broken files should be read again although nothing changed."""
-        return time.monotonic() >= self._retry_time and any(_is_broken(known) for known in self._known.values())
+        """Tells whether a broken file should be read again although nothing changed."""
+        now = time.monotonic()
+        return any(now >= due for due in self._retry_times.values())
 
-    def parse(self, root: Path, snapshot: Snapshot) -> BundleResult:
-        """Blocks until all changed files are parsed."""
+    def parse(self, root: Path, snapshot: Snapshot) -> Iterator[BundleResult]:
+        """Parses all changed files; yields what is known about once a second, and at the end.
+
+        So a file that hangs holds up no other.
+        """
         errors: dict[str, pb.ParseError] = {}
-        retry = self.is_due()
+        now = time.monotonic()
+        due = {path for path, at in self._retry_times.items() if now >= at}
         try:
             self._checks = CheckConfig.load(root)
         except CheckConfigError as error:
@@ -73,33 +81,44 @@ class BundleParser:
         changed: list[str] = []
         for path in sorted(hashes.dag_files):
             known = self._known.get(path)
-            if retry and known is not None and _is_broken(known):
-                known = None
-            if known is not None and self._code(hashes, path, known.parsed, switches) == known.code:
+            if path not in due and known is not None and self._code(hashes, path, known.parsed, switches) == known.code:
                 results[path] = known
             else:
                 changed.append(path)
-        for parsed in self._parser.parse_all(root, changed, options):
-            path = parsed.relative_path
-            shown = {
-                "code_hash": hashes.code(path, parsed.dependencies)[:16],
-                "file_hash": snapshot.files[path].sha256[:16],
-                "plugins_hash": hashes.plugins[:16],
-            }
-            results[path] = FileResult(parsed, self._code(hashes, path, parsed, switches), shown)
-            if parsed.error is not None:
-                _logger.info("%s: %s: %s", path, parsed.error.error_type, parsed.error.message)
-            if self._on_parsed is not None:
-                self._on_parsed(parsed)
+        pending = set(changed)
+        for batch in self._parser.parse_batches(root, changed, options):
+            for parsed in batch:
+                path = parsed.relative_path
+                pending.discard(path)
+                results[path] = self._result(hashes, parsed, snapshot, switches)
+            if pending and batch:
+                yield BundleResult(dict(results), errors, frozenset(pending))
         self._known = results
-        if retry or changed:
-            self._retry_time = time.monotonic() + RETRY_BROKEN_SECONDS
-        return BundleResult(results, errors, len(changed))
+        self._retry_times = {path: self._retry_times[path] for path in self._retry_times.keys() & results.keys()}
+        for path in changed:
+            self._plan_retry(path, results[path])
+        yield BundleResult(results, errors, frozenset())
+
+    def _result(self, hashes: CodeHashes, parsed: ParsedFile, snapshot: Snapshot, switches: str) -> FileResult:
+        path = parsed.relative_path
+        if parsed.error is not None:
+            _logger.info("%s: %s: %s", path, parsed.error.error_type, parsed.error.message)
+        if self._on_parsed is not None:
+            self._on_parsed(parsed)
+        shown = {
+            "code_hash": hashes.code(path, parsed.dependencies)[:16],
+            "file_hash": snapshot.files[path].sha256[:16],
+            "plugins_hash": hashes.plugins[:16],
+        }
+        return FileResult(parsed, self._code(hashes, path, parsed, switches), shown)
+
+    def _plan_retry(self, path: str, result: FileResult) -> None:
+        error = result.parsed.error
+        if error is None or error.error_type == "CheckFailed":
+            self._retry_times.pop(path, None)
+        else:
+            delay = RETRY_TIMED_OUT_SECONDS if error.error_type == "TimedOut" else RETRY_BROKEN_SECONDS
+            self._retry_times[path] = time.monotonic() + delay
 
     def _code(self, hashes: CodeHashes, path: str, parsed: ParsedFile, switches: str) -> str:
         return digest((hashes.code(path, parsed.dependencies), switches))
-
-
-def _is_broken(result: FileResult) -> bool:
-    error = result.parsed.error
-    return error is not None and error.error_type != "CheckFailed"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,8 +59,8 @@ class ReadBundle:
     dags: dict[str, list[ReadDag]]
     errors: dict[str, pb.ParseError]
     broken: frozenset[str]
-    files: int
-    parsed_now: int
+    # Files that are still being read: they are among the broken, and nothing is said of their errors.
+    pending: frozenset[str] = frozenset()
 
 
 class Reader(Protocol):
@@ -68,8 +68,11 @@ class Reader(Protocol):
 
     root: Path
 
-    def read(self, force: bool) -> ReadBundle | None:
-        """Returns the bundle, None when nothing changed since the last call. Raises BundleError. Blocks."""
+    def read(self, force: bool) -> Iterator[ReadBundle]:
+        """Yields what is known of the bundle, more and more of it; nothing when it did not change. Blocks.
+
+        Raises BundleError. When the iteration is broken off, the next one tells of the same change again.
+        """
 
 
 @dataclass(slots=True)
@@ -125,16 +128,16 @@ class BundleSync:
     def lap(self, force: bool = False) -> bool:
         """Returns whether anything was written. Raises Transient when the log or the store is away; call again."""
         with self._lap:
+            wrote, read_any = False, False
             try:
-                read = self._reader.read(force)
+                for read in self._reader.read(force):
+                    self._last, read_any = read, True
+                    wrote = self._publish(read) or wrote
             except BundleError as error:
                 return self._failed(error)
-            if read is not None:
-                self._last = read
-            elif self._generation == self._shared.ledger.generation or self._last is None:
-                self._seen()
-                return False
-            wrote = self._publish(self._last)
+            if not read_any and self._last is not None and self._generation != self._shared.ledger.generation:
+                # Another bundle may have given up a DAG id that is in this one too.
+                wrote = self._publish(self._last)
             self._seen()
             return wrote
 
@@ -142,7 +145,7 @@ class BundleSync:
         self.status.synced_time = self._shared.clock()
         if self._last is not None:
             self.status.version = self._last.snapshot.version
-            self.status.files = self._last.files
+            self.status.files = len(self._last.snapshot.files)
         with self._shared.lock:
             self.status.dags = len(self._shared.ledger.of_bundle(self.bundle.name))
             self.status.errors = self._shared.ledger.error_count(self.bundle.name)
@@ -227,7 +230,7 @@ class BundleSync:
                     )
             definitions[path] = tuple(found)
         self._remembered = {key: known for key, known in self._remembered.items() if key[0] in read.dags}
-        return ParsedBundle(self.bundle.name, version, definitions, errors, read.broken)
+        return ParsedBundle(self.bundle.name, version, definitions, errors, read.broken, read.pending)
 
     def _completed(self, path: str, dag: ReadDag, around: Surroundings) -> pb.DagDefinition:
         """Assembles a definition, or takes the one of an earlier lap when nothing that is in it changed."""
@@ -276,5 +279,5 @@ class BundleSync:
                         fix="Split the DAG, or map one task over its inputs with .expand().",
                         dag_ids=[definition.dag_id],
                     )
-        trimmed = ParsedBundle(parsed.name, parsed.version, kept, errors, parsed.broken)
+        trimmed = ParsedBundle(parsed.name, parsed.version, kept, errors, parsed.broken, parsed.pending)
         return self._shared.ledger.reconcile(trimmed, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,22 +34,22 @@ class DagFileReader:
         self._tree = Tree(self.root)
         self._version = ""
 
-    def read(self, force: bool) -> ReadBundle | None:
+    def read(self, force: bool) -> Iterator[ReadBundle]:
         snapshot = self._tree.update(self._source)
         if snapshot.version == self._version and not force and not self._parser.is_due():
-            return None
-        result = self._parser.parse(self.root, snapshot)
-        dags: dict[str, list[ReadDag]] = {}
-        errors: dict[str, pb.ParseError] = dict(result.errors)
-        broken = set()
-        for path, file in result.files.items():
-            dags[path] = [ReadDag(item, file.hashes, file.parsed.findings) for item in file.parsed.definitions]
-            if file.parsed.error is not None:
-                errors[path] = file.parsed.error
-                if file.parsed.error.error_type != "CheckFailed":
-                    broken.add(path)
+            return
+        for result in self._parser.parse(self.root, snapshot):
+            dags: dict[str, list[ReadDag]] = {}
+            errors: dict[str, pb.ParseError] = dict(result.errors)
+            broken = set(result.pending)
+            for path, file in result.files.items():
+                dags[path] = [ReadDag(item, file.hashes, file.parsed.findings) for item in file.parsed.definitions]
+                if file.parsed.error is not None:
+                    errors[path] = file.parsed.error
+                    if file.parsed.error.error_type != "CheckFailed":
+                        broken.add(path)
+            yield ReadBundle(snapshot, dags, errors, frozenset(broken), result.pending)
         self._version = snapshot.version
-        return ReadBundle(snapshot, dags, errors, frozenset(broken), len(snapshot.files), result.parsed_now)
 
 
 class PinballReader:
@@ -62,12 +63,12 @@ class PinballReader:
         self._seen: tuple[str, str] = ("", "")
         self._known: dict[str, tuple[pb.DagDefinition, bytes]] = {}
 
-    def read(self, force: bool) -> ReadBundle | None:
+    def read(self, force: bool) -> Iterator[ReadBundle]:
         listed = self._fetcher.workflows(self._bundle.repository or "")
         snapshot = self._tree.update(self._source) if self._source is not None else Snapshot({}, listed.version)
         seen = (listed.version, snapshot.version)
         if seen == self._seen and not force:
-            return None
+            return
         for error in listed.errors:
             if not error.workflow_name:
                 place = f" ({error.file}, line {error.line})" if error.file else ""
@@ -93,8 +94,9 @@ class PinballReader:
                 errors[path] = check_error(path, failing, findings, [name])
             else:
                 dags[path] = [ReadDag(known[name][0], hashes, tuple(findings), known[name][1])]
-        self._known, self._seen = known, seen
-        return ReadBundle(snapshot, dags, errors, broken, len(snapshot.files), len(listed.workflow_names))
+        self._known = known
+        yield ReadBundle(snapshot, dags, errors, broken)
+        self._seen = seen
 
 
 def _workflow_error(error: tf.WorkflowError) -> pb.ParseError:

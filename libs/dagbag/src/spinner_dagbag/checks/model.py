@@ -13,6 +13,8 @@ from typing import Any
 
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
+from spinner_dagbag.checks.toplevel import TopLevel
+
 
 class Severity(StrEnum):
     OFF = "off"
@@ -123,6 +125,14 @@ class SourceSubject:
     events: Sequence[ParseEvent]
     seconds: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    # Shared by all copies with other thresholds.
+    _top: list[TopLevel] = field(default_factory=list, compare=False)
+
+    @property
+    def top(self) -> TopLevel:
+        if not self._top:
+            self._top.append(TopLevel(self.tree))
+        return self._top[0]
 
     def limit(self, name: str) -> float:
         return self.thresholds[name]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 
 from spinner_dagbag.checks.model import Problem, Severity, SourceSubject, check
-from spinner_dagbag.checks.toplevel import TopLevel
 
 _NETWORK = re.compile(
     r"(requests\.(get|post|put|delete|head|patch|options|request)"
@@ -104,7 +103,7 @@ def no_sleep(source: SourceSubject) -> Iterator[Problem]:
     "source",
 )
 def start_date_is_fixed(source: SourceSubject) -> Iterator[Problem]:
-    top = TopLevel(source.tree)
+    top = source.top
     for node in top.nodes():
         for name, value in _named_values(node):
             if name == "start_date":
@@ -121,7 +120,7 @@ def start_date_is_fixed(source: SourceSubject) -> Iterator[Problem]:
     "source",
 )
 def start_date_has_a_zone(source: SourceSubject) -> Iterator[Problem]:
-    top = TopLevel(source.tree)
+    top = source.top
     for node in top.nodes():
         for name, value in _named_values(node):
             if name == "start_date" and isinstance(value, ast.Call) and top.dotted(value.func) == "datetime.datetime":
@@ -146,7 +145,7 @@ def no_processes(source: SourceSubject) -> Iterator[Problem]:
     "source",
 )
 def no_heavy_imports(source: SourceSubject) -> Iterator[Problem]:
-    for node in TopLevel(source.tree).nodes():
+    for node in source.top.nodes():
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -193,7 +192,7 @@ def no_star_imports(source: SourceSubject) -> Iterator[Problem]:
 
 
 def _calls(source: SourceSubject, pattern: re.Pattern[str], what: str) -> Iterator[Problem]:
-    top = TopLevel(source.tree)
+    top = source.top
     for node in top.nodes():
         if isinstance(node, ast.Call) and (name := top.dotted(node.func)) and pattern.fullmatch(name):
             yield Problem(f"{name}() at the top level {what}", line=node.lineno)

@@ -14,6 +14,7 @@ class TopLevel:
     def __init__(self, tree: ast.Module) -> None:
         self._tree = tree
         self._aliases: dict[str, str] = {}
+        self._nodes: list[ast.stmt | ast.expr] | None = None
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -23,8 +24,13 @@ class TopLevel:
                 for alias in node.names:
                     self._aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
-    def nodes(self) -> Iterator[ast.stmt | ast.expr]:
-        """Yields every statement and expression that runs at import."""
+    def nodes(self) -> list[ast.stmt | ast.expr]:
+        """Returns every statement and expression that runs at import."""
+        if self._nodes is None:
+            self._nodes = list(self._walk())
+        return self._nodes
+
+    def _walk(self) -> Iterator[ast.stmt | ast.expr]:
         pending: list[ast.AST] = list(reversed(self._tree.body))
         while pending:
             node = pending.pop()

@@ -8,6 +8,7 @@ current isn't written again, and its announcement, which may have been lost, is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from datetime import datetime
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 # Parse errors of a bundle as a whole.
 BUNDLE_PATH = "."
 
@@ -43,6 +45,8 @@ class ParsedBundle:
     definitions: Mapping[str, tuple[pb.DagDefinition, ...]]
     errors: Mapping[str, pb.ParseError]
     broken: frozenset[str]
+    # Broken files of which nothing new is known: their errors stay too.
+    pending: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +208,9 @@ class Ledger:
                 owned = self.of_bundle(parsed.name).items()
                 reported.dag_ids.extend(sorted(dag_id for dag_id, entry in owned if entry.relative_path == path))
             self._report((parsed.name, path), reported, changes, now)
+        keep = parsed.pending | {BUNDLE_PATH}
         for key in self._errors:
-            if key[0] == parsed.name and key[1] != BUNDLE_PATH and key[1] not in errors:
+            if key[0] == parsed.name and key[1] not in errors and key[1] not in keep:
                 changes.mended.append(key)
 
     def _report(self, key: tuple[str, str], error: pb.ParseError, changes: Changes, now: datetime) -> None:
@@ -259,4 +264,7 @@ def _bare(error: pb.ParseError) -> pb.ParseError:
     bare.CopyFrom(error)
     for name in ("detected_time", "last_updated_time", "bundle_version"):
         bare.ClearField(name)
+    # Addresses differ each time a file is read.
+    bare.message = _ADDRESS.sub("", bare.message)
+    bare.stack_trace = _ADDRESS.sub("", bare.stack_trace)
     return bare
