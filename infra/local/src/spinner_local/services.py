@@ -48,6 +48,7 @@ def environment(home: Home, state: State, service: Service) -> dict[str, str]:
         "SPINNER_BUNDLES": str(bundles_file(home)),
         "SPINNER_DATABASE": f"sqlite:///{home.root / 'views.sqlite'}",
         "SPINNER_ENVIRONMENT": "local",
+        "SPINNER_LOG_FORMAT": "console",
         "SPINNER_DEVELOPMENT_USER": getpass.getuser(),
     }
     fixed = {

@@ -17,11 +17,12 @@ from typing import Any
 import psutil
 from spinner_eventlog.topics import create_topics
 from spinner_servers import kafka
+from spinner_servers.install import run
 from spinner_servers.process import ServerError, log_tail
 
 from spinner_local import supervision, ui
 from spinner_local.home import Home, State, choose_ports, repository
-from spinner_local.services import CLUSTER, NAMES, SERVICES, TIERS, address, write_bundles
+from spinner_local.services import CLUSTER, NAMES, SERVICES, TIERS, address, environment, write_bundles
 
 READY_SECONDS = 90.0
 _POLL_SECONDS = 0.03
@@ -118,6 +119,27 @@ def status(home: Home) -> list[ServiceStatus]:
 def as_json(rows: list[ServiceStatus]) -> list[dict[str, Any]]:
     """The stable form of `spinner status --json`."""
     return [asdict(row) for row in rows]
+
+
+def rebuild_views(home: Home, report: Report | None = None) -> None:
+    """Fills the gateway's database anew from the log, the gateway being stopped meanwhile. Blocks; ServerError."""
+    report = report or Report(say)
+    with home.locked():
+        state = home.load()
+        if supervision.process(state) is None or not _answers(state):
+            raise ServerError("The stack isn't running.")
+        gateway = next(service for service in SERVICES if service.name == "webgateway")
+        log = home.logs / "views-rebuild.log"
+        supervision.stop(home, gateway.name)
+        try:
+            with report.step("views rebuilt from the log"):
+                command = [sys.executable, "-m", gateway.module, "rebuild-views"]
+                run(command, log, environment(home, state, gateway))
+        finally:
+            home.status_file(gateway.name).unlink(missing_ok=True)
+            begin = time.monotonic()
+            supervision.ensure_started(home)
+        _wait(home, {gateway.name: lambda: _service_file(home, gateway.name) is not None}, begin, report)
 
 
 def ui_address(state: State) -> str:

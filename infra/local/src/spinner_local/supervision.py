@@ -137,6 +137,11 @@ def ensure_started(home: Home) -> list[str]:
     return stopped
 
 
+def stop(home: Home, service: str) -> None:
+    """Stops one service until `ensure_started`. Blocks until it is gone."""
+    _proxy(home).supervisor.stopProcess(f"services:{service}")
+
+
 def stop_programs(home: Home) -> None:
     """Stops the services together, then Kafka, which they may still write to while they stop. Blocks."""
     supervisor = _proxy(home).supervisor

@@ -70,12 +70,13 @@ def accepts(port: int) -> bool:
 
 
 def log_tail(path: Path, lines: int = 20) -> str:
-    """The last lines of a log file; empty when there is none."""
+    """The last lines of a log file, each shortened to 500 characters; empty when there is none."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 16_384))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            last = file.read().decode(errors="replace").splitlines()[-lines:]
+            return "\n".join(line if len(line) <= 500 else f"{line[:500]}…" for line in last)
     except OSError:
         return ""
 
