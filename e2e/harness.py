@@ -38,7 +38,7 @@ FINISHED = {"success", "failed"}
 T = TypeVar("T")
 
 
-def wait_for(what: str, check: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_for(what: str, check: Callable[[], T | None], seconds: float = 60.0, pause_seconds: float = 0.05) -> T:
     """Returns the first truthy value of `check`; AssertionError when there is none in time, with the last failure."""
     deadline = time.monotonic() + seconds
     reason = "never true"
@@ -50,7 +50,7 @@ def wait_for(what: str, check: Callable[[], T], seconds: float = 60.0) -> T:
             reason = str(error)
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not after {seconds:.0f} s ({reason})")
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class Stack:
         self.marks = self.home / "marks"
         self.scratch.mkdir()
         self.marks.mkdir()
-        entries = [{"name": name, "kind": "folder", "path": str(path)} for name, path in bundles.items()]
+        entries: list[dict[str, Any]] = [
+            {"name": name, "kind": "folder", "path": str(path)} for name, path in bundles.items()
+        ]
         entries.append({"name": "scratch", "kind": "folder", "path": str(self.scratch), "interval_seconds": 0.5})
         if examples:
             entries += [
@@ -207,14 +209,14 @@ class Stack:
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return list(self.items(f"/dags/{dag_id}/runs/{quote(run_id, safe='')}/tasks"))
 
-    def finished(self, dag_id: str, run_id: str, seconds: float = 90.0) -> dict[str, Any]:
+    def finished(self, dag_id: str, run_id: str, seconds: float = 90.0, pause_seconds: float = 0.05) -> dict[str, Any]:
         """Waits for a run's end and returns it."""
 
         def ended() -> dict[str, Any] | None:
             run = self.get_run(dag_id, run_id)
             return run if run["state"] in FINISHED else None
 
-        return wait_for(f"end of {dag_id}/{run_id}", ended, seconds)
+        return wait_for(f"end of {dag_id}/{run_id}", ended, seconds, pause_seconds)
 
     def all_finished(self, dag_id: str, run_ids: set[str], seconds: float = 180.0) -> dict[str, str]:
         """Waits until all these runs have ended; returns their states by id."""

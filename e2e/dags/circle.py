@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 from marks import mark
-from spinner import DAG, PythonOperator, Tier, chain
+from spinner import DAG, PythonOperator, chain
 
 ACCESS = {"everyone": ["can_dag_read", "can_dag_edit"]}
 STEPS = 6
@@ -28,13 +28,13 @@ def fail(**context):
     raise ValueError("this task always fails")
 
 
-with DAG("e2e_chain", tier=Tier.TIER_1, access_control=ACCESS, schedule=None, max_active_runs=200, max_active_tasks=64):
+with DAG("e2e_chain", tier=1, access_control=ACCESS, schedule=None, max_active_runs=200, max_active_tasks=64):
     chain(*(PythonOperator(task_id=f"step_{number}", python_callable=step) for number in range(STEPS)))
 
-with DAG("e2e_flaky", tier=Tier.TIER_2, access_control=ACCESS, schedule=None):
+with DAG("e2e_flaky", tier=2, access_control=ACCESS, schedule=None):
     PythonOperator(task_id="fail_once", python_callable=fail_once, retries=1, retry_delay=timedelta(seconds=0.2))
 
-with DAG("e2e_failing", tier=Tier.TIER_3, access_control=ACCESS, schedule=None):
+with DAG("e2e_failing", tier=3, access_control=ACCESS, schedule=None):
     chain(
         PythonOperator(task_id="fail", python_callable=fail),
         PythonOperator(task_id="never", python_callable=step),
