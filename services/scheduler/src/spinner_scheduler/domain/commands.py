@@ -114,9 +114,7 @@ def _trigger(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     wish: TriggerRun = command.trigger_run
     layout = _current_layout(d, dag)
     if dag.removed:
-        raise Rejected(
-            "DAG_REMOVED", f"DAG {dag.dag_id} has been removed: bring its file back before triggering it"
-        )
+        raise Rejected("DAG_REMOVED", f"DAG {dag.dag_id} has been removed: bring its file back before triggering it")
     run_type = int(wish.run_type or RunType.RUN_TYPE_MANUAL)
     logical = times.from_timestamp(wish.logical_date) or times.from_timestamp(command.time) or d.now
     known = {entry[0] for entry in dag.by_date}

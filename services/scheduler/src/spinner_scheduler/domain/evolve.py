@@ -101,7 +101,8 @@ def _put_away(state: PartitionState, dag: DagState, run: Run) -> None:
                     dag.finished[run_id] = snapshots.encode_run(kept)
                 break
     while len(dag.finished) > state.limits.keep_finished_runs:
-        dropped, kept = dag.finished.popitem(last=False)
+        dropped, _ = dag.finished.popitem(last=False)
+        state.dropped.append((dag.dag_id, dropped))
         dag.by_date = [entry for entry in dag.by_date if entry[1] != dropped]
 
 
@@ -304,7 +305,7 @@ def _carry_over(old: Run, new: Run) -> None:
         if position in old.instances and target in new.layout.lengths:
             new.expand(target, len(old.instances[position]))
             pairs = list(zip(old.instances[position], new.instances[target], strict=True))
-        elif position in old.instances or target in new.layout.lengths and old.states[position] == SUCCESS:
+        elif position in old.instances or (target in new.layout.lengths and old.states[position] == SUCCESS):
             continue
         else:
             pairs = [(position, target)]
@@ -417,4 +418,3 @@ _RARE = {
     "task_cleared": _task_cleared,
     "task_skip_decided": _task_skip_decided,
 }
-

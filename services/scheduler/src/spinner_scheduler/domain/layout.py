@@ -144,9 +144,7 @@ class Layout:
             return {}
         ancestors, descendants = self.ancestors, self.descendants
         setups = [position for position, task in enumerate(self.tasks) if task.is_setup]
-        teardowns = {
-            setup: [below for below in self.down[setup] if self.tasks[below].is_teardown] for setup in setups
-        }
+        teardowns = {setup: [below for below in self.down[setup] if self.tasks[below].is_teardown] for setup in setups}
         result: dict[int, tuple[int, ...]] = {}
         for position, task in enumerate(self.tasks):
             if task.is_teardown:
@@ -157,8 +155,7 @@ class Layout:
                 if ancestors[position] >> setup & 1
                 and setup not in self.up[position]
                 and (
-                    not teardowns[setup]
-                    or any(descendants[position] >> teardown & 1 for teardown in teardowns[setup])
+                    not teardowns[setup] or any(descendants[position] >> teardown & 1 for teardown in teardowns[setup])
                 )
             )
             if relevant:

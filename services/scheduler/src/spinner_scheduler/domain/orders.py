@@ -73,9 +73,7 @@ def task_order(
     order.segment = segment
     order.desired_state = desired  # type: ignore[assignment]
     _fill(order, state, dag, run)
-    order.max_tries = (
-        max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.tasks[position].retries + 1
-    )
+    order.max_tries = max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.tasks[position].retries + 1
     if layout.lengths:
         if slot >= layout.n:
             order.map_length = run.map_length(position)

@@ -92,9 +92,7 @@ def _note(d: Decision, run: Run, slot: int, new: int, report: TaskReport, reason
         if new == RUNNING:
             changed.start_time.CopyFrom(report.time if report.HasField("time") else d.time)
 
-    d.task_state(
-        run, slot, new, try_number=run.tries[slot], segment=run.segments[slot], reason=reason, fill=fill
-    )
+    d.task_state(run, slot, new, try_number=run.tries[slot], segment=run.segments[slot], reason=reason, fill=fill)
 
 
 def _started(d: Decision, run: Run, slot: int, report: TaskReport) -> None:
@@ -113,11 +111,7 @@ def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRepor
         changed.worker = report.worker
 
     d.task_state(run, slot, DEFERRED, try_number=run.tries[slot], segment=segment, fill=fill)
-    d.order(
-        task_order(
-            d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)
-        )
-    )
+    d.order(task_order(d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)))
     if not d.state.foreign_deferred.get(run.layout.pools[run.position(slot)], False):
         withdraw(d, run, slot)
     slot_freed(d, dag, run, slot)
@@ -127,9 +121,7 @@ def _rescheduled(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRe
     if run.states[slot] not in (QUEUED, RUNNING) or slot in run.cancelled:
         return
     at = times.from_timestamp(report.rescheduled.next_time) or d.now
-    d.task_state(
-        run, slot, UP_FOR_RESCHEDULE, try_number=run.tries[slot], segment=run.segments[slot], next_time=at
-    )
+    d.task_state(run, slot, UP_FOR_RESCHEDULE, try_number=run.tries[slot], segment=run.segments[slot], next_time=at)
     withdraw(d, run, slot)
     slot_freed(d, dag, run, slot)
 
@@ -146,9 +138,7 @@ def resume(d: Decision, run: Run, slot: int, payload: bytes = b"", error: str = 
         changed.resume_event_json = payload
         changed.resume_error = error
 
-    d.task_state(
-        run, slot, SCHEDULED, try_number=run.tries[slot], segment=run.segments[slot] + 1, fill=fill
-    )
+    d.task_state(run, slot, SCHEDULED, try_number=run.tries[slot], segment=run.segments[slot] + 1, fill=fill)
 
 
 # -- ends --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A run as bytes: its facts, its flat arrays and its sparse tables.
 
-Format 1: `<u32 length of head><head: JSON><facts: RunCreated><arrays>`, zlib-compressed. The same bytes are a run's
-snapshot and the form in which a finished run waits in memory for a possible clear.
+Format 1: a fixed prefix with what is asked of finished runs (see `Summary`), then, zlib-compressed,
+`<u32 length of head><head: JSON><facts: RunCreated><arrays>`. The same bytes are a run's snapshot and the form in
+which a finished run waits in memory for a possible clear.
 """
 
 from __future__ import annotations
@@ -11,15 +12,36 @@ import struct
 import zlib
 from array import array
 from base64 import b64decode, b64encode
+from dataclasses import dataclass
 from typing import Any
 
 from spinner_proto.events.v1.events_pb2 import RunCreated
 from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
 
+from spinner_scheduler.domain import times
 from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.run import Run
 
 FORMAT = 1
+_PREFIX = struct.Struct("<qqqqIB")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a snapshot says of a run without being decoded; times in µs."""
+
+    logical: int
+    interval_start: int
+    interval_end: int
+    end: int
+    unfinished: int
+    state: int
+
+
+def summary(data: bytes) -> Summary:
+    return Summary(*_PREFIX.unpack_from(data))
+
+
 _TABLES = ("next_time", "sequences", "first_start", "base", "free", "lengths", "skips", "cancelled", "requests")
 
 
@@ -69,12 +91,20 @@ def encode_run(run: Run) -> bytes:
             (slot, b64encode(event).decode(), error) for slot, (event, error) in sorted(run.resumes.items())
         ]
     text = json.dumps(head, separators=(",", ":")).encode()
-    return zlib.compress(b"".join([struct.pack("<I", len(text)), text, facts, *arrays]), 1)
+    prefix = _PREFIX.pack(
+        run.logical,
+        times.from_timestamp(run.facts.data_interval_start),
+        times.from_timestamp(run.facts.data_interval_end),
+        run.end,
+        run.unfinished,
+        run.state,
+    )
+    return prefix + zlib.compress(b"".join([struct.pack("<I", len(text)), text, facts, *arrays]), 1)
 
 
 def decode_run(data: bytes, layouts: Layouts) -> Run:
     """Returns the run. Raises LookupError when its definition is unknown."""
-    raw = zlib.decompress(data)
+    raw = zlib.decompress(data[_PREFIX.size :])
     (length,) = struct.unpack_from("<I", raw)
     head = json.loads(raw[4 : 4 + length])
     position = 4 + length
@@ -83,7 +113,9 @@ def decode_run(data: bytes, layouts: Layouts) -> Run:
     position += head["facts"]
     layout = layouts.get(head["dag"], head["version"])
     if layout is None:
-        raise LookupError(f"{head['dag']}@{head['version']}, needed by run {head['run']}, is not in workflow_definitions")
+        raise LookupError(
+            f"{head['dag']}@{head['version']}, needed by run {head['run']}, is not in workflow_definitions"
+        )
     run = Run(head["dag"], head["run"], layout, facts)
     run.state, run.start, run.end = head["state"], head["start"], head["end"]
     run.reason, run.ends = head["reason"], head["ends"]

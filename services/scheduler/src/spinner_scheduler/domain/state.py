@@ -44,7 +44,7 @@ class Limits:
     default_pool_slots: int = 256
     max_map_length: int = 1024
     # Finished runs kept ready to be cleared, per DAG.
-    keep_finished_runs: int = 100
+    keep_finished_runs: int = 30
     remembered_requests: int = 20_000
     # How much later than a worker's own time-out the scheduler acts.
     backstop: int = 120 * times.SECOND
@@ -111,6 +111,8 @@ class PartitionState:
         self.timers = Timers()
         self.dirty_runs: dict[int, Run] = {}
         self.live_runs = 0
+        # Runs that were forgotten; whoever keeps snapshots removes theirs and empties this.
+        self.dropped: list[tuple[str, str]] = []
 
     # -- finding -----------------------------------------------------------------------------------------------
 
@@ -190,12 +192,16 @@ class PartitionState:
             insort(dag.by_date, entry)
 
     def note_success(self, dag: DagState, run: Run) -> None:
-        start = times.from_timestamp(run.facts.data_interval_start)
-        end = times.from_timestamp(run.facts.data_interval_end)
-        entry = (run.logical, start, end)
-        if run.state == RUN_SUCCESS and entry not in dag.successes:
+        if run.state == RUN_SUCCESS:
+            start = times.from_timestamp(run.facts.data_interval_start)
+            end = times.from_timestamp(run.facts.data_interval_end)
+            self.remember_success(dag, (run.logical, start, end))
+
+    def remember_success(self, dag: DagState, entry: tuple[int, int, int]) -> None:
+        """`entry`: logical date and data interval of a successful run."""
+        if entry not in dag.successes:
             insort(dag.successes, entry)
-            del dag.successes[:-100]
+            del dag.successes[: -self.limits.keep_finished_runs]
 
     # -- derived: slots ------------------------------------------------------------------------------------------
 
@@ -259,9 +265,7 @@ class PartitionState:
             if task.HasField("execution_timeout"):
                 due = run.first_start.get(slot, self.now) + times.from_duration(task.execution_timeout)
                 due += self.limits.backstop
-                self.timers.add(
-                    Timer(due, Kind.EXECUTION_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment)
-                )
+                self.timers.add(Timer(due, Kind.EXECUTION_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
         elif state == DEFERRED:
             deferral = run.deferrals.get(slot)
             if deferral is not None and deferral.HasField("timeout"):
@@ -285,7 +289,7 @@ class PartitionState:
     def applies(self, timer: Timer) -> bool:
         """Whether a timer still means something."""
         dag = self.dags.get(timer.dag_id)
-        if dag is None or dag.removed and timer.kind == Kind.NEXT_RUN:
+        if dag is None or (dag.removed and timer.kind == Kind.NEXT_RUN):
             return False
         if timer.kind == Kind.NEXT_RUN:
             return times.from_timestamp(dag.updated.next_run_time) == timer.due

@@ -24,9 +24,7 @@ RESTARTING = int(TaskState.TASK_STATE_RESTARTING)
 EXPANDED = 14
 
 # Which counter of a downstream slot a state belongs to; 0: none, it is not finished.
-CATEGORY = bytes(
-    {SUCCESS: 1, FAILED: 2, SKIPPED: 3, UPSTREAM_FAILED: 4}.get(state, 0) for state in range(EXPANDED + 1)
-)
+CATEGORY = bytes({SUCCESS: 1, FAILED: 2, SKIPPED: 3, UPSTREAM_FAILED: 4}.get(state, 0) for state in range(EXPANDED + 1))
 FINISHED = bytes(
     1 if state in (SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, REMOVED, EXPANDED) else 0 for state in range(EXPANDED + 1)
 )
@@ -36,9 +34,7 @@ HOLDING = bytes(1 if state in (QUEUED, RUNNING, RESTARTING) else 0 for state in 
 OPEN = bytes(1 if state in (QUEUED, RUNNING, RESTARTING, DEFERRED) else 0 for state in range(EXPANDED + 1))
 # Something will happen by itself: the run is not stuck.
 MOVING = bytes(
-    1
-    if state in (SCHEDULED, QUEUED, RUNNING, RESTARTING, DEFERRED, UP_FOR_RETRY, UP_FOR_RESCHEDULE)
-    else 0
+    1 if state in (SCHEDULED, QUEUED, RUNNING, RESTARTING, DEFERRED, UP_FOR_RETRY, UP_FOR_RESCHEDULE) else 0
     for state in range(EXPANDED + 1)
 )
 

@@ -224,7 +224,9 @@ def _expand(d: Decision, run: Run, position: int) -> None:
             new, reason = UPSTREAM_FAILED, "the length of its expansion is unknown: a task that gives it has none"
         elif length:
             new = FAILED
-            reason = f"its expansion has {length} instances, the limit max_map_length is {d.state.limits.max_map_length}"
+            reason = (
+                f"its expansion has {length} instances, the limit max_map_length is {d.state.limits.max_map_length}"
+            )
         for member in members:
             for slot in run.slots_of(member):
                 if run.states[slot] == NONE:
@@ -280,7 +282,7 @@ def _dispatch_owned(d: Decision, pool: Pool) -> None:
     blocked: list[tuple[int, int, str, str, int, tuple[str, int, int], Run | None]] = []
     while queue and pool.free() > 0:
         entry = heappop(queue)
-        _, _, dag_id, run_id, slot, key, run = entry
+        _, _, _dag_id, _run_id, slot, key, run = entry
         if run is None:
             request = pool.requests.get(key)
             if request is None or request.granted:
@@ -330,9 +332,7 @@ def _park(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> boo
     if (per_run and run.task_holding.get(position, 0) >= per_run) or (
         per_dag and dag.held_by_task.get(task_id, 0) >= per_dag
     ):
-        heappush(
-            dag.parked_by_task.setdefault(task_id, []), (priority, run.priority_date, run.run_id, slot)
-        )
+        heappush(dag.parked_by_task.setdefault(task_id, []), (priority, run.priority_date, run.run_id, slot))
         # Its run has a slot left that it doesn't take.
         unpark_run(d, run)
         return True
@@ -413,9 +413,7 @@ def _ask(d: Decision, pool: Pool) -> None:
 
 def grant(d: Decision, pool: Pool, request: PoolSlotRequested) -> None:
     """Grants a slot to a task of another partition."""
-    granted = PoolSlotGranted(
-        try_key=request.try_key, request=request.request, include_deferred=pool.include_deferred
-    )
+    granted = PoolSlotGranted(try_key=request.try_key, request=request.request, include_deferred=pool.include_deferred)
 
     d.emit_pool(pool.name, lambda event: event.granted.CopyFrom(granted))
     to = Address(request.reply_topic, request.reply_partition)
@@ -426,4 +424,3 @@ def enqueue_request(pool: Pool, request: PoolSlotRequested, now: int) -> None:
     key = (request.reply_topic, request.reply_partition, request.request)
     tk = request.try_key
     heappush(pool.queue, (-request.priority, now, tk.dag_id, tk.run_id, 0, key, None))
-

@@ -1,0 +1,188 @@
+"""A scheduler partition as the state machine that `spinner_eventlog.loop` drives.
+
+Each `handle` decides a whole batch in memory and returns one transaction: events, orders, execution records, messages
+to other inboxes, snapshots. Snapshots are taken before the batch is decided, of what earlier transactions made
+durable, because only their offsets are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from spinner_eventlog import topics
+from spinner_eventlog.dead_letter import dead_letter
+from spinner_eventlog.interface import EventLog, Outgoing, Record
+from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+
+from spinner_scheduler.adapters import metrics, recovery
+from spinner_scheduler.adapters.definitions import Definitions
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.core import Result, decide
+from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.pools import Address
+from spinner_scheduler.domain.state import Limits, PartitionState
+
+logger = logging.getLogger("spinner_scheduler.machine")
+
+EXECUTIONS_TOPIC = "workflow_job_executions"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a partition works, whatever its number."""
+
+    cluster: str = "spinner"
+    tiers: tuple[int, ...] = (1, 2, 3)
+    limits: Limits = Limits()
+    snapshot_seconds: float = 5.0
+    snapshot_batch: int = 200
+    definition_wait_seconds: float = 5.0
+
+
+class SchedulerMachine:
+    """One ownership of one partition. Used by one thread; `state` may be read by others for figures."""
+
+    def __init__(self, log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int) -> None:
+        self._log = log
+        self._definitions = definitions
+        self._policy = policy
+        self._inbox = topics.inbox_topic(policy.cluster, tier)
+        self._events_topic = topics.events_topic(policy.cluster, tier)
+        self._snapshots_topic = topics.snapshots_topic(policy.cluster, tier)
+        self._orders_topic = topics.orders_topic(policy.cluster)
+        self._partition = partition
+        self.name = f"{topics.cell(policy.cluster, tier)}_{partition}"
+        self.state = PartitionState(
+            Layouts(definitions.get),
+            Address(self._inbox, partition),
+            cluster=policy.cluster,
+            tiers=policy.tiers,
+            pool_partitions=log.partition_count(topics.inbox_topic(policy.cluster, min(policy.tiers))),
+            limits=policy.limits,
+        )
+        # Where the next event will be at the least, and entities that changed since their snapshot.
+        self._next_offset = 0
+        self._unsaved: dict[str, int] = {}
+        self._saved_at: datetime | None = None
+        self._written: list[str] = []
+        self._metrics = metrics.of_partition(self.name)
+
+    # -- StateMachine ------------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        started = time.perf_counter()
+        restored = recovery.restore(self.state, self._log, self._snapshots_topic, self._events_topic, self._partition)
+        self._next_offset = restored.next_offset
+        self._unsaved = restored.unsaved
+        logger.info(
+            "restored %s: %d DAGs, %d live runs, %d snapshots, %d events, %.3f s",
+            self.name,
+            len(self.state.dags),
+            self.state.live_runs,
+            restored.snapshots,
+            restored.events,
+            time.perf_counter() - started,
+        )
+
+    def handle(self, records: Sequence[Record], now: datetime) -> list[Outgoing]:
+        started = time.perf_counter()
+        saved = self._snapshots(now)
+        messages = [record.decode(InboxMessage) for record in records]
+        for message in messages:
+            self._await_definition(message)
+        result = decide(self.state, messages, times.from_datetime(now))
+        outgoing = self._outgoing(result)
+        outgoing.extend(saved)
+        refused = {id(message): reason for message, reason in result.refused}
+        if refused:
+            outgoing.extend(
+                dead_letter(record, refused[id(message)])
+                for record, message in zip(records, messages, strict=True)
+                if id(message) in refused
+            )
+        self._metrics.note(len(messages), result, self.state, time.perf_counter() - started)
+        return outgoing
+
+    def committed(self, offsets: Sequence[int]) -> None:
+        for entity, offset in zip(self._written, offsets, strict=False):
+            self._unsaved.setdefault(entity, offset)
+        if self._written:
+            self._next_offset = offsets[len(self._written) - 1] + 1
+        self._written = []
+
+    def next_due(self) -> datetime | None:
+        due = self.state.timers.next_due()
+        at = times.to_datetime(due) if due else None
+        if self._unsaved or self.state.dropped:
+            save = (self._saved_at or times.to_datetime(self.state.now)) + timedelta(
+                seconds=self._policy.snapshot_seconds
+            )
+            at = save if at is None else min(at, save)
+        return at
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _await_definition(self, message: InboxMessage) -> None:
+        """An announced version may be a moment behind its announcement: another topic, another partition."""
+        kind = message.WhichOneof("kind")
+        if kind == "definition_published":
+            dag_id, version = message.definition_published.dag_id, message.definition_published.version
+        elif kind == "task_report" and message.task_report.WhichOneof("kind") == "layout_computed":
+            dag_id, version = message.task_report.try_key.dag_id, message.task_report.layout_computed.version
+        else:
+            return
+        if not self._definitions.wait_for(dag_id, version, self._policy.definition_wait_seconds):
+            logger.warning("definition %s@%s was announced but is not in workflow_definitions", dag_id, version)
+
+    def _outgoing(self, result: Result) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
+        for record in result.records:
+            self._written.append(recovery.entity_of(record))
+            outgoing.append(Outgoing(self._events_topic, _key_of(record), record, self._partition))
+        outgoing.extend(Outgoing(self._orders_topic, key, order) for key, order in result.orders.items())
+        outgoing.extend(
+            Outgoing(EXECUTIONS_TOPIC, execution.workflow_name, execution) for execution in result.executions
+        )
+        outgoing.extend(Outgoing(to.inbox, key, message, to.partition) for to, key, message in result.messages)
+        return outgoing
+
+    def _snapshots(self, now: datetime) -> list[Outgoing]:
+        if self._saved_at is None:
+            self._saved_at = now
+        if not (self._unsaved or self.state.dropped) or self._written:
+            return []
+        if now - self._saved_at < timedelta(seconds=self._policy.snapshot_seconds):
+            return []
+        self._saved_at = now
+        chosen = list(self._unsaved)[: self._policy.snapshot_batch]
+        outgoing: list[Outgoing] = []
+        for entity in chosen:
+            del self._unsaved[entity]
+            snapshot = recovery.take_snapshot(self.state, entity, self._next_offset)
+            outgoing.append(Outgoing(self._snapshots_topic, entity, snapshot, self._partition))
+        for dag_id, run_id in self.state.dropped:
+            entity = f"run:{dag_id}/{run_id}"
+            self._unsaved.pop(entity, None)
+            outgoing.append(Outgoing(self._snapshots_topic, entity, None, self._partition))
+        self.state.dropped.clear()
+        start = min(self._unsaved.values(), default=self._next_offset)
+        outgoing.append(
+            Outgoing(
+                self._snapshots_topic,
+                f"partition:{self._partition}",
+                recovery.partition_snapshot(self.state, start),
+                self._partition,
+            )
+        )
+        return outgoing
+
+
+def _key_of(record: WorkflowEvents) -> str:
+    if record.run_id:
+        return f"{record.dag_id}/{record.run_id}"
+    return record.dag_id or record.events[0].pool_event.pool

@@ -1,0 +1,186 @@
+"""Snapshots and how a partition's state comes back: the snapshots, then the events after them.
+
+Entities are `dag:<id>`, `run:<dag_id>/<run_id>` and `pool:<name>`. A snapshot of an entity covers all events before
+its `events_offset`. The one of `partition:<n>` says where reading must begin: at the first event of any entity that
+changed after its latest snapshot. Recovery never reads the history before that, and no DAG file.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from spinner_eventlog.interface import EventLog, Record
+from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.snapshots.v1.snapshots_pb2 import Snapshot
+
+from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.evolve import evolve
+from spinner_scheduler.domain.pools import Pool
+from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.state import PartitionState
+from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
+
+logger = logging.getLogger("spinner_scheduler.recovery")
+
+
+def entity_of(record: WorkflowEvents) -> str:
+    """Returns the entity that a record of events is about."""
+    if record.run_id:
+        return f"run:{record.dag_id}/{record.run_id}"
+    if record.dag_id:
+        return f"dag:{record.dag_id}"
+    return f"pool:{record.events[0].pool_event.pool}"
+
+
+def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Snapshot | None:
+    """Returns an entity's snapshot, None when it is no more."""
+    kind, _, name = entity.partition(":")
+    snapshot = Snapshot(events_offset=events_offset)
+    snapshot.time.CopyFrom(times.to_timestamp(state.now))
+    if kind == "dag":
+        dag = state.dags.get(name)
+        if dag is None:
+            return None
+        snapshot.dag.dag_id = name
+        snapshot.dag.dag.CopyFrom(dag.updated)
+        snapshot.dag.format = 1
+        snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
+    elif kind == "run":
+        dag_id, _, run_id = name.partition("/")
+        dag = state.dags.get(dag_id)
+        found: Run | bytes | None = None
+        if dag is not None:
+            found = dag.runs.get(run_id) or dag.finished.get(run_id)
+        if found is None:
+            return None
+        snapshot.run.dag_id, snapshot.run.run_id = dag_id, run_id
+        snapshot.run.format = snapshots.FORMAT
+        snapshot.run.state = found if isinstance(found, bytes) else snapshots.encode_run(found)
+    else:
+        pool = state.pools.get(name)
+        if pool is None:
+            return None
+        snapshot.pool.pool = name
+        snapshot.pool.format = 1
+        snapshot.pool.state = _encode_pool(pool).SerializeToString()
+    return snapshot
+
+
+def partition_snapshot(state: PartitionState, events_offset: int) -> Snapshot:
+    snapshot = Snapshot(events_offset=events_offset)
+    snapshot.time.CopyFrom(times.to_timestamp(state.now))
+    snapshot.partition.request_ids.extend(state.request_ids)
+    snapshot.partition.last_pool_request = state.last_request
+    return snapshot
+
+
+def _encode_pool(pool: Pool) -> WorkflowEvents:
+    """A pool as the events that make it."""
+    record = WorkflowEvents()
+    if pool.slots >= 0:
+        changed = record.events.add().pool_event
+        changed.pool = pool.name
+        changed.changed.slots = pool.slots
+        changed.changed.include_deferred = pool.include_deferred
+        changed.changed.description = pool.description
+    for request in pool.requests.values():
+        asked = record.events.add().pool_event
+        asked.pool = pool.name
+        asked.requested.CopyFrom(request.message)
+        if request.granted:
+            granted = record.events.add().pool_event
+            granted.pool = pool.name
+            granted.granted.try_key.CopyFrom(request.message.try_key)
+            granted.granted.request = request.message.request
+    return record
+
+
+class Restored:
+    """What recovery found besides the state."""
+
+    def __init__(self) -> None:
+        # Where the next event will be, at the least.
+        self.next_offset = 0
+        # Entities changed after their snapshot, with their first such event.
+        self.unsaved: dict[str, int] = {}
+        self.events = 0
+        self.snapshots = 0
+
+
+def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_topic: str, partition: int) -> Restored:
+    """Fills an empty state from the log. Raises what a record of ours that can't be read or applied raises."""
+    restored = Restored()
+    covered: dict[str, int] = {}
+    start = 0
+    kept = log.read_compacted(snapshot_topic, partition)
+    for key in sorted(kept, key=_order):
+        snapshot = kept[key].decode(Snapshot)
+        state.now = max(state.now, times.from_timestamp(snapshot.time))
+        if snapshot.WhichOneof("kind") == "partition":
+            start = snapshot.events_offset
+            state.last_request = snapshot.partition.last_pool_request
+            state.request_ids.update(dict.fromkeys(snapshot.partition.request_ids))
+            continue
+        covered[key] = snapshot.events_offset
+        _load(state, snapshot)
+        restored.snapshots += 1
+    for dag in state.dags.values():
+        if len(dag.finished) > 1:
+            for run_id, _ in sorted(dag.finished.items(), key=lambda item: snapshots.summary(item[1]).end):  # type: ignore[arg-type]
+                dag.finished.move_to_end(run_id)
+    restored.next_offset = start
+    for record in log.read_all(events_topic, partition, start):
+        restored.next_offset = record.offset + 1
+        _replay(state, record, covered, restored)
+    return restored
+
+
+def _order(key: str) -> tuple[int, str]:
+    return ({"partition": 0, "pool": 1, "dag": 2, "run": 3}.get(key.partition(":")[0], 4), key)
+
+
+def _load(state: PartitionState, snapshot: Snapshot) -> None:
+    kind = snapshot.WhichOneof("kind")
+    if kind == "dag":
+        dag = state.dag(snapshot.dag.dag_id)
+        dag.updated.CopyFrom(snapshot.dag.dag)
+        dag.removed = snapshot.dag.state == b"\x01"
+        state.arm_dag(dag)
+    elif kind == "run":
+        data = snapshot.run.state
+        said = snapshots.summary(data)
+        dag = state.dag(snapshot.run.dag_id)
+        if said.unfinished == 0 and said.state in (RUN_SUCCESS, RUN_FAILED):
+            dag.finished[snapshot.run.run_id] = data
+            state.know(dag, said.logical, snapshot.run.run_id)
+            if said.state == RUN_SUCCESS:
+                state.remember_success(dag, (said.logical, said.interval_start, said.interval_end))
+        else:
+            state.add_run(dag, snapshots.decode_run(data, state.layouts))
+    elif kind == "pool":
+        events = WorkflowEvents()
+        events.ParseFromString(snapshot.pool.state)
+        for event in events.events:
+            evolve(state, "", "", event)
+
+
+def _replay(state: PartitionState, record: Record, covered: dict[str, int], restored: Restored) -> None:
+    events = record.decode(WorkflowEvents)
+    entity = entity_of(events)
+    old = record.offset < covered.get(entity, 0)
+    if not old:
+        restored.unsaved.setdefault(entity, record.offset)
+    state.now = max(state.now, times.from_timestamp(events.time))
+    dag = state.dags.get(events.dag_id)
+    known = not events.run_id or (dag is not None and (events.run_id in dag.runs or events.run_id in dag.finished))
+    for event in events.events:
+        kind = event.WhichOneof("kind")
+        if old and kind not in ("command_accepted", "command_rejected"):
+            continue
+        if kind == "run_created":
+            known = True
+        if not known:
+            # Of a finished run that was forgotten since: its snapshot is gone, its beginning before our start.
+            continue
+        evolve(state, events.dag_id, events.run_id, event)
+        restored.events += 1

@@ -1,0 +1,134 @@
+"""The composition root: one partition loop a tier, all over one definitions cache; a gRPC server beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from spinner_eventlog import topics
+from spinner_eventlog.interface import EventLog, StateMachine, Transient
+from spinner_eventlog.kafka import KafkaLog
+from spinner_eventlog.loop import PartitionLoop
+from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+from spinner_proto.scheduler.v1.scheduler_pb2 import DESCRIPTOR, PartitionStatus
+from spinner_proto.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
+from spinner_servicekit import grpc_server
+from spinner_servicekit.app import App
+
+from spinner_scheduler.adapters.definitions import Definitions
+from spinner_scheduler.adapters.machine import Policy, SchedulerMachine
+from spinner_scheduler.api.service import SchedulerService
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.settings import SchedulerSettings
+
+
+class Scheduler:
+    """All partitions that this process is given. `start` returns when definitions are read; partitions follow."""
+
+    def __init__(self, log: EventLog, settings: SchedulerSettings) -> None:
+        self._log = log
+        self._settings = settings
+        self._definitions = Definitions(log)
+        self._policy = Policy(
+            cluster=settings.cluster,
+            tiers=settings.tiers,
+            limits=Limits(
+                max_active_runs=settings.default_max_active_runs,
+                max_active_tasks=settings.default_max_active_tasks,
+                default_pool_slots=settings.default_pool_slots,
+                max_map_length=settings.max_map_length,
+                keep_finished_runs=settings.keep_finished_runs,
+                queued_timeout=int(settings.queued_timeout_seconds * times.SECOND),
+            ),
+            snapshot_seconds=settings.snapshot_seconds,
+            snapshot_batch=settings.snapshot_batch,
+            definition_wait_seconds=settings.definition_wait_seconds,
+        )
+        self._machines: dict[tuple[str, int], SchedulerMachine] = {}
+        self._lock = threading.Lock()
+        self.loops = [self._loop(tier) for tier in settings.tiers]
+
+    def _loop(self, tier: int) -> PartitionLoop:
+        cluster = self._settings.cluster
+
+        def machine(topic: str, partition: int) -> StateMachine:
+            made = SchedulerMachine(self._log, self._definitions, self._policy, tier, partition)
+            with self._lock:
+                self._machines[(topic, partition)] = made
+            return made
+
+        return PartitionLoop(
+            self._log,
+            group_id=f"scheduler-{topics.cell(cluster, tier)}",
+            input_topics=[topics.inbox_topic(cluster, tier)],
+            transactional_id_for=lambda topic, partition: f"scheduler-{topics.cell(cluster, tier)}_{partition}",
+            machine_factory=machine,
+            decode=InboxMessage,
+            max_batch=self._settings.max_batch,
+            instance_id=f"{self._settings.instance_id}-{tier}" if self._settings.instance_id else None,
+        )
+
+    def start(self, on_failure: Callable[[BaseException], None]) -> None:
+        """Blocks until all definitions are read; `on_failure` is told of bugs."""
+        self._definitions.start()
+        for loop in self.loops:
+            loop.start(on_failure)
+
+    def stop(self) -> None:
+        for loop in self.loops:
+            loop.stop()
+        for loop in self.loops:
+            loop.close()
+        self._definitions.stop()
+
+    def status(self) -> list[PartitionStatus]:
+        """What each owned partition is doing. Blocks to ask the log for its ends."""
+        found: list[PartitionStatus] = []
+        for loop in self.loops:
+            try:
+                said = loop.status()
+            except Transient:
+                continue
+            for partition in said:
+                with self._lock:
+                    machine = self._machines.get((partition.topic, partition.partition))
+                if machine is None:
+                    continue
+                state = machine.state
+                active = partition.state == "active"
+                found.append(
+                    PartitionStatus(
+                        name=machine.name,
+                        state="active" if active else "restoring",
+                        dags=sum(1 for dag in list(state.dags.values()) if not dag.removed),
+                        live_runs=state.live_runs,
+                        live_task_instances=_live_task_instances(machine),
+                        lag=partition.lag,
+                        timers=len(state.timers),
+                    )
+                )
+        return found
+
+
+def _live_task_instances(machine: SchedulerMachine) -> int:
+    # The partition's own thread changes these tables meanwhile: copies, and a figure that is a moment old.
+    return sum(run.unfinished for dag in list(machine.state.dags.values()) for run in list(dag.runs.values()))
+
+
+def main(app: App[SchedulerSettings]) -> None:
+    """Runs the scheduler until the process is asked to stop."""
+    settings = app.settings
+    log = KafkaLog(settings.kafka, "scheduler", settings.topic_prefix)
+    app.on_stop(log.close)
+    scheduler = Scheduler(log, settings)
+    app.on_stop(scheduler.stop)
+    scheduler.start(app.crash)
+    server = grpc_server.serve(
+        settings.grpc_address,
+        [DESCRIPTOR.services_by_name["SchedulerService"].full_name],
+        lambda server: add_SchedulerServiceServicer_to_server(SchedulerService(scheduler.status), server),
+    )
+    app.on_stop(server.stop)
+    app.ready(grpc=server.address)
+    app.wait()

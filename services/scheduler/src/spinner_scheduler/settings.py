@@ -1,0 +1,29 @@
+"""Settings of the scheduler."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from spinner_servicekit.settings import ServiceSettings
+
+
+class SchedulerSettings(ServiceSettings):
+    """Beside those that all services share."""
+
+    grpc_address: str = Field(default="127.0.0.1:50051", description="where the gRPC server listens; port 0 picks one")
+    default_max_active_runs: int = Field(default=16, ge=1, description="max_active_runs of DAGs that set none")
+    default_max_active_tasks: int = Field(
+        default=16, ge=1, description="max_active_tasks (a run) of DAGs that set none"
+    )
+    default_pool_slots: int = Field(default=256, ge=0, description="slots of default_pool in each partition")
+    max_map_length: int = Field(default=1024, ge=1, description="instances that a mapped task may have")
+    keep_finished_runs: int = Field(default=30, ge=1, description="finished runs of a DAG that can still be cleared")
+    queued_timeout_seconds: float = Field(
+        default=0, ge=0, description="how long an order may wait for its executor before it is tried anew; 0: for ever"
+    )
+    snapshot_seconds: float = Field(default=5, gt=0, description="how old changes get before they are in a snapshot")
+    snapshot_batch: int = Field(default=200, ge=1, description="snapshots in one transaction")
+    max_batch: int = Field(default=500, ge=1, description="inbox records decided in one transaction")
+    definition_wait_seconds: float = Field(
+        default=5, ge=0, description="how long an announced definition may take to become readable"
+    )
+    instance_id: str = Field(default="", description="static member of the consumer group; empty: a new one each start")
