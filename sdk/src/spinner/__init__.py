@@ -1,6 +1,6 @@
 """Spinner's authoring language. Airflow's names and meanings; every name is loaded when it is first used.
 
-    from spinner import DAG, Tier, task
+from spinner import DAG, Tier, task
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _HOMES = {
     "task_group": "core.decorators",
     "teardown": "core.decorators",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names are those of the table
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ class SpinnerDagError(SpinnerException):
         return f"{self.message}\nHow to fix: {self.fix}"
 
 
-class DuplicateTaskIdFound(SpinnerDagError):
+class DuplicateTaskIdFound(SpinnerDagError):  # noqa: N818
     """Two nodes of one DAG have the same id."""
 
 
@@ -50,11 +50,11 @@ class FailTask(SpinnerException):
     """Fails the task at once, whatever retries are left."""
 
 
-class TaskTimeout(BaseException):  # noqa: N818
+class TaskTimeout(BaseException):
     """The execution_timeout passed. A BaseException, so that ``except Exception`` in user code cannot swallow it."""
 
 
-class TaskTerminated(BaseException):  # noqa: N818
+class TaskTerminated(BaseException):
     """The try was cancelled."""
 
 
@@ -70,7 +70,7 @@ class TaskDeferralError(SpinnerException):
     """The trigger of a deferred task failed."""
 
 
-class TaskDeferralTimeout(TaskDeferralError):
+class TaskDeferralTimeout(TaskDeferralError):  # noqa: N818
     """The trigger of a deferred task did not fire in time."""
 
 
@@ -94,7 +94,7 @@ class RescheduleTask(SpinnerException):
         self.reschedule_date = reschedule_date
 
 
-class TaskDeferred(BaseException):  # noqa: N818
+class TaskDeferred(BaseException):
     """Ends this segment of the try and waits for ``trigger`` without a worker.
 
     The next segment calls ``method_name`` of the operator with ``context``, ``event=`` the trigger's payload, and

@@ -17,12 +17,12 @@ __all__ = [
 
 def ds_add(ds: str, days: int) -> str:
     """``YYYY-MM-DD`` plus days (negative: before)."""
-    return (datetime.strptime(str(ds), "%Y-%m-%d") + timedelta(days=days)).strftime("%Y-%m-%d")  # noqa: DTZ007
+    return (datetime.strptime(str(ds), "%Y-%m-%d") + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def ds_format(ds: str, input_format: str, output_format: str) -> str:
     """A date in another format of strftime."""
-    return datetime.strptime(str(ds), input_format).strftime(output_format)  # noqa: DTZ007
+    return datetime.strptime(str(ds), input_format).strftime(output_format)
 
 
 def ds_format_locale(ds: str, input_format: str, output_format: str, locale: Any = None) -> str:

@@ -13,7 +13,9 @@ class Variable:
     """Reads and writes variables from a running task."""
 
     @classmethod
-    def get(cls, key: str, default_var: Any = MISSING, deserialize_json: bool = False, *, default: Any = MISSING) -> Any:
+    def get(
+        cls, key: str, default_var: Any = MISSING, deserialize_json: bool = False, *, default: Any = MISSING
+    ) -> Any:
         """The value, or the default. Raises KeyError when there is neither; RuntimeUnavailable outside of a task."""
         from spinner.runtime.current import current_api
 

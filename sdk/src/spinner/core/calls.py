@@ -9,12 +9,14 @@ from typing import Any
 from spinner.exceptions import SpinnerDagError
 
 CONTEXT_NAMES = frozenset(
-    "conf conn context dag dag_run data_interval_end data_interval_start ds ds_nodash execution_date "
-    "expanded_ti_count exception inlets logical_date macros map_index_template outlets outlet_events inlet_events "
-    "params prev_data_interval_end_success prev_data_interval_start_success prev_ds prev_execution_date "
-    "prev_start_date_success reason run_id start_date task task_instance task_instance_key_str task_reschedule_count "
-    "templates_dict test_mode ti tomorrow_ds triggering_asset_events triggering_dataset_events try_number ts "
-    "ts_nodash ts_nodash_with_tz var yesterday_ds".split()
+    """
+    conf conn context dag dag_run data_interval_end data_interval_start ds ds_nodash execution_date expanded_ti_count
+    exception inlet_events inlets logical_date macros map_index_template outlet_events outlets params
+    prev_data_interval_end_success prev_data_interval_start_success prev_execution_date_success
+    prev_logical_date_success reason run_id start_date task task_instance task_instance_key_str task_reschedule_count
+    templates_dict test_mode ti tomorrow_ds tomorrow_ds_nodash triggering_asset_events try_number ts ts_nodash
+    ts_nodash_with_tz var yesterday_ds yesterday_ds_nodash
+    """.split()  # noqa: SIM905 - a table of words
 )
 
 

@@ -85,9 +85,11 @@ class DAG:
         self.tags = sorted(set(tags or ()))
         self.description = description or ""
         self.doc_md = doc_md or ""
-        self.start_date = as_utc(start_date or self.default_args["start_date"]) if (
-            start_date or self.default_args.get("start_date")
-        ) else None
+        self.start_date = (
+            as_utc(start_date or self.default_args["start_date"])
+            if (start_date or self.default_args.get("start_date"))
+            else None
+        )
         self.timezone = _zone(timezone, start_date or self.default_args.get("start_date"))
         self.end_date = as_utc(end_date) if end_date else None
         self.schedule = schedule if schedule_interval is _UNSET else schedule_interval
@@ -181,8 +183,7 @@ class DAG:
         """Reserves an id. Raises DuplicateTaskIdFound."""
         if node_id in self.used_ids:
             raise DuplicateTaskIdFound(
-                f"DAG {self.dag_id!r} has two nodes with the id {node_id!r} "
-                f"(a {self.used_ids[node_id]} and a {kind}).",
+                f"DAG {self.dag_id!r} has two nodes with the id {node_id!r} (a {self.used_ids[node_id]} and a {kind}).",
                 "Give one of them another id.",
             )
         self.used_ids[node_id] = kind

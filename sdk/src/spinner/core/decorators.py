@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from spinner.core.mapping import ExpandInput
 
 
-def _operator(name: str) -> type[BaseOperator]:
+def _operator(name: str) -> Any:
     from spinner.operators import decorated
 
-    operator: type[BaseOperator] = getattr(decorated, name)
-    return operator
+    return getattr(decorated, name)
 
 
 class TaskFunction:
@@ -195,7 +194,7 @@ def setup(function: Any) -> TaskFunction:
     """A function or ``@task`` function whose tasks are setups."""
     made = function if isinstance(function, TaskFunction) else task(function)
     made._setup = True
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def teardown(function: Any = None, *, setups: Any = None, on_failure_fail_dagrun: bool = False) -> Any:
@@ -204,7 +203,7 @@ def teardown(function: Any = None, *, setups: Any = None, on_failure_fail_dagrun
     def decorate(function: Any) -> TaskFunction:
         made = function if isinstance(function, TaskFunction) else task(function)
         made._teardown = {"setups": setups, "on_failure_fail_dagrun": on_failure_fail_dagrun}
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorate if function is None else decorate(function)
 
@@ -335,4 +334,3 @@ def dag(dag_id: str | Callable[..., Any] = "", **kwargs: Any) -> Any:
             "@dag is used without arguments.", "Write @dag(tier=Tier.TIER3, access_control={...}, schedule=...)."
         )
     return decorate
-

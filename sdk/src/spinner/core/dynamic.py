@@ -21,7 +21,7 @@ class DynamicDAG(DAG):
     is_dynamic = True
 
     def compute_layout(self, dynamic_dag: DAG, execution_date: datetime, dagrun_conf: dict[str, Any]) -> None:
-        """Adds the tasks of the run of ``execution_date`` (the logical date) with ``dagrun_conf`` to ``dynamic_dag``."""
+        """Adds the tasks of the run of ``execution_date`` (the logical date) to ``dynamic_dag``."""
         raise NotImplementedError(f"{type(self).__name__} does not implement compute_layout().")
 
     def layout(self, execution_date: datetime, dagrun_conf: dict[str, Any]) -> DAG:

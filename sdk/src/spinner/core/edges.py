@@ -7,6 +7,7 @@ roots on the right side of ``>>`` and for its leaves on the left side).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from spinner.exceptions import SpinnerDagError
@@ -107,9 +108,7 @@ def connect(upstream: DependencyMixin, downstream: DependencyMixin, label: str |
 def add_edge(before: BaseOperator, after: BaseOperator, label: str | None = None) -> None:
     """Adds one edge. Raises SpinnerDagError when the tasks are of different DAGs or the same task."""
     if before is after:
-        raise SpinnerDagError(
-            f"Task {before.task_id!r} depends on itself.", "Remove the edge from the task to itself."
-        )
+        raise SpinnerDagError(f"Task {before.task_id!r} depends on itself.", "Remove the edge from the task to itself.")
     dag = before.dag or after.dag
     if dag is None:
         raise SpinnerDagError(
@@ -151,7 +150,7 @@ def _flatten(value: Any) -> Iterator[Any]:
 
 def chain(*nodes: Any) -> None:
     """Each node runs after the one before it. Two lists side by side must have the same length and pair up."""
-    for before, after in zip(nodes, nodes[1:], strict=False):
+    for before, after in pairwise(nodes):
         if isinstance(before, DependencyMixin) or isinstance(after, DependencyMixin):
             if isinstance(before, DependencyMixin):
                 before.set_downstream(after)
@@ -170,7 +169,7 @@ def chain(*nodes: Any) -> None:
 
 def chain_linear(*nodes: Any) -> None:
     """Each node, or all nodes of each list, runs after all of the one before it."""
-    for before, after in zip(nodes, nodes[1:], strict=False):
+    for before, after in pairwise(nodes):
         cross_downstream(before, after)
 
 

@@ -33,8 +33,8 @@ class ExpandInput:
         """Arguments of one instance. Raises XComNotFound, SkipTask."""
         raise NotImplementedError
 
-    def names(self) -> set[str]:
-        """Argument names that are known before the run."""
+    def resolved_ids(self, arguments: Mapping[str, Any]) -> frozenset[int]:
+        """Ids of those of the resolved ``arguments`` that came from XComs; they are not rendered again."""
         raise NotImplementedError
 
 
@@ -78,8 +78,8 @@ class ProductInput(ExpandInput):
         for arg in find_args(self.values):
             yield from arg.operators()
 
-    def names(self) -> set[str]:
-        return set(self.values)
+    def resolved_ids(self, arguments: Mapping[str, Any]) -> frozenset[int]:
+        return frozenset(id(arguments[name]) for name, value in self.values.items() if isinstance(value, XComArg))
 
     def resolve(self, source: ValueSource, map_index: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -117,8 +117,8 @@ class KwargsInput(ExpandInput):
         for arg in find_args(self.value):
             yield from arg.operators()
 
-    def names(self) -> set[str]:
-        return set()
+    def resolved_ids(self, arguments: Mapping[str, Any]) -> frozenset[int]:
+        return frozenset(map(id, arguments.values())) if isinstance(self.value, XComArg) else frozenset()
 
     def resolve(self, source: ValueSource, map_index: int) -> dict[str, Any]:
         item = _item(self.value, source, map_index)

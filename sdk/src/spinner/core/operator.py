@@ -88,7 +88,8 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
     is_sensor: ClassVar[bool] = False
     is_branch: ClassVar[bool] = False
     is_mapped: ClassVar[bool] = False
-    shallow_copy_attrs: Sequence[str] = ()
+    # Ids of argument values that came from XComs and are not templates.
+    resolved_value_ids: frozenset[int] = frozenset()
 
     def __init__(
         self,
@@ -337,9 +338,7 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
         self.is_setup = True
         return self
 
-    def as_teardown(
-        self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None
-    ) -> BaseOperator:
+    def as_teardown(self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None) -> BaseOperator:
         """Marks this as a teardown: it runs once its ``setups`` succeeded and all work behind them has ended."""
         self.is_teardown = True
         self.trigger_rule = TriggerRule.ALL_DONE_SETUP_SUCCESS
@@ -438,14 +437,13 @@ class OperatorPartial:
         merged = self.operator_class.merged_arguments(dict(self.kwargs))
         own = BaseOperator.parameter_names()
         base = {name: value for name, value in merged.items() if name in own}
-        mapped = MappedOperator(
+        return MappedOperator(  # type: ignore[no-any-return]
             **base,
             mapped_class=self.operator_class,
             mapped_kwargs=merged,
             expand_input=expand_input,
             expands_function=self.expands_function,
         )
-        return mapped  # type: ignore[no-any-return]
 
 
 class MappedOperator(BaseOperator):
@@ -503,6 +501,7 @@ class MappedOperator(BaseOperator):
         with stack.detached():
             operator: BaseOperator = self.mapped_class(**kwargs)
         operator.dag, operator.task_group = dag, group
+        operator.resolved_value_ids = self.expand_input.resolved_ids(arguments)
         operator.task_id = self.task_id
         for name in (
             "upstream_task_ids", "downstream_task_ids", "is_setup", "is_teardown", "on_failure_fail_dagrun",

@@ -37,9 +37,7 @@ class SetupTeardownScope:
                 for setup in self.setups:
                     add_edge(setup, task)
         for task in self.tasks:
-            downstream = {
-                task_id for task_id in task.downstream_task_ids & inside if not _is_teardown(task, task_id)
-            }
+            downstream = {task_id for task_id in task.downstream_task_ids & inside if not _is_teardown(task, task_id)}
             if not downstream and not task.is_teardown:
                 for teardown in self.teardowns:
                     add_edge(task, teardown)

@@ -111,9 +111,7 @@ class XComArg(DependencyMixin):
             operator.as_setup()
         return self
 
-    def as_teardown(
-        self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None
-    ) -> XComArg:
+    def as_teardown(self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None) -> XComArg:
         """Marks the task as the teardown of ``setups``."""
         for operator in self.operators():
             operator.as_teardown(setups=setups, on_failure_fail_dagrun=on_failure_fail_dagrun)

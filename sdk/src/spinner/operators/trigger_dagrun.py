@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from spinner.core.operator import BaseOperator, Context
 from spinner.exceptions import SkipTask, SpinnerDagError, SpinnerException
-from spinner.triggers.external_task import DagStateTrigger
+from spinner.triggers.temporal import TimeDeltaTrigger
 
 
 class TriggerDagRunOperator(BaseOperator):
     """Triggers ``trigger_dag_id`` with ``conf``; returns nothing, and pushes the run's id as XCom ``trigger_run_id``.
 
     With ``wait_for_completion`` it asks every ``poke_interval`` seconds until the run is in ``allowed_states``, and
-    fails when it is in ``failed_states``; ``deferrable`` waits without a worker. ``skip_when_already_exists`` skips
-    instead of failing when the run id is taken.
+    fails when it is in ``failed_states``; ``deferrable`` gives the worker back between questions.
+    ``skip_when_already_exists`` skips instead of failing when the run id is taken.
     """
 
     template_fields: Sequence[str] = (
@@ -83,25 +83,23 @@ class TriggerDagRunOperator(BaseOperator):
         context["ti"].log.info("Triggered %s, run %s", self.trigger_dag_id, run_id)
         if not self.wait_for_completion:
             return
-        if self.deferrable:
-            self.defer(
-                trigger=DagStateTrigger(
-                    dag_id=self.trigger_dag_id,
-                    run_id=run_id,
-                    states=[*self.allowed_states, *self.failed_states],
-                    poll_interval=self.poke_interval,
-                ),
-                method_name="execute_complete",
-            )
-        while True:
-            state = current_api().get_run_state(self.trigger_dag_id, run_id)
-            if self._ended(state, run_id):
-                return
+        self._wait(run_id)
+
+    def _wait(self, run_id: str) -> None:
+        from spinner.runtime.current import current_api
+
+        while not self._ended(current_api().get_run_state(self.trigger_dag_id, run_id), run_id):
+            if self.deferrable:
+                self.defer(
+                    trigger=TimeDeltaTrigger(timedelta(seconds=self.poke_interval)),
+                    method_name="execute_complete",
+                    kwargs={"run_id": run_id},
+                )
             time.sleep(self.poke_interval)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Goes on when the other run has ended."""
-        self._ended(event["state"], event["run_id"])
+    def execute_complete(self, context: Context, event: Any = None, *, run_id: str) -> None:
+        """Looks at the other run again."""
+        self._wait(run_id)
 
     def _ended(self, state: str | None, run_id: str) -> bool:
         if state in self.failed_states:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from spinner_proto.common.v1 import common_pb2
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
+
 from spinner.core.values import decode_json, encode_json
 from spinner.core.xcom_arg import RETURN_KEY
 from spinner.exceptions import SpinnerException
 from spinner.runtime.connection import CallError, Connection
 from spinner.runtime.local_frames import Status
-from spinner_proto.common.v1 import common_pb2
-from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 if TYPE_CHECKING:
     from spinner.connections import Connection as Credentials
@@ -116,9 +117,11 @@ class RuntimeApi:
         answer = self.connection.call("GetRunState", request, pb.GetRunStateResponse)
         return run_state_name(answer.state) if answer.found else None
 
-    def get_task_states(self, dag_id: str, *, logical_date: datetime, task_ids: Sequence[str] = ()) -> list[str] | None:
+    def get_task_states(
+        self, dag_id: str, *, logical_date: datetime, task_ids: Sequence[str] = (), run_id: str = ""
+    ) -> list[str] | None:
         """States of the tasks' instances, or the run's own without task ids; None when there is no such run."""
-        request = pb.GetTaskStatesRequest(dag_id=dag_id, task_ids=task_ids)
+        request = pb.GetTaskStatesRequest(dag_id=dag_id, run_id=run_id, task_ids=task_ids)
         request.logical_date.FromDatetime(logical_date)
         return states_of(self.connection.call("GetTaskStates", request, pb.GetTaskStatesResponse), task_ids)
 
@@ -135,10 +138,10 @@ def states_of(answer: pb.GetTaskStatesResponse, task_ids: Sequence[str]) -> list
 
 
 def run_state_name(state: int) -> str:
-    """"success" for RUN_STATE_SUCCESS."""
+    """ "success" for RUN_STATE_SUCCESS."""
     return common_pb2.RunState.Name(state).removeprefix("RUN_STATE_").lower()  # type: ignore[arg-type]
 
 
 def task_state_name(state: int) -> str:
-    """"success" for TASK_STATE_SUCCESS."""
+    """ "success" for TASK_STATE_SUCCESS."""
     return common_pb2.TaskState.Name(state).removeprefix("TASK_STATE_").lower()  # type: ignore[arg-type]

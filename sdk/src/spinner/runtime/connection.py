@@ -2,14 +2,22 @@
 
 Calls are serialised by a lock, so that the heartbeat thread and the main thread can share a connection. While the main
 thread is inside a call, a cancellation is held back until the call is done, so that no frame is cut in half.
+
+An executor may go away and come back as another process: a call is repeated until it is answered or the lease is over.
+Every answer renews the lease. A worker whose lease is over, or whose token is stale, ends at once, with everything it
+started: another worker may run its try from then on.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from spinner.exceptions import SpinnerException
 from spinner.runtime import local_frames
@@ -19,6 +27,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 M = TypeVar("M", bound="Message")
+
+# Exit statuses that the executor tells apart.
+EXIT_LEASE_LOST = 75
+EXIT_START_REFUSED = 76
+_RETRY_SECONDS = 0.05
 
 
 class CallError(SpinnerException):
@@ -34,11 +47,31 @@ class CallError(SpinnerException):
 class Connection(Protocol):
     """What the runtime needs of a transport."""
 
+    lease: Lease
+
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """One call of TaskRuntimeService. Blocks; thread-safe. Raises CallError."""
 
     def close(self) -> None:
         """Ends the connection."""
+
+
+class Lease:
+    """How long a worker may go on without an answer. ``lost`` is called when it is over, and must not return."""
+
+    def __init__(self, seconds: float = 30.0, lost: Callable[[str], NoReturn] | None = None) -> None:
+        self.seconds = seconds
+        self.lost = lost or end_now
+        self._renewed = time.monotonic()
+
+    def renew(self) -> None:
+        """An answer came."""
+        self._renewed = time.monotonic()
+
+    def check(self) -> None:
+        """Ends the worker when the lease is over."""
+        if time.monotonic() - self._renewed > self.seconds:
+            self.lost(f"no answer of the executor for {self.seconds:.0f} s")
 
 
 class Shield:
@@ -47,7 +80,6 @@ class Shield:
     def __init__(self) -> None:
         self._depth = 0
         self._pending: Callable[[], None] | None = None
-        self._main = threading.main_thread()
 
     def interrupt(self, action: Callable[[], None]) -> None:
         """Runs ``action`` now, or when the shield is lowered. Called by signal handlers in the main thread."""
@@ -57,11 +89,11 @@ class Shield:
             action()
 
     def __enter__(self) -> None:
-        if threading.current_thread() is self._main:
+        if threading.current_thread() is threading.main_thread():
             self._depth += 1
 
     def __exit__(self, *exc: object) -> None:
-        if threading.current_thread() is not self._main:
+        if threading.current_thread() is not threading.main_thread():
             return
         self._depth -= 1
         if not self._depth and self._pending is not None:
@@ -73,64 +105,143 @@ shield = Shield()
 
 
 class LocalConnection:
-    """Frames over a connected Unix socket."""
+    """Frames over the executor's Unix socket at ``path``; the first frame of each connection is the token."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, path: str, token: bytes, lease: Lease | None = None) -> None:
+        self._path = path
+        self._token = token
         self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self.lease = lease or Lease()
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
-        try:
-            with shield, self._lock:
-                local_frames.send_frame(self._sock, local_frames.encode_request(method, request))
-                payload = local_frames.receive_frame(self._sock)
-        except (OSError, local_frames.FrameError) as error:
-            raise CallError(method, Status.UNAVAILABLE, str(error)) from error
-        if payload is None:
-            raise CallError(method, Status.UNAVAILABLE, "The executor has closed the connection.")
-        status, body = local_frames.decode_answer(payload)
+        payload = local_frames.encode_request(method, request)
+        local_frames.frame(payload)
+        with shield, self._lock:
+            while True:
+                try:
+                    status, body = self._exchange(payload)
+                    break
+                except (OSError, local_frames.FrameError):
+                    self._drop()
+                    self.lease.check()
+                    time.sleep(_RETRY_SECONDS)
+        self.lease.renew()
+        if status is Status.PERMISSION_DENIED:
+            self.lease.lost(body.decode("utf-8", "replace"))
         if status is not Status.OK:
             raise CallError(method, status, body.decode("utf-8", "replace"))
         answer = response()
         answer.ParseFromString(body)
         return answer
 
+    def _exchange(self, payload: bytes) -> tuple[Status, bytes]:
+        if self._sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._sock = sock
+            sock.settimeout(self.lease.seconds)
+            sock.connect(self._path)
+            greeting, refusal = self._send(sock, self._token)
+            if greeting is not Status.OK:
+                return greeting, refusal
+        return self._send(self._sock, payload)
+
+    @staticmethod
+    def _send(sock: socket.socket, payload: bytes) -> tuple[Status, bytes]:
+        local_frames.send_frame(sock, payload)
+        answer = local_frames.receive_frame(sock)
+        if answer is None:
+            raise ConnectionResetError("The executor has closed the connection.")
+        return local_frames.decode_answer(answer)
+
+    def _drop(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
     def close(self) -> None:
         """See :class:`Connection`."""
-        self._sock.close()
+        self._drop()
 
 
 class GrpcConnection:
-    """gRPC with the try's token. Calls wait for an executor that is away for up to ``patience`` seconds."""
+    """gRPC with the try's token."""
 
-    def __init__(self, address: str, token: str, patience: float = 60.0) -> None:
+    def __init__(self, address: str, token: str, lease: Lease | None = None) -> None:
         import grpc
-
         from spinner_proto.runtime.v1.runtime_pb2_grpc import TaskRuntimeServiceStub
 
         self._error: type[Exception] = grpc.RpcError
         self._channel = grpc.insecure_channel(
-            address, options=[("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
+            address,
+            options=[
+                ("grpc.max_receive_message_length", local_frames.MAX_FRAME_BYTES),
+                ("grpc.max_send_message_length", local_frames.MAX_FRAME_BYTES),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+            ],
         )
         self._stub: Any = TaskRuntimeServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
-        self._patience = patience
+        self.lease = lease or Lease()
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
-        with shield:
-            try:
-                answer: M = getattr(self._stub, method)(
-                    request, metadata=self._metadata, timeout=self._patience, wait_for_ready=True
-                )
-            except self._error as error:
-                code: Any = getattr(error, "code", lambda: None)()
-                number = code.value[0] if code is not None else int(Status.UNKNOWN)
-                details = getattr(error, "details", lambda: str(error))()
-                raise CallError(method, Status(number), details or str(error)) from error
-        return answer
+        while True:
+            with shield:
+                try:
+                    answer: M = getattr(self._stub, method)(
+                        request, metadata=self._metadata, timeout=self.lease.seconds, wait_for_ready=True
+                    )
+                    self.lease.renew()
+                    return answer
+                except self._error as error:
+                    status, text = _grpc_status(error)
+            if status in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
+                self.lease.check()
+                time.sleep(_RETRY_SECONDS)
+                continue
+            self.lease.renew()
+            if status is Status.PERMISSION_DENIED:
+                self.lease.lost(text)
+            raise CallError(method, status, text)
 
     def close(self) -> None:
         """See :class:`Connection`."""
         self._channel.close()
+
+
+def _grpc_status(error: Exception) -> tuple[Status, str]:
+    code: Any = getattr(error, "code", lambda: None)()
+    number = code.value[0] if code is not None else int(Status.UNKNOWN)
+    details: Any = getattr(error, "details", lambda: None)()
+    return Status(number), str(details or error)
+
+
+def end_now(why: str) -> NoReturn:
+    """Ends this process and all that it started, without a report."""
+    os.write(2, f"The worker ends itself: {why}\n".encode())
+    for pid in descendants():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    os._exit(EXIT_LEASE_LOST)
+
+
+def descendants() -> list[int]:
+    """Process ids of all children of this process and theirs; empty where /proc is missing."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = entry.read_bytes()
+        except OSError:
+            continue
+        parents.setdefault(int(text[text.rfind(b")") + 2 :].split()[1]), []).append(int(entry.parent.name))
+    found: list[int] = []
+    pending = [os.getpid()]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        found += children
+        pending += children
+    return found

@@ -13,7 +13,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import Message
-
 from spinner_proto.runtime.v1 import runtime_pb2
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ class Method(NamedTuple):
 
 
 METHODS: dict[str, Method] = {
-    method.name: Method(
-        getattr(runtime_pb2, method.input_type.name), getattr(runtime_pb2, method.output_type.name)
-    )
+    method.name: Method(getattr(runtime_pb2, method.input_type.name), getattr(runtime_pb2, method.output_type.name))
     for method in runtime_pb2.DESCRIPTOR.services_by_name["TaskRuntimeService"].methods
 }
 

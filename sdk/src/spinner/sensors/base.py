@@ -131,9 +131,9 @@ class BaseSensorOperator(BaseOperator):
         """Seconds before question number ``pokes + 1``; the same for the same seed."""
         if not self.exponential_backoff:
             return self.poke_interval
-        floor = max(1.0, self.poke_interval * 2 ** (min(pokes, 40) - 2))
+        floor: float = max(1.0, self.poke_interval * 2 ** (min(pokes, 40) - 2))
         digest = int(hashlib.sha256(f"{seed}#{pokes}".encode()).hexdigest()[:8], 16)
-        pause = floor + digest % max(1, int(floor))
+        pause: float = floor + digest % max(1, int(floor))
         return min(pause, self.max_wait) if self.max_wait is not None else pause
 
     def resume_failed(self, error: TaskDeferralError) -> Exception:
@@ -144,7 +144,7 @@ class BaseSensorOperator(BaseOperator):
 
     def remaining(self, context: Context) -> timedelta:
         """What is left of the time-out."""
-        waited = datetime.now(UTC) - context["ti"].first_start_time
+        waited: timedelta = datetime.now(UTC) - context["ti"].first_start_time
         return max(timedelta(seconds=self.timeout) - waited, timedelta(0))
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:

@@ -26,7 +26,9 @@ class MomentSensor(BaseSensorOperator):
         if not self.deferrable or self.poke(context):
             return super().execute(context)
         return self.defer(
-            trigger=DateTimeTrigger(self.moment(context)), method_name="execute_complete", timeout=self.remaining(context)
+            trigger=DateTimeTrigger(self.moment(context)),
+            method_name="execute_complete",
+            timeout=self.remaining(context),
         )
 
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from spinner_proto.definitions.v1 import definitions_pb2 as pb
+
 from spinner.core.names import TriggerRule, WeightRule
 from spinner.exceptions import SpinnerDagError
 from spinner.serialization.text import plain, template_value
-from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
 if TYPE_CHECKING:
     from spinner.core.dag import DAG
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from spinner.core.operator import BaseOperator
     from spinner.core.xcom_arg import Length
 
-_TRIGGER_RULES = {
-    rule: pb.TriggerRule.Value("TRIGGER_RULE_" + rule.name) for rule in TriggerRule
-}
+_TRIGGER_RULES = {rule: pb.TriggerRule.Value("TRIGGER_RULE_" + rule.name) for rule in TriggerRule}
 _WEIGHT_RULES = {rule: pb.WeightRule.Value("WEIGHT_RULE_" + rule.name) for rule in WeightRule}
 _LENGTH_LISTS = ("product", "zip_shortest", "zip_longest", "concat")
 
@@ -197,9 +196,7 @@ def _task(dag: DAG, task: BaseOperator, positions: dict[str, int], measured: set
     if length is not None:
         message.map_length.CopyFrom(_map_length(length, positions))
     if task.is_teardown:
-        message.setups.extend(
-            sorted(positions[up.task_id] for up in task.upstream_list if up.is_setup)
-        )
+        message.setups.extend(sorted(positions[up.task_id] for up in task.upstream_list if up.is_setup))
     return message
 
 

@@ -16,7 +16,7 @@ _LONGEST = 16_384
 
 def plain(value: Any, depth: int = 0) -> Any:
     """``value`` as JSON. Functions and classes by name, other objects by repr without addresses."""
-    if value is None or isinstance(value, bool | int | float) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, bool | int | float) and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, str):
         return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"

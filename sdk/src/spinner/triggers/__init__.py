@@ -6,7 +6,6 @@ goes back into the order. Both are the only contract between this package and an
 
 from spinner.triggers.base import (
     BaseTrigger,
-    TriggerApi,
     TriggerEvent,
     decode_event,
     encode_event,
@@ -16,7 +15,6 @@ from spinner.triggers.base import (
 
 __all__ = [
     "BaseTrigger",
-    "TriggerApi",
     "TriggerEvent",
     "decode_event",
     "encode_event",

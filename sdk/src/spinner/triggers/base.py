@@ -7,11 +7,10 @@ class and the arguments to make it again, in whatever process.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from spinner.core.values import decode_json, encode_json
-from spinner.exceptions import RuntimeUnavailable, SpinnerException
+from spinner.exceptions import SpinnerException
 
 
 class TriggerEvent:
@@ -30,22 +29,8 @@ class TriggerEvent:
         return f"TriggerEvent<{self.payload!r}>"
 
 
-class TriggerApi(Protocol):
-    """What the triggerer offers to triggers that look at other runs. Set as ``trigger.api`` before ``run``."""
-
-    async def get_run_state(self, dag_id: str, run_id: str) -> str | None:
-        """State of a run in lower case ("success"), None when there is no such run."""
-
-    async def get_task_states(
-        self, dag_id: str, logical_date: datetime, task_ids: list[str]
-    ) -> list[str] | None:
-        """States of the tasks, or the run's state when ``task_ids`` is empty; None when there is no such run."""
-
-
 class BaseTrigger:
     """Subclasses implement :meth:`serialize` and :meth:`run`."""
-
-    api: TriggerApi | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Import path of the class, and its arguments."""
@@ -57,15 +42,6 @@ class BaseTrigger:
 
     async def cleanup(self) -> None:
         """Called when the trigger ends, for whatever reason."""
-
-    def required_api(self) -> TriggerApi:
-        """The triggerer's interface. Raises RuntimeUnavailable when there is none."""
-        if self.api is None:
-            raise RuntimeUnavailable(
-                f"{type(self).__name__} needs to look at other runs, but this triggerer offers no interface for it. "
-                "Use mode='reschedule' instead of deferrable=True."
-            )
-        return self.api
 
     def __repr__(self) -> str:
         path, arguments = self.serialize()

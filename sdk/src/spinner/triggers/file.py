@@ -12,7 +12,7 @@ from spinner.triggers.base import BaseTrigger, TriggerEvent
 
 def file_there(pattern: str, *, recursive: bool = False) -> bool:
     """Whether a file matches, or a matching folder has a file in it."""
-    for name in glob.iglob(pattern, recursive=recursive):
+    for name in glob.iglob(pattern, recursive=recursive):  # noqa: PTH207 - absolute patterns
         path = Path(name)
         if path.is_file() or any(child.is_file() for child in path.rglob("*")):
             return True

@@ -34,4 +34,3 @@ def make_aware(value: datetime, timezone: Any = None) -> datetime:
 def is_localized(value: datetime) -> bool:
     """Whether it has a zone."""
     return value.utcoffset() is not None
-

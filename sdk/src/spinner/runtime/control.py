@@ -1,0 +1,101 @@
+"""What may interrupt a try: its time-out, its cancellation, the end of its lease.
+
+The heartbeat thread only talks to the executor and sends signals; everything that unwinds user code happens in the
+main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
+
+from spinner.exceptions import TaskTerminated, TaskTimeout
+from spinner.runtime.connection import CallError, shield
+from spinner.runtime.report import Stages, usage
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from spinner.core.operator import BaseOperator
+    from spinner.runtime.connection import Connection
+
+_log = logging.getLogger("spinner.runtime")
+
+
+class Control:
+    """Interrupts of one try. ``task`` is whose ``on_kill`` is called."""
+
+    def __init__(self, connection: Connection, stages: Stages, heartbeat_seconds: float) -> None:
+        self._connection = connection
+        self._stages = stages
+        self._period = heartbeat_seconds or 5.0
+        self._ended = threading.Event()
+        self.task: BaseOperator | None = None
+        self.terminated = False
+
+    def start(self) -> None:
+        """Starts the heartbeat and listens to SIGTERM. Call it in the main thread, after the start was granted."""
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends interrupts; called before the end is reported."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._ended.set()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._period):
+            self._connection.lease.check()
+            try:
+                answer = self._connection.call(
+                    "Heartbeat", pb.HeartbeatRequest(usage=usage(), stage=self._stages.current), pb.HeartbeatResponse
+                )
+            except CallError as error:
+                _log.warning("The heartbeat was refused: %s", error)
+                continue
+            if answer.cancelled and not self.terminated and not self._ended.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        if not self.terminated:
+            self.terminated = True
+            shield.interrupt(self._terminate)
+
+    def _terminate(self) -> NoReturn:
+        self.kill_task("The try was cancelled")
+        raise TaskTerminated("The try was cancelled.")
+
+    def kill_task(self, why: str) -> None:
+        """Calls the operator's on_kill; what it raises is logged."""
+        _log.warning("%s; the task's on_kill is called", why)
+        if self.task is not None:
+            try:
+                self.task.on_kill()
+            except Exception:  # noqa: BLE001 - user code
+                _log.exception("on_kill failed")
+
+    @contextmanager
+    def timeout(self, seconds: float | None) -> Iterator[None]:
+        """Raises TaskTimeout in the block after ``seconds``."""
+        if seconds is None:
+            yield
+            return
+
+        def late() -> NoReturn:
+            self.kill_task(f"The execution_timeout of {seconds:g} s has passed")
+            raise TaskTimeout(f"The task ran longer than its execution_timeout of {seconds:g} s.")
+
+        signal.signal(signal.SIGALRM, lambda *_: shield.interrupt(late))
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)

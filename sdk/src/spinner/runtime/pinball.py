@@ -1,0 +1,65 @@
+"""Jobs of workflows that were migrated from Pinball: the order carries the command, and no DAG file is read.
+
+A line ``PINBALL:EVENT_ATTR:key=value`` in the output is kept as an XCom of the key ``event_attributes``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from spinner_proto.common.v1 import common_pb2 as common
+from spinner_proto.inbox.v1 import inbox_pb2 as inbox
+
+from spinner.exceptions import SpinnerException
+from spinner.operators.bash import kill_group
+
+if TYPE_CHECKING:
+    from spinner.runtime.runner import Work
+
+_EVENT_ATTRIBUTE = re.compile(rb"^PINBALL:EVENT_ATTR:\s*([^=\s]+)=(.*?)\s*$")
+
+
+def run_command_job(work: Work) -> inbox.TaskEnded:
+    """Runs the order's command with bash in the bundle's folder."""
+    order = work.order
+    if not order.command.strip():
+        raise SpinnerException(f"Job {order.try_key.task_id!r} has no command.")
+    timeout = order.execution_timeout.ToTimedelta().total_seconds() if order.HasField("execution_timeout") else None
+    with work.stages.stage(common.STAGE_TASK_EXEC) as stage, work.control.timeout(timeout):
+        code, attributes = _run(order.command, work.bundle_path or None)
+        if attributes:
+            work.api.set_xcom("event_attributes", attributes, "The event attributes")
+        if code:
+            stage.outcome = common.STAGE_OUTCOME_FAILED
+            stage.message = f"The command ended with exit code {code}."
+    work.rendered = {"command": order.command}
+    outcome = common.OUTCOME_FAILED if code else common.OUTCOME_SUCCESS
+    return inbox.TaskEnded(outcome=outcome, message=stage.message, exit_code=code, return_length=-1)
+
+
+def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str]]:
+    attributes: dict[str, str] = {}
+    environment = {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
+    sys.stdout.flush()
+    with subprocess.Popen(
+        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=environment,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            for line in process.stdout or ():
+                os.write(1, line)
+                found = _EVENT_ATTRIBUTE.match(line)
+                if found:
+                    attributes[found[1].decode("utf-8", "replace")] = found[2].decode("utf-8", "replace")
+            code = process.wait()
+        except BaseException:
+            kill_group(process)
+            raise
+    if code < 0:
+        raise SpinnerException(f"The command was killed by {signal.Signals(-code).name}.")
+    return code, attributes

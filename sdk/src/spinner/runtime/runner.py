@@ -1,0 +1,184 @@
+"""One segment of one try, from the order to the report.
+
+Order of things: GetWork → Start (the grant) → user code, which includes reading the DAG file → callbacks → Finish.
+Nothing of the user's runs before the grant. Whatever user code does, there is one report, unless the lease is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from spinner_proto.common.v1 import common_pb2 as common
+from spinner_proto.inbox.v1 import inbox_pb2 as inbox
+from spinner_proto.orders.v1 import orders_pb2 as orders
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
+
+from spinner.exceptions import SpinnerException, TaskTerminated
+from spinner.runtime import logs
+from spinner.runtime.api import RuntimeApi
+from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
+from spinner.runtime.control import Control
+from spinner.runtime.current import set_current
+from spinner.runtime.report import Stages, class_names, log_failure, one_line, outcome_of, rendered_json, usage
+
+if TYPE_CHECKING:
+    from spinner.core.dag import DAG
+
+_log = logging.getLogger("spinner.runtime")
+
+
+class Work:
+    """What one segment has to do, and what it knows about itself."""
+
+    def __init__(self, connection: Connection, answer: pb.GetWorkResponse, started: datetime) -> None:
+        self.connection = connection
+        self.api = RuntimeApi(connection)
+        self.order = answer.order
+        self.bundle_path = answer.bundle_path
+        self.conf_json = answer.conf_json
+        self.started = started
+        self.stages = Stages()
+        self.control = Control(connection, self.stages, answer.heartbeat_seconds)
+        # Set by what runs the order; used whatever way it ends.
+        self.rendered: dict[str, Any] = {}
+
+    def load_dag(self) -> DAG:
+        """Reads the DAG file. Raises SpinnerException when the DAG is not in it, and whatever the file raises."""
+        from spinner.serialization.loading import load_dag_file
+
+        file = load_dag_file(self.bundle_path, self.order.relative_path)
+        dag = file.dags.get(self.order.try_key.dag_id)
+        if dag is None:
+            raise SpinnerException(
+                f"{self.order.relative_path} has no DAG {self.order.try_key.dag_id!r} in this bundle version; "
+                f"it has {', '.join(file.dags) or 'none'}."
+            )
+        return dag
+
+
+def run_local() -> NoReturn:
+    """Runs a try in a forked child and ends the process. The environment names the socket and the token file."""
+    path, token_file = os.environ.pop("SPINNER_RUNTIME_SOCKET"), os.environ.pop("SPINNER_TOKEN_FILE")
+    token = Path(token_file).read_bytes().strip()
+    sys.exit(run_try(LocalConnection(path, token), worker_name()))
+
+
+def worker_name() -> str:
+    """A name for this process."""
+    return os.environ.get("SPINNER_WORKER") or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_try(connection: Connection, worker: str, before_finish: Callable[[], None] | None = None) -> int:
+    """Runs one segment. Returns the exit status: 0 when its end was reported, whatever the end was.
+
+    ``before_finish`` is called when the log is complete.
+    """
+    logs.set_stage("LaunchStage")
+    logs.configure(os.environ.get("SPINNER_TASK_LOG_LEVEL", "INFO"))
+    try:
+        answer = connection.call("GetWork", pb.GetWorkRequest(), pb.GetWorkResponse)
+        if answer.lease_seconds:
+            connection.lease.seconds = answer.lease_seconds
+        grant = connection.call("Start", pb.StartRequest(worker=worker), pb.StartResponse)
+    except CallError as error:
+        _log.error("The start was refused: %s", error)
+        return EXIT_START_REFUSED
+    started = grant.time.ToDatetime(tzinfo=UTC) if grant.HasField("time") else datetime.now(UTC)
+    work = Work(connection, answer, started)
+    work.control.start()
+    report = _report(work)
+    if before_finish is not None:
+        before_finish()
+    try:
+        connection.call("Finish", report, pb.FinishResponse)
+    except CallError as error:
+        _log.error("The end could not be reported: %s", error)
+        return EXIT_LEASE_LOST
+    connection.close()
+    return 0
+
+
+def _report(work: Work) -> pb.FinishRequest:
+    """Does the work; every way it can end becomes a report."""
+    try:
+        report = _dispatch(work)
+    except TaskTerminated as error:
+        report = pb.FinishRequest(ended=failure(work, error, common.OUTCOME_KILLED_BY_USER))
+    except BaseException as error:  # noqa: BLE001 - a try always ends with a report
+        log_failure(error, "The try failed")
+        report = pb.FinishRequest(ended=failure(work, error))
+    finally:
+        work.control.stop()
+        set_current(None)
+    if report.HasField("ended"):
+        complete(work, report.ended)
+    return report
+
+
+def _dispatch(work: Work) -> pb.FinishRequest:
+    order = work.order
+    with work.stages.stage(common.STAGE_READINESS):
+        check_ready(work)
+    if order.runtime == "pinball":
+        from spinner.runtime.pinball import run_command_job
+
+        return pb.FinishRequest(ended=run_command_job(work))
+    if order.runtime not in ("", "spinner"):
+        raise SpinnerException(
+            f"This worker cannot run tasks of the runtime {order.runtime!r}. Give the DAG a worker image that has it."
+        )
+    if order.kind == orders.ORDER_KIND_LAYOUT:
+        from spinner.runtime.special import compute_layout
+
+        return compute_layout(work)
+    if order.kind == orders.ORDER_KIND_CALLBACK:
+        from spinner.runtime.special import run_dag_callbacks
+
+        return pb.FinishRequest(ended=run_dag_callbacks(work))
+    from spinner.runtime.execution import run_task
+
+    return run_task(work)
+
+
+def check_ready(work: Work) -> None:
+    """C3: what a try needs is there, before user code. Raises SpinnerException naming what is missing."""
+    if work.order.relative_path and not Path(work.bundle_path, work.order.relative_path).is_file():
+        raise SpinnerException(
+            f"The DAG file {work.order.relative_path} is not in the bundle at {work.bundle_path or '(no path)'}. "
+            "The bundle's version of this run may have been removed."
+        )
+    if work.bundle_path:
+        os.chdir(work.bundle_path)
+
+
+def failure(work: Work, error: BaseException, outcome: common.Outcome.ValueType | None = None) -> inbox.TaskEnded:
+    """The end of a try that raised ``error``."""
+    if outcome is None:
+        outcome = outcome_of(error)
+        if work.stages.current == common.STAGE_PARSE and outcome == common.OUTCOME_FAILED:
+            outcome = common.OUTCOME_PARSE_FAILED
+    return inbox.TaskEnded(
+        outcome=outcome,
+        message=one_line(error),
+        exit_code=0 if outcome == common.OUTCOME_SKIPPED else 1,
+        exception_classes=class_names(error),
+        return_length=-1,
+    )
+
+
+def complete(work: Work, ended: inbox.TaskEnded) -> None:
+    """Adds to an end what is the same for all."""
+    del ended.stages[:]
+    ended.stages.extend(work.stages.results)
+    ended.usage.CopyFrom(usage())
+    ended.start_time.FromDatetime(work.started)
+    ended.end_time.FromDatetime(datetime.now(UTC))
+    if work.rendered:
+        ended.rendered.CopyFrom(common.Blob(inline=rendered_json(work.rendered), media_type="application/json"))
