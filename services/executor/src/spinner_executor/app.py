@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
 from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record
@@ -66,12 +66,22 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
     controller = Controller(
-        settings, backend, reporter, bundles, store, pool, metrics, triggers, shared.secret_values, paths.__getitem__, count
-    )  # fmt: skip
+        settings,
+        backend,
+        reporter,
+        bundles,
+        store,
+        pool,
+        metrics,
+        triggers,
+        shared.secret_values,
+        paths.__getitem__,
+        count,
+    )
     triggers.bind(controller)
     runtime = Runtime(controller, shared, runs)
     sockets = WorkerSockets(runtime, paths)
-    controller.on_partition = lambda partition, owned: _spawn_socket(controller, sockets, partition, owned)
+    controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
 
     def poisoned(poison: Poison, record: Record) -> None:
         metrics.poison.labels(record.topic).inc()
@@ -80,9 +90,9 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         headers |= {"spinner-offset": str(record.offset), "spinner-reason": poison.reason[:500]}
         reporter.post(Outgoing("dead_letters", record.key, None, headers=headers, raw=record.value or b""))
 
-    def register(server: object) -> None:
-        add_TaskRuntimeServiceServicer_to_server(runtime_servicer(runtime), server)  # type: ignore[no-untyped-call]
-        add_ExecutorServiceServicer_to_server(ExecutorServicer(controller), server)  # type: ignore[no-untyped-call]
+    def register(server: Any) -> None:
+        add_TaskRuntimeServiceServicer_to_server(runtime_servicer(runtime), server)
+        add_ExecutorServiceServicer_to_server(ExecutorServicer(controller), server)
 
     server = await grpc_server.serve_async(settings.grpc_address, [RUNTIME_SERVICE, EXECUTOR_SERVICE], register)
     controller.advertised_address = settings.executor_advertised or server.address
@@ -99,7 +109,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         await asyncio.to_thread(feed.stop)
         await backend.close(settings.executor_stop_workers)
         for partition in range(count):
-            await sockets.close(partition)
+            sockets.close(partition)
         await server.stop(1.0)
         await triggers.close()
         await asyncio.to_thread(producer.flush, 5.0)
@@ -107,7 +117,3 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         for view in (shared, runs):
             await asyncio.to_thread(view.stop)
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _spawn_socket(controller: Controller, sockets: WorkerSockets, partition: int, owned: bool) -> None:
-    controller.spawn(sockets.open(partition) if owned else sockets.close(partition))

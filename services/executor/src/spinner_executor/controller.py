@@ -53,8 +53,12 @@ _SLOW_LAUNCH_SECONDS = 1.0
 _TICK_SECONDS = 1.0
 
 
-class NotAllowed(Exception):
+class NotAllowed(Exception):  # noqa: N818 - an answer
     """A worker's token is stale or unknown: it must kill itself."""
+
+
+class NotOwner(Exception):  # noqa: N818 - an answer
+    """Another executor owns the try's partition now: only that one may say whether a token is stale."""
 
 
 @dataclass(slots=True)
@@ -64,7 +68,10 @@ class _Partition:
 
 
 class Controller:
-    """See the module. `address_of(partition)` is where workers reach this executor; `order_partitions` how many there are."""
+    """See the module.
+
+    `address_of(partition)` is where workers reach this executor, `order_partitions` how many partitions there are.
+    """
 
     def __init__(
         self,
@@ -263,7 +270,7 @@ class Controller:
         if tried.worker:
             self._by_worker.pop(tried.worker, None)
         tried.worker = s.granted_worker if granted else self.backend.new_worker_name()
-        tried.token = f"{tried.worker}.{secrets.token_hex(16)}"
+        tried.token = f"{tried.worker}.{tried.partition}.{secrets.token_hex(16)}"
         tried.launched_time, tried.started_time, tried.heard = now, None, self._loop.time()
         tried.memory_limit = self._memory_limit(order)
         tried.end, tried.end_done = None, None
@@ -317,14 +324,13 @@ class Controller:
             refused.set_exception(Fenced(f"partition {tried.partition} is not owned here"))
             refused.exception()
             return refused
-        future = owned.grants.write(grant)
 
-        def done(future: asyncio.Future[None]) -> None:
-            if not future.cancelled() and future.exception() is None and segment >= s.granted_segment:
+        def written() -> None:
+            if segment >= s.granted_segment:
                 s.granted_segment, s.granted_worker = segment, worker
                 self.metrics.grant_seconds.observe(self._loop.time() - begun)
 
-        future.add_done_callback(done)
+        future = owned.grants.write(grant, written)
         tried.granting = future
         return future
 
@@ -414,8 +420,12 @@ class Controller:
     # Workers.
 
     def authenticate(self, token: str) -> Try:
-        """The live try that `token` belongs to; raises NotAllowed."""
-        tried = self._by_worker.get(token.rpartition(".")[0])
+        """The live try that `token` belongs to; raises NotAllowed, or NotOwner when that is for another to say."""
+        worker, _, rest = token.partition(".")
+        partition = rest.partition(".")[0]
+        if not partition.isdigit() or int(partition) not in self._partitions:
+            raise NotOwner(f"order partition {partition or '?'} is not owned here; look for its owner")
+        tried = self._by_worker.get(worker)
         if tried is None or tried.removed or not hmac.compare_digest(tried.token.encode(), token.encode()):
             raise NotAllowed("this token belongs to no live try of this executor")
         tried.heard = self._loop.time()

@@ -68,7 +68,7 @@ class Ends:
         if not tried.removed and s.ended_segment < s.segment and s.desired is not Desired.ABSENT:
             self._declare(tried, Ending(Outcome.OUTCOME_LOST, f"The worker is lost: {why}."), kill=True)
 
-    def launch_impossible(self, tried: Try, outcome: Outcome, why: str) -> None:
+    def launch_impossible(self, tried: Try, outcome: Outcome.ValueType, why: str) -> None:
         """The worker got no work: its bundle or conf cannot be had."""
         if not tried.removed and tried.situation.ended_segment < tried.situation.segment:
             self._declare(tried, Ending(outcome, why), kill=True)

@@ -35,11 +35,11 @@ class Try:
     started_time: datetime | None = None
     granting: asyncio.Future[None] | None = None
     bundle: asyncio.Task[Path] | None = None
-    xcoms_cleared: asyncio.Future[None] | None = None
+    xcoms_cleared: asyncio.Future[int] | None = None
     # Event-loop time of the latest word from the worker.
     heard: float = 0.0
     usage: Usage | None = None
-    stage: int = Stage.STAGE_UNSPECIFIED
+    stage: Stage.ValueType = Stage.STAGE_UNSPECIFIED
     end: TaskReport | None = None
     # Done when the end's report is acknowledged.
     end_done: asyncio.Future[None] | None = None

@@ -45,13 +45,13 @@ class _Process:
 
     def start(self, identity: str, message: dict[str, str]) -> None:
         self.wanted[identity] = message
-        self._write(message)
+        self.write(message)
 
     def stop(self, identity: str) -> None:
         if self.wanted.pop(identity, None) is not None:
-            self._write({"stop": identity})
+            self.write({"stop": identity})
 
-    def _write(self, message: dict[str, str]) -> None:
+    def write(self, message: dict[str, Any]) -> None:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(ConnectionError, RuntimeError):
                 self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -68,7 +68,7 @@ class _Process:
                 )  # fmt: skip
             self._process = process
             for message in self.wanted.values():
-                self._write(message)
+                self.write(message)
             try:
                 assert process.stdout is not None  # noqa: S101 - PIPE was asked for
                 while line := await process.stdout.readline():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stage import Stage, until
-
 from spinner_proto.common.v1 import common_pb2 as c
+from stage import Stage, until
 
 APPEND = """
 def task(client, work):

@@ -15,7 +15,7 @@ from typing import Protocol
 from spinner_executor.domain.model import Exit, WorkerState
 
 
-class LaunchFailed(Exception):
+class LaunchFailed(Exception):  # noqa: N818 - an answer
     """A worker could not be made; says why, for people."""
 
 

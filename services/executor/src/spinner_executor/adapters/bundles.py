@@ -20,7 +20,7 @@ import zstandard
 from spinner_proto.common.v1.common_pb2 import BundleRef
 
 
-class BundleUnavailable(Exception):
+class BundleUnavailable(Exception):  # noqa: N818 - an answer
     """A bundle could not be fetched or unpacked. Says which and why."""
 
 

@@ -22,6 +22,7 @@ _LAZY_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 2.0
 
 Waiter = asyncio.Future[None]
+Request = tuple[Outgoing, Waiter, Callable[[], None]]
 
 
 class GrantWriter:
@@ -41,14 +42,14 @@ class GrantWriter:
         self._loop = loop
         self._on_fenced = on_fenced
         self._condition = threading.Condition()
-        self._waiting: list[tuple[Outgoing, Waiter]] = []
+        self._waiting: list[Request] = []
         self._lazy: list[Outgoing] = []
         self._closed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"grants-{partition}", daemon=True)
         self._thread.start()
 
-    def write(self, grant: TaskGrant) -> Waiter:
-        """Queues a grant; the future is done when it is durable, or fails with Fenced."""
+    def write(self, grant: TaskGrant, on_written: Callable[[], None]) -> Waiter:
+        """Queues a grant; once durable, `on_written` is called, then the future is done; or it is failed with Fenced."""
         waiter: Waiter = self._loop.create_future()
         if self._closed is not None:
             waiter.set_exception(self._closed)
@@ -56,7 +57,7 @@ class GrantWriter:
             return waiter
         outgoing = Outgoing(self._topic, try_key_text(grant.try_key), grant, self._partition)
         with self._condition:
-            self._waiting.append((outgoing, waiter))
+            self._waiting.append((outgoing, waiter, on_written))
             self._condition.notify()
         return waiter
 
@@ -74,7 +75,7 @@ class GrantWriter:
         self._thread.join()
         self._producer.close()
 
-    def _take(self) -> tuple[list[tuple[Outgoing, Waiter]], list[Outgoing]] | None:
+    def _take(self) -> tuple[list[Request], list[Outgoing]] | None:
         with self._condition:
             while True:
                 if self._waiting or self._closed is not None:
@@ -90,13 +91,12 @@ class GrantWriter:
     def _run(self) -> None:
         while (batch := self._take()) is not None:
             waiting, lazy = batch
-            error = self._commit([outgoing for outgoing, _ in waiting] + lazy)
-            self._loop.call_soon_threadsafe(_resolve, [waiter for _, waiter in waiting], error)
+            error = self._commit([request[0] for request in waiting] + lazy)
+            self._loop.call_soon_threadsafe(_resolve, waiting, error)
             if error is not None:
                 with self._condition:
                     self._closed = error
-                    rest = [waiter for _, waiter in self._waiting]
-                    self._waiting = []
+                    rest, self._waiting = self._waiting, []
                 self._loop.call_soon_threadsafe(_resolve, rest, error)
                 if isinstance(error, Fenced):
                     self._loop.call_soon_threadsafe(self._on_fenced)
@@ -118,8 +118,10 @@ class GrantWriter:
                 pause = min(2 * pause, _MAX_BACKOFF_SECONDS)
 
 
-def _resolve(waiters: list[Waiter], error: Exception | None) -> None:
-    for waiter in waiters:
+def _resolve(requests: list[Request], error: Exception | None) -> None:
+    for _, waiter, on_written in requests:
+        if error is None:
+            on_written()
         if waiter.done():
             continue
         if error is None:

@@ -70,7 +70,7 @@ class OrderFeed(threading.Thread):
                 if records:
                     self._pass_on(records)
             consumer.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed to whoever supervises the process
             _log.exception("the feed of orders failed")
             self._loop.call_soon_threadsafe(self._on_failed, error)
 
@@ -85,21 +85,22 @@ class OrderFeed(threading.Thread):
             if record.offset < self._start_at.get(record.partition, 1 << 62):
                 continue
             order = self._decode(record)
-            if order is not False:
+            if order is not None or record.value is None:
                 changes.setdefault(record.partition, []).append(
                     (record.key, order, record.headers.get("traceparent", ""))
                 )
         for partition, found in changes.items():
             self._loop.call_soon_threadsafe(self._owner.ordered, partition, found)
 
-    def _decode(self, record: Record) -> TaskOrder | bool | None:
+    def _decode(self, record: Record) -> TaskOrder | None:
+        """None for a tombstone and for what cannot be read."""
         if record.value is None:
             return None
         try:
             return record.decode(TaskOrder)
         except Poison as poison:
             self._on_poison(poison, record)
-            return False
+            return None
 
     def _assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         for _, partition in partitions:
@@ -131,10 +132,10 @@ class OrderFeed(threading.Thread):
         for record in self._log.read_all(self._orders, partition):
             restored.next_offset = record.offset + 1
             order = self._decode(record)
-            if isinstance(order, TaskOrder):
+            if order is not None:
                 restored.orders[record.key] = order
                 restored.traceparents[record.key] = record.headers.get("traceparent", "")
-            elif order is None:
+            elif record.value is None:
                 restored.orders.pop(record.key, None)
         return restored
 

@@ -9,44 +9,26 @@ when its stdin does.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import contextlib
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from spinner.triggers.base import BaseTrigger, encode_event, load_trigger
 
-def _decoder() -> Callable[[bytes], Any]:
-    """How the SDK reads the arguments it wrote, or plain JSON."""
-    try:
-        return importlib.import_module("spinner.serialization.values").loads  # type: ignore[no-any-return]
-    except (ImportError, AttributeError):
-        return json.loads
-
-
-def _encoder() -> Callable[[Any], str]:
-    try:
-        dumps = importlib.import_module("spinner.serialization.values").dumps
-    except (ImportError, AttributeError):
-        return json.dumps
-
-    def encode(value: Any) -> str:
-        text = dumps(value)
-        return text.decode() if isinstance(text, bytes) else text
-
-    return encode
+Send = Callable[[dict[str, Any]], None]
 
 
 class Triggerer:
     """Runs triggers; `send` writes one message to the executor."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._loads = _decoder()
-        self._dumps = _encoder()
 
     def handle(self, message: dict[str, Any]) -> None:
         identity = message.get("start") or message["stop"]
@@ -59,13 +41,11 @@ class Triggerer:
             )
 
     async def _run(self, identity: str, path: str, arguments: str) -> None:
+        trigger: BaseTrigger | None = None
         try:
-            module, _, name = path.replace(":", ".").rpartition(".")
-            trigger_class = getattr(importlib.import_module(module), name)
-            trigger = trigger_class(**(self._loads(arguments.encode()) if arguments else {}))
+            trigger = load_trigger(path, arguments.encode())
             async for event in trigger.run():
-                payload = getattr(event, "payload", event)
-                self._send({"fired": identity, "payload": self._dumps(payload)})
+                self._send({"fired": identity, "payload": encode_event(event).decode()})
                 break
             else:
                 self._send({"failed": identity, "error": f"trigger {path} ended without an event"})
@@ -75,6 +55,9 @@ class Triggerer:
             traceback.print_exc()
             self._send({"failed": identity, "error": f"{type(error).__name__}: {error}"})
         finally:
+            if trigger is not None:
+                with contextlib.suppress(Exception):
+                    await trigger.cleanup()
             if self._running.get(identity) is asyncio.current_task():
                 del self._running[identity]
 
@@ -98,9 +81,9 @@ def main() -> None:
     os.dup2(2, 1)
     if len(sys.argv) > 1 and sys.argv[1]:
         sys.path.insert(0, sys.argv[1])
-        plugins = os.path.join(sys.argv[1], "plugins")  # noqa: PTH118 - no pathlib in a path entry
-        if os.path.isdir(plugins):  # noqa: PTH112
-            sys.path.insert(1, plugins)
+        plugins = Path(sys.argv[1]) / "plugins"
+        if plugins.is_dir():
+            sys.path.insert(1, str(plugins))
     asyncio.run(_serve(out))
 
 

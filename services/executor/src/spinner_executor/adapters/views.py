@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from cryptography.fernet import Fernet, InvalidToken
 from spinner_eventlog.interface import EventLog, Poison, Record, Transient
@@ -28,7 +27,7 @@ MAX_RUNS = 20_000
 _READY_SECONDS = 60.0
 
 
-class Unreadable(Exception):
+class Unreadable(Exception):  # noqa: N818 - an answer
     """A secret cannot be decrypted. Says which, and how to fix it."""
 
 
@@ -189,20 +188,14 @@ def secret_texts(extra_json: str) -> list[str]:
     ]
 
 
-class InstanceState(NamedTuple):
-    task_id: str
-    map_index: int
-    state: TaskState
-
-
 @dataclass(slots=True)
 class RunView:
     """A run as the events tell it."""
 
     run_id: str
     logical_date: datetime | None = None
-    state: RunState = RunState.RUN_STATE_QUEUED
-    tasks: dict[tuple[str, int], TaskState] = field(default_factory=dict)
+    state: RunState.ValueType = RunState.RUN_STATE_QUEUED
+    tasks: dict[tuple[str, int], TaskState.ValueType] = field(default_factory=dict)
 
 
 class RunsView(_Follower):
@@ -245,7 +238,7 @@ class RunsView(_Follower):
                 ended = event.task_ended
                 run.tasks[ended.task_id, ended.map_index] = ended.state
 
-    def run_state(self, dag_id: str, run_id: str) -> RunState | None:
+    def run_state(self, dag_id: str, run_id: str) -> RunState.ValueType | None:
         with self.lock:
             run = self._runs.get((dag_id, run_id))
             return None if run is None else run.state

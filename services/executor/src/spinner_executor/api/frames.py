@@ -7,8 +7,8 @@ socket of its own at a path that doesn't change, so a worker that loses its conn
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import socket
 import struct
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,15 @@ class _Connection(asyncio.Protocol):
             self._send(_OK + answer.SerializeToString())
         except Rejected as rejected:
             self._refuse(rejected)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug must not hang the worker
             _log.exception("bug in %s", name)
             self._refuse(Rejected("INTERNAL", f"{type(error).__name__}: {error}"))
 
     def _refuse(self, rejected: Rejected) -> None:
-        self._send(bytes([_status(rejected.code)]) + str(rejected).encode())
+        if rejected.code == "UNAVAILABLE":  # hang up: the worker looks for the partition's owner
+            self._transport.close()
+        else:
+            self._send(bytes([_status(rejected.code)]) + str(rejected).encode())
 
     def _send(self, body: bytes) -> None:
         if not self._transport.is_closing():
@@ -107,31 +110,33 @@ class _Connection(asyncio.Protocol):
 
 
 class WorkerSockets:
-    """The sockets of the owned partitions. `path_of(partition)` is stable over restarts."""
+    """The sockets of the owned partitions. `paths` by partition are stable over restarts. Runs on the event loop."""
 
     def __init__(self, runtime: Runtime, paths: dict[int, str]) -> None:
         self._runtime = runtime
         self._paths = paths
-        self._servers: dict[int, tuple[asyncio.Server, set[_Connection]]] = {}
+        self._open: dict[int, tuple[asyncio.Task[asyncio.Server], set[_Connection]]] = {}
 
-    async def open(self, partition: int) -> None:
-        """Takes the partition's path over, from whoever had it."""
-        await self.close(partition)
+    def open(self, partition: int) -> None:
+        """Takes the partition's path over, from whoever had it; workers can connect when this returns."""
+        self.close(partition)
         connections: set[_Connection] = set()
-        loop = asyncio.get_running_loop()
         path = self._paths[partition]
         temporary = f"{path}.{id(connections):x}"
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        server = await loop.create_unix_server(lambda: _Connection(self._runtime, connections), temporary, backlog=512)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(temporary)
         Path(temporary).chmod(0o600)
+        listener.listen(512)
         Path(temporary).rename(path)
-        self._servers[partition] = (server, connections)
+        serving = asyncio.get_running_loop().create_unix_server(
+            lambda: _Connection(self._runtime, connections), sock=listener
+        )
+        self._open[partition] = (asyncio.ensure_future(serving), connections)
 
-    async def close(self, partition: int) -> None:
+    def close(self, partition: int) -> None:
         """Hangs up on the partition's workers; they look for its next owner."""
-        found = self._servers.pop(partition, None)
+        found = self._open.pop(partition, None)
         if found is not None:
-            found[0].close()
+            found[0].add_done_callback(lambda task: None if task.cancelled() else task.result().close())
             for connection in list(found[1]):
                 connection.close()

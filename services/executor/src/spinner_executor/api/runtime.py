@@ -17,7 +17,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from spinner_eventlog.interface import Fenced, Outgoing
 from spinner_objectstore import NotFound
-from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunType, TaskKey
+from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunState, RunType, TaskKey
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskStarted, TriggerRun
 from spinner_proto.portal.v1.portal_pb2 import Variable
@@ -27,7 +27,7 @@ from spinner_servicekit.errors import Rejected
 from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.views import RunsView, SharedView, Unreadable, secret_texts
 from spinner_executor.api.layouts import layout_record
-from spinner_executor.controller import Controller, NotAllowed
+from spinner_executor.controller import Controller, NotAllowed, NotOwner
 from spinner_executor.domain import keys
 from spinner_executor.domain.clock import datetime_of, timestamp
 from spinner_executor.domain.model import SEQUENCE_STARTED, Desired
@@ -81,6 +81,8 @@ class Runtime:
             return self._controller.authenticate(token)
         except NotAllowed as error:
             raise Rejected("PERMISSION_DENIED", str(error), reason="STALE_TOKEN") from error
+        except NotOwner as error:
+            raise Rejected("UNAVAILABLE", str(error), reason="NOT_OWNER") from error
 
     async def _blocking(self, function: Callable[..., R], *arguments: object) -> R:
         loop = asyncio.get_running_loop()
@@ -274,7 +276,7 @@ class Runtime:
     async def get_run_state(self, _: Try, request: rt.GetRunStateRequest) -> rt.GetRunStateResponse:
         await self._blocking(self._runs.ensure_started)
         state = self._runs.run_state(request.dag_id, request.run_id)
-        return rt.GetRunStateResponse(found=state is not None, state=state or 0)
+        return rt.GetRunStateResponse(found=state is not None, state=state or RunState.RUN_STATE_UNSPECIFIED)
 
     async def trigger_dag_run(self, tried: Try, request: rt.TriggerDagRunRequest) -> rt.TriggerDagRunResponse:
         shared = await self._shared_ready()

@@ -48,7 +48,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
 
-    async def TailLog(  # type: ignore[override]  # noqa: N802
+    async def TailLog(  # noqa: N802 - gRPC's name
         self, request: executor_pb2.TailLogRequest, context: Any
     ) -> AsyncIterator[executor_pb2.TailLogResponse]:
         tried = self._controller.tries.get(try_key_text(request.try_key))
@@ -67,7 +67,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
                 return
             await asyncio.sleep(_FOLLOW_SECONDS)
 
-    async def GetStatus(  # type: ignore[override]  # noqa: N802
+    async def GetStatus(  # noqa: N802 - gRPC's name
         self, request: executor_pb2.GetStatusRequest, context: Any
     ) -> executor_pb2.GetStatusResponse:
         controller = self._controller

@@ -89,7 +89,7 @@ def desired_of(order: TaskOrder | None) -> Desired:
 class Ending:
     """An end that the executor declares because no worker reported one."""
 
-    outcome: Outcome
+    outcome: Outcome.ValueType
     message: str
     exit_code: int = 0
 

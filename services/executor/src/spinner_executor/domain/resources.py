@@ -12,7 +12,7 @@ _UNITS = {
 _QUANTITY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
 
-class InvalidResources(ValueError):
+class InvalidResources(ValueError):  # noqa: N818 - an answer
     """The resources of a task cannot be read. Says which, and what is expected."""
 
 

@@ -15,10 +15,10 @@ MAX_STAGES = 40
 
 
 def stage_result(
-    stage: Stage,
+    stage: Stage.ValueType,
     start: datetime,
     end: datetime,
-    outcome: StageOutcome = StageOutcome.STAGE_OUTCOME_SUCCESS,
+    outcome: StageOutcome.ValueType = StageOutcome.STAGE_OUTCOME_SUCCESS,
     message: str = "",
 ) -> StageResult:
     result = StageResult(stage=stage, outcome=outcome, message=message)

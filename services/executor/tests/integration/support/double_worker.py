@@ -17,18 +17,17 @@ import traceback
 from pathlib import Path
 
 from google.protobuf.message import Message
-
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.runtime.v1 import runtime_pb2 as rt
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
 
 
-class Defer(Exception):
+class Defer(Exception):  # noqa: N818
     def __init__(self, deferred: object) -> None:
         super().__init__("deferred")
         self.deferred = deferred
@@ -52,7 +51,7 @@ class Client:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(3)
             self._socket.connect(self._path)
-            status, body = self._raw(self._token)
+            status, _ = self._raw(self._token)
             if status:
                 os._exit(75)
         return self._raw(frame)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import zstandard
-
 from spinner_eventlog.interface import Outgoing, partition_for
 from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.topics import create_topics

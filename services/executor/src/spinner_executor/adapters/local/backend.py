@@ -205,7 +205,7 @@ class LocalBackend:
             token = (folder / "token").read_text()
         except OSError:
             return Observed(WorkerState.NONE)
-        worker = token.rpartition(".")[0]
+        worker = token.partition(".")[0]
         try:
             record = json.loads((folder / f"worker-{worker}.json").read_text())
         except (OSError, ValueError):

@@ -133,9 +133,10 @@ class ForkServer:
             self._selector.register(client, selectors.EVENT_READ)
 
     def _drop(self, client: socket.socket) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(client)
-        self._clients.pop(client, None)
+        if client not in self._clients:
+            return
+        self._selector.unregister(client)
+        del self._clients[client]
         client.close()
 
     def _read(self, client: socket.socket) -> None:
