@@ -1,0 +1,97 @@
+"""The rule file: what failures look like, whose they are and how they are mended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+
+class RulesInvalid(ValueError):
+    """The rule file can't be used; says which rule and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression searched in each line. A higher weight is a surer sign."""
+
+    regex: re.Pattern[str]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of failure."""
+
+    id: str
+    category: str
+    title: str
+    owner: str
+    confidence: float
+    how_to_fix: str
+    patterns: tuple[Pattern, ...] = ()
+    outcomes: frozenset[str] = frozenset()
+    exceptions: frozenset[str] = frozenset()
+    but_not: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All rules; `unknown` is the answer when none applies. `hint` finds lines that any pattern could match."""
+
+    version: str
+    rules: tuple[Rule, ...]
+    unknown: Rule
+    by_outcome: Mapping[str, Rule] = field(default_factory=dict)
+    by_exception: Mapping[str, Rule] = field(default_factory=dict)
+
+
+def load_rules(text: str) -> Rules:
+    """Returns the rules of a YAML text; raises RulesInvalid."""
+    try:
+        content = yaml.safe_load(text)
+        rules = tuple(_rule(entry) for entry in content["rules"])
+        version = str(content["version"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise RulesInvalid(f"the rule file is not readable: {error}") from error
+    unknown = next((rule for rule in rules if rule.category == "unknown"), None)
+    if unknown is None:
+        raise RulesInvalid("the rule file has no rule of category unknown, which every other failure needs")
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise RulesInvalid(f"rule {rule.id} is there twice")
+        seen.add(rule.id)
+    return Rules(
+        version,
+        tuple(rule for rule in rules if rule is not unknown),
+        unknown,
+        {outcome: rule for rule in reversed(rules) for outcome in rule.outcomes},
+        {name: rule for rule in reversed(rules) for name in rule.exceptions},
+    )
+
+
+def _rule(entry: Mapping[str, Any]) -> Rule:
+    name = entry.get("id", "?")
+    try:
+        if entry["owner"] not in ("user", "platform", "upstream"):
+            raise RulesInvalid(f"rule {name}: owner {entry['owner']!r} is not user, platform or upstream")
+        return Rule(
+            id=entry["id"],
+            category=entry["category"],
+            title=entry["title"],
+            owner=entry["owner"],
+            confidence=float(entry["confidence"]),
+            how_to_fix=" ".join(entry["how_to_fix"].split()),
+            patterns=tuple(Pattern(re.compile(p["regex"]), int(p["weight"])) for p in entry["patterns"]),
+            outcomes=frozenset(entry.get("outcomes", ())),
+            exceptions=frozenset(entry.get("exceptions", ())),
+            but_not=re.compile(entry["not"]) if "not" in entry else None,
+        )
+    except KeyError as error:
+        raise RulesInvalid(f"rule {name}: {error.args[0]} is missing") from error
+    except re.error as error:
+        raise RulesInvalid(f"rule {name}: {error.pattern!r} is not a regular expression: {error}") from error
