@@ -44,7 +44,6 @@ class Try:
     # Done when the end's report is acknowledged.
     end_done: asyncio.Future[None] | None = None
     uploaded_bytes: int = -1
-    trigger_ordinals: dict[str, int] = field(default_factory=dict)
     secret_names: set[str] = field(default_factory=set)
     lease_timer: asyncio.TimerHandle | None = None
     kill_timer: asyncio.TimerHandle | None = None

@@ -285,11 +285,7 @@ class Runtime:
             raise Rejected("NOT_FOUND", f"there is no DAG {request.dag_id!r}", fix="check its id, and that it parses")
         conf = await self._packed_conf(request.dag_id, request.conf_json)
         own, order = tried.order.try_key, tried.order
-        same = f"{request.dag_id}\n{request.run_id}\n{hashlib.sha256(request.conf_json).hexdigest()}"
-        ordinal = tried.trigger_ordinals[same] = tried.trigger_ordinals.get(same, -1) + 1
-        identity = keys.triggered_request(
-            tried.key, order.segment, request.dag_id, request.run_id, request.conf_json, ordinal
-        )
+        identity = keys.triggered_request(tried.key, order.segment, request.dag_id, request.run_id, request.conf_json)
         ordered = datetime_of(order.ordered_time) or datetime_of(order.logical_date) or datetime.now(UTC)
         run_id = request.run_id or f"triggered__{ordered.isoformat()}_{identity.hex[:8]}"
         trigger = TriggerRun(

@@ -32,7 +32,7 @@ def xcom_object_key(dag_id: str, run_id: str, task_id: str, map_index: int, key:
     return f"{xcom_prefix(dag_id, run_id, task_id, map_index)}{key}.json"
 
 
-def triggered_request(key_text: str, segment: int, dag_id: str, run_id: str, conf: bytes, ordinal: int) -> uuid.UUID:
-    """The request id of the `ordinal`-th equal trigger of one segment: a repeated call gets the same one."""
+def triggered_request(key_text: str, segment: int, dag_id: str, run_id: str, conf: bytes) -> uuid.UUID:
+    """The request id of a trigger: equal calls of one segment are one call, repeated because its answer was lost."""
     digest = hashlib.sha256(conf).hexdigest()
-    return uuid.uuid5(_NAMESPACE, f"{key_text}\n{segment}\n{dag_id}\n{run_id}\n{digest}\n{ordinal}")
+    return uuid.uuid5(_NAMESPACE, f"{key_text}\n{segment}\n{dag_id}\n{run_id}\n{digest}")

@@ -1,0 +1,82 @@
+"""The real task runtime behind the executor: a DAG file of the SDK runs, with XComs, variables and masking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from stage import Stage, until
+
+from spinner_eventlog.interface import Outgoing
+from spinner_proto.common.v1 import common_pb2 as c
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
+
+DAG_FILE = """
+from datetime import datetime, timezone
+from spinner import DAG, Variable, task
+from spinner.operators.trigger_dagrun import TriggerDagRunOperator
+
+ACCESS = {"team": {"can_dag_read", "can_dag_edit"}}
+with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, tier=1, access_control=ACCESS):
+    @task
+    def make():
+        print("password is", Variable.get("password"))
+        Variable.set("seen", "yes")
+        return {"rows": 3}
+
+    @task
+    def use(made):
+        print("rows:", made["rows"])
+
+    @task
+    def fail():
+        raise ValueError("no such table")
+
+    use(make())
+    fail()
+    TriggerDagRunOperator(task_id="other", trigger_dag_id="target", conf={"a": 1})
+"""
+
+
+def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> None:
+    key = Fernet.generate_key()
+    secret = Fernet(key).encrypt(b"hunter2hunter2").decode()
+    stage.producer.send(Outgoing("variables", "password", Variable(name="password", value=secret, encrypted=True)))
+    stage.producer.send(Outgoing("connections", "db", Connection(connection_id="db", type="postgres", host="h")))
+    headers = {
+        "spinner-cluster": "spinner",
+        "spinner-tier": "1",
+        "spinner-partition": "0",
+        "spinner-dag-id": "target",
+    }
+    stage.producer.send(Outgoing("workflow_definitions", "target@1", DagDefinition(dag_id="target"), headers=headers))
+    stage.producer.flush()
+    bundle = stage.bundle(dag=DAG_FILE)
+    stage.executor(executor_entry="spinner.runtime.runner:run_local", secret_key=key.decode())
+    make, use, fail = (stage.order(name, bundle, "dag.py") for name in ("make", "use", "fail"))
+    stage.write(make)
+    ended = stage.wait(make).ended
+    log = stage.store.get(ended.log_key).decode()
+    assert ended.outcome == c.OUTCOME_SUCCESS, log
+    assert "password is **************" in log
+    assert "hunter2" not in log
+    assert json.loads(stage.store.get(f"xcom/d/{stage.run_id}/make/-1/return_value.json")) == {"rows": 3}
+    assert [s.stage for s in ended.stages] == sorted(s.stage for s in ended.stages)
+    stage.write(use, fail)
+    assert "rows: 3" in stage.store.get(stage.wait(use).ended.log_key).decode()
+    failed = stage.wait(fail).ended
+    assert failed.outcome == c.OUTCOME_FAILED
+    assert "no such table" in failed.message
+    assert failed.exception_classes
+    other = stage.order("other", bundle, "dag.py")
+    stage.write(other)
+    assert stage.wait(other).ended.outcome == c.OUTCOME_SUCCESS
+    messages = [record.decode(InboxMessage) for record in stage.log.read_all("scheduler_inbox-spinner_tier_1", 0)]
+    (command,) = [message.command for message in messages if message.HasField("command")]
+    assert command.dag_id == "target"
+    assert command.trigger_run.run_id.startswith("triggered__")
+    assert json.loads(command.trigger_run.conf.inline) == {"a": 1}
+    until(lambda: not list((tmp_path / "data" / "tries").iterdir()), "all folders are removed")
