@@ -29,6 +29,11 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         }
 
 
+def _positional_names(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, parameter in parameters.items() if parameter.kind in kinds]
+
+
 def parameter_names(function: Callable[..., Any]) -> list[str]:
     """Names of the parameters."""
     return list(_parameters(function))
@@ -41,7 +46,7 @@ def check_arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: M
     except (TypeError, ValueError):
         return
     given = dict(kwargs)
-    positional = list(signature.parameters)[: len(args)]
+    positional = _positional_names(signature.parameters)[: len(args)]
     for name, parameter in signature.parameters.items():
         if (
             name in CONTEXT_NAMES
@@ -86,7 +91,7 @@ def call_with_context(
     """Calls ``function(*args, **kwargs)`` and adds the entries of ``context`` that it has parameters for."""
     parameters = _parameters(function)
     given = dict(kwargs)
-    taken = set(list(parameters)[: len(args)])
+    taken = set(_positional_names(parameters)[: len(args)])
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for name, value in context.items():
             if name not in taken:

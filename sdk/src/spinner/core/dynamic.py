@@ -58,7 +58,7 @@ def dynamic_dags_of(module: ModuleType) -> list[DAG]:
             and issubclass(value, DynamicDAG)
             and value.__module__ == module.__name__
             and "__init__" in value.__dict__
-            and value.__init__.__code__.co_argcount == 1  # type: ignore[misc]
+            and value.__init__.__code__.co_argcount == 1
         ):
             dag = value()  # type: ignore[call-arg]
             dag.fileloc = str(module.__file__)

@@ -437,7 +437,7 @@ class OperatorPartial:
         merged = self.operator_class.merged_arguments(dict(self.kwargs))
         own = BaseOperator.parameter_names()
         base = {name: value for name, value in merged.items() if name in own}
-        return MappedOperator(  # type: ignore[no-any-return]
+        return MappedOperator(
             **base,
             mapped_class=self.operator_class,
             mapped_kwargs=merged,

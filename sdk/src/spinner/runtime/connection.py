@@ -140,11 +140,13 @@ class LocalConnection:
         if self._sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._sock = sock
-            sock.settimeout(self.lease.seconds)
+            # Shorter than the lease: an executor that hangs may have a successor at the same path.
+            sock.settimeout(self.lease.seconds / 3)
             sock.connect(self._path)
             greeting, refusal = self._send(sock, self._token)
             if greeting is not Status.OK:
                 return greeting, refusal
+        self._sock.settimeout(self.lease.seconds)
         return self._send(self._sock, payload)
 
     @staticmethod
