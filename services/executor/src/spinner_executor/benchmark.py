@@ -61,7 +61,7 @@ class _Bench:
     def order(self, task_id: str) -> Outgoing:
         key = TryKey(dag_id="bench", run_id="manual__1", task_id=task_id, map_index=-1, try_number=1)
         order = TaskOrder(
-            try_key=key, kind=ORDER_KIND_TASK, desired_state=DESIRED_STATE_RUNNING, reply_topic=_INBOX, reply_partition=0
+            try_key=key, kind=ORDER_KIND_TASK, desired_state=DESIRED_STATE_RUNNING, reply_topic=_INBOX
         )  # fmt: skip
         order.ordered_time.FromDatetime(datetime.now(UTC))
         return Outgoing("task_orders-spinner", f"bench/manual__1/{task_id}/-1/1", order)

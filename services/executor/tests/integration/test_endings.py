@@ -8,10 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from stage import Stage, until
-
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1 import orders_pb2 as o
+from stage import Stage, until
 
 # Says that it began, then waits for a file.
 WAITING = """

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 from cryptography.fernet import Fernet
-from stage import Stage, until
-
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
+from stage import Stage, until
 
 DAG_FILE = """
 from datetime import datetime, timezone

@@ -49,7 +49,7 @@ class GrantWriter:
         self._thread.start()
 
     def write(self, grant: TaskGrant, on_written: Callable[[], None]) -> Waiter:
-        """Queues a grant; once durable, `on_written` is called, then the future is done; or it is failed with Fenced."""
+        """Queues a grant. Once durable, `on_written` is called, then the future is done; it may fail with Fenced."""
         waiter: Waiter = self._loop.create_future()
         if self._closed is not None:
             waiter.set_exception(self._closed)

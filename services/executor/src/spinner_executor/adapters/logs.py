@@ -1,7 +1,7 @@
 """The log of a try: the worker's file, followed to the topic and uploaded at the end; secrets masked on the way.
 
 Offsets are byte offsets in the file everywhere (see domain.masking). Chunks are whole lines of at most CHUNK bytes;
-after TOPIC_CAP bytes the topic gets a note and only the object has the rest. Nothing holds more than a chunk in
+after TOPIC_CAP bytes of a try only the object has the rest. Nothing holds more than a chunk in
 memory. How far the topic got is kept beside the log, so a next owner goes on there.
 """
 
@@ -54,15 +54,18 @@ class TryLog:
 
     def read(self, offset: int, limit: int = CHUNK, final: bool = False) -> bytes:
         """Masked text from `offset`: whole lines, or with `final` also the unfinished last one."""
+        reach = self.masker.reach
+        before = min(offset, reach)
         try:
             with self.path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(limit)
+                file.seek(offset - before)
+                data = file.read(before + limit + reach)
         except OSError:
             return b""
-        if not final or len(data) == limit:
-            data = whole_lines(data, limit)
-        return self.masker.mask(data)
+        text = data[before : before + limit]
+        if not final or len(text) == limit:
+            text = whole_lines(text, limit)
+        return self.masker.mask(data, before, before + len(text))
 
     def note(self, message: str) -> None:
         """Adds the executor's own word on how the try ended; nothing when no worker ever wrote here."""

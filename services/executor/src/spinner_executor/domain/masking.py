@@ -2,7 +2,7 @@
 
 The mask has the secret's length, so a byte's offset is the same in the worker's file, in every chunk and in the
 final object: a reader can go on from any offset, and nothing is read twice. Text is cut at line ends, and a
-secret of several lines is masked line by line, so cutting never hides a secret from the mask.
+secret of several lines is masked line by line; a line so long that it is cut inside is masked with its surroundings.
 """
 
 from __future__ import annotations
@@ -38,15 +38,19 @@ class Masker:
         self._pattern = re.compile(b"|".join(re.escape(word) for word in longest_first))
 
     @property
-    def active(self) -> bool:
-        return self._pattern is not None
+    def reach(self) -> int:
+        """How many bytes around a piece of text can belong to a secret that begins or ends in it."""
+        return max(map(len, self._words), default=0)
 
-    def mask(self, text: bytes) -> bytes:
-        """Returns `text` with every secret replaced by as many asterisks, and invalid UTF-8 by question marks."""
+    def mask(self, text: bytes, start: int = 0, end: int | None = None) -> bytes:
+        """Returns `text[start:end]` with every secret in `text` replaced by as many asterisks.
+
+        Invalid UTF-8 becomes question marks.
+        """
         pattern = self._pattern
         if pattern is not None:
             text = pattern.sub(lambda match: b"*" * len(match.group()), text)
-        return valid_utf8(text)
+        return valid_utf8(text[start:end])
 
 
 def valid_utf8(text: bytes) -> bytes:
