@@ -1,8 +1,8 @@
 """The log of a try: the worker's file, followed to the topic and uploaded at the end; secrets masked on the way.
 
 Offsets are byte offsets in the file everywhere (see domain.masking). Chunks are whole lines of at most CHUNK bytes;
-after TOPIC_CAP bytes of a try only the object has the rest. Nothing holds more than a chunk in
-memory. How far the topic got is kept beside the log, so a next owner goes on there.
+after TOPIC_CAP bytes of a try only the object has the rest. Nothing holds more than a chunk in memory. How far the
+topic got is kept beside the log, so a next owner goes on there.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from typing import Any
 from spinner_executor.adapters.local.process import start_time
 
 LINGER_SECONDS = 30.0
+# Idle workers are forked again in the first calm moment, not while the machine is busy with a launch.
+_CALM_SECONDS = 0.01
 _CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -93,7 +95,7 @@ class ForkServer:
         lonely_since = time.monotonic()
         while True:
             refill = len(self._idle) < self._ahead and not self._retiring
-            events = self._selector.select(0 if refill else 1.0)
+            events = self._selector.select(_CALM_SECONDS if refill else 1.0)
             for key, _ in events:
                 if key.fileobj is listener:
                     self._accept(listener)
