@@ -1,6 +1,6 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
-import { mockGateway } from './dev/mock';
+import { mockGateway } from './dev/mock.ts';
 
 const gateway = process.env.SPINNER_BASE_URL ?? 'http://127.0.0.1:8080';
 const mocked = process.env.SPINNER_MOCK === '1';

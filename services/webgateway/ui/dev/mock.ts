@@ -5,8 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin } from 'vite';
 import type { components } from '../src/api-gen/schema';
-import { addRun, BIG_DAG, dag, dagIds, instances, layout, runsOf, setPaused, stateOf } from './mockData';
-import { audit, details, events, LOG_LINES, logLine, parseErrors, retry } from './mockTasks';
+import { addRun, BIG_DAG, dag, dagIds, instances, layout, runsOf, setPaused, stateOf } from './mockData.ts';
+import { audit, details, events, LOG_LINES, logLine, parseErrors, retry } from './mockTasks.ts';
 
 type S = components['schemas'];
 type Handler = (match: string[], query: URLSearchParams, body: Record<string, unknown>) => unknown;

@@ -10,7 +10,9 @@ export const DAG_COUNT = 1000;
 function hash(text: string): number {
   let value = 2166136261;
   for (let i = 0; i < text.length; i += 1) value = Math.imul(value ^ text.charCodeAt(i), 16777619);
-  return (value >>> 0) / 4294967296;
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return ((value ^ (value >>> 16)) >>> 0) / 4294967296;
 }
 
 const pick = <T>(list: readonly T[], key: string): T => list[Math.floor(hash(key) * list.length)] as T;

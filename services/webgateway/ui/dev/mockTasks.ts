@@ -1,6 +1,6 @@
 /** Tries, logs, events and errors of the mock gateway. */
 import type { components } from '../src/api-gen/schema';
-import { dagIds, retried } from './mockData';
+import { dagIds, retried } from './mockData.ts';
 
 type S = components['schemas'];
 

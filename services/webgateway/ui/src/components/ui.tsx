@@ -115,6 +115,17 @@ export function Switch({ on, label, disabled, onChange }: SwitchProps) {
   );
 }
 
+/** The first field, otherwise the first button at the foot: never the close button. */
+function focusFirst(event: Event) {
+  const dialog = event.currentTarget as HTMLElement | null;
+  const first =
+    dialog?.querySelector<HTMLElement>('.dialog-body :is(input, textarea, select):not(:disabled)') ??
+    dialog?.querySelector<HTMLElement>('.dialog-foot button');
+  if (!first) return;
+  event.preventDefault();
+  first.focus();
+}
+
 interface DialogProps {
   open: boolean;
   onClose: () => void;
@@ -132,6 +143,7 @@ export function Dialog({ open, onClose, title, description, wide, children, foot
         <RadixDialog.Overlay className="overlay" />
         <RadixDialog.Content
           className={wide ? 'dialog wide' : 'dialog'}
+          onOpenAutoFocus={focusFirst}
           {...(description ? {} : { 'aria-describedby': undefined })}
         >
           <div className="dialog-head">

@@ -57,7 +57,7 @@ export function parseSearch(raw: Record<string, unknown>): Search {
     if (raw[name] !== undefined && raw[name] !== '' && Number.isInteger(value)) search[name] = value;
   }
   for (const name of SWITCHES) if (typeof raw[name] === 'boolean') search[name] = raw[name];
-  return search as Search;
+  return search;
 }
 
 export function useSearch(): Search {

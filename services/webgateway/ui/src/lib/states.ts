@@ -38,7 +38,7 @@ const LABELS: Record<TaskState, string> = {
   none: 'Not started',
 };
 
-export function stateLabel(state: AnyState | string): string {
+export function stateLabel(state: string): string {
   return LABELS[state as TaskState] ?? state;
 }
 

@@ -2,7 +2,8 @@
 import { queryOptions } from '@tanstack/react-query';
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { CHUNK_LINES, LogWindow, type LogPage } from '../lib/logWindow';
-import { API, ApiProblem, asProblem, client, unwrap } from './client';
+import type { ApiProblem } from './client';
+import { API, asProblem, client, unwrap } from './client';
 import { keys } from './keys';
 
 export interface TaskKey {

@@ -22,7 +22,7 @@ import { FoldedBox, GroupBox, RoutedEdge, TaskBox, type BoxData, type EdgeData }
 import { graphModel, type GraphBox } from './model';
 import './graph.css';
 
-const NODE_TYPES = { task: TaskBox, folded: FoldedBox, group: GroupBox };
+const NODE_TYPES = { task: TaskBox, folded: FoldedBox, open: GroupBox };
 const EDGE_TYPES = { routed: RoutedEdge };
 /** Larger graphs open with their groups folded. */
 const FOLD_ABOVE = 150;
@@ -92,7 +92,7 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
       return [
         {
           id: box.id,
-          type: box.kind,
+          type: box.kind === 'group' ? 'open' : box.kind,
           position: { x: at.x, y: at.y },
           ...(box.parent ? { parentId: box.parent } : {}),
           width: at.width,
@@ -105,7 +105,7 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
           data: {
             box,
             counts,
-            state: worstState(Object.keys(counts) as TaskState[]) as TaskState | null,
+            state: worstState(Object.keys(counts) as TaskState[]),
             selected: box.id === selected,
             onOpen,
           },
@@ -136,8 +136,16 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
   }, [model, placement.data]);
 
   const ready = placement.isSuccess;
+  const opened = useRef(selected);
   useEffect(() => {
-    if (ready) requestAnimationFrame(() => void flow.fitView({ padding: 0.12, maxZoom: 1.1, minZoom: 0.35 }));
+    if (!ready) return;
+    // All of it when that stays readable; otherwise the chosen task, or the beginning.
+    requestAnimationFrame(() => {
+      const near = opened.current;
+      if (near && flow.getNode(near))
+        void flow.fitView({ nodes: [{ id: near }], padding: 2, maxZoom: 1, minZoom: 0.6 });
+      else void flow.fitView({ padding: 0.08, maxZoom: 1.1, minZoom: 0.35 });
+    });
   }, [ready, shape, flow]);
 
   if (layout.tasks.length === 0)

@@ -1,5 +1,5 @@
 /** Places the boxes of a graph, in a worker so that the page never waits. */
-import ELK, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk-api';
+import ELK, { type ElkNode } from 'elkjs/lib/elk-api';
 import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
 import type { GraphModel } from './model';
 
@@ -31,6 +31,8 @@ export async function place(model: GraphModel, direction: Direction): Promise<Pl
       'elk.hierarchyHandling': 'INCLUDE_CHILDREN',
       'elk.json.edgeCoords': 'ROOT',
       'elk.edgeRouting': 'ORTHOGONAL',
+      'elk.layered.mergeEdges': 'true',
+      'elk.layered.mergeHierarchyEdges': 'true',
       'elk.spacing.nodeNode': '20',
       'elk.layered.spacing.nodeNodeBetweenLayers': '48',
       'elk.layered.spacing.edgeNodeBetweenLayers': '16',
@@ -66,7 +68,7 @@ export async function place(model: GraphModel, direction: Direction): Promise<Pl
       });
       read(child);
     }
-    for (const edge of (node.edges ?? []) as ElkExtendedEdge[]) {
+    for (const edge of node.edges ?? []) {
       const section = edge.sections?.[0];
       if (section) edges.set(edge.id, [section.startPoint, ...(section.bendPoints ?? []), section.endPoint]);
     }

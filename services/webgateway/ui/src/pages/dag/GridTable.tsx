@@ -86,7 +86,8 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
       <div className="grid-head" style={{ height: HEAD, width }}>
         <div className="grid-corner" style={{ width: NAME, height: HEAD - 1 }}>
           <span>
-            {runs.length} runs, {taskRows.length} tasks shown
+            {runs.length} {runs.length === 1 ? 'run' : 'runs'}, {rows.length.toLocaleString()}{' '}
+            {rows.length === 1 ? 'task' : 'tasks'}
           </span>
         </div>
         {columns.map((column) => {
@@ -123,7 +124,7 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
                     runId={run.run_id}
                     taskId={row.id}
                     left={column.start}
-                    state={(byTask.get(row.id)?.states[column.index] ?? null) as TaskState | null}
+                    state={byTask.get(row.id)?.states[column.index] ?? null}
                     counts={byTask.get(row.id)?.mapped_counts[column.index] ?? null}
                     selected={isSelected}
                     onCell={onCell}
@@ -244,7 +245,7 @@ interface GroupCellProps {
 }
 
 function GroupCell({ row, index, left, byTask, onFold }: GroupCellProps) {
-  const states = row.taskIds.map((id) => (byTask.get(id)?.states[index] ?? null) as TaskState | null);
+  const states = row.taskIds.map((id) => byTask.get(id)?.states[index] ?? null);
   const worst = worstState(states);
   if (worst === null) return null;
   const counts: Record<string, number> = {};

@@ -67,7 +67,7 @@ export function HomePage() {
             columns={columns}
             rows={rows}
             rowKey={(dag) => dag.dag_id}
-            rowHeight={44}
+            rowHeight={40}
             sort={search.sort}
             onSort={(sort) => patch({ sort })}
             onEnd={onEnd}
@@ -150,7 +150,7 @@ function dagColumns(
     {
       id: 'dag_id',
       header: 'DAG',
-      width: 'minmax(240px, 2.2fr)',
+      width: 'minmax(240px, 1.7fr)',
       sort: true,
       cell: (dag) => (
         <div className="dag-name">

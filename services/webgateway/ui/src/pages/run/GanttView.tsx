@@ -65,7 +65,7 @@ export function GanttView() {
               key={at}
               style={{ position: 'absolute', left: `${((at * 1000) / span) * 100}%`, whiteSpace: 'nowrap' }}
             >
-              {at === 0 ? '0' : formatDuration(at)}
+              {at === 0 ? '0' : formatDuration(at).replace(/ 00[smh]$/, '')}
             </span>
           ))}
         </span>

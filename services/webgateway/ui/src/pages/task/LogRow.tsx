@@ -27,7 +27,6 @@ export const LogRow = memo(function LogRow(props: Props) {
     <div
       ref={props.ref}
       data-index={props.index}
-      data-stage={line?.stage}
       className={names.join(' ')}
       style={{ transform: `translateY(${props.top}px)` }}
     >
@@ -49,6 +48,7 @@ export const LogRow = memo(function LogRow(props: Props) {
       <span className="log-text">
         {line ? <Marked text={stripAnsi(line.text)} find={props.find} /> : <span className="faint">…</span>}
       </span>
+      {props.stageStart && <span className="log-stage">{line?.stage}</span>}
     </div>
   );
 });
