@@ -1,0 +1,1 @@
+select * from planets where name = '{{ params.planet }}' and day = '{{ ds }}'
