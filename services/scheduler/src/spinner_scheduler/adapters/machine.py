@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from spinner_eventlog import topics
@@ -38,7 +38,7 @@ class Policy:
 
     cluster: str = "spinner"
     tiers: tuple[int, ...] = (1, 2, 3)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     snapshot_seconds: float = 5.0
     snapshot_batch: int = 200
     definition_wait_seconds: float = 5.0

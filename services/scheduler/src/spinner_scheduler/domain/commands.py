@@ -60,7 +60,7 @@ _PREFIX = {
 }
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 - an answer, not an error
     """An answer, not a failure."""
 
     def __init__(self, code: str, message: str) -> None:

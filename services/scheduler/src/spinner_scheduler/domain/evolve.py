@@ -16,6 +16,7 @@ from spinner_scheduler.domain.state import DagState, PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,
+    MAX_INFRASTRUCTURE_TRIES,
     NONE,
     QUEUED,
     RUN_FAILED,
@@ -34,7 +35,7 @@ from spinner_scheduler.domain.states import (
 _DECODED = 2
 
 
-class MissingDefinition(Exception):
+class MissingDefinitionError(Exception):
     """An event names a version whose definition can't be found: the log of definitions is incomplete."""
 
 
@@ -47,7 +48,7 @@ def evolve_record(state: PartitionState, record: ev.WorkflowEvents) -> None:
 
 
 def evolve(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
-    """Applies one event. Raises MissingDefinition, or ValueError for an unknown kind."""
+    """Applies one event. Raises MissingDefinitionError, or ValueError for an unknown kind."""
     kind = event.WhichOneof("kind")
     if kind == "task_state_changed":
         dag, run = _run(state, dag_id, run_id)
@@ -76,6 +77,7 @@ def _run(state: PartitionState, dag_id: str, run_id: str) -> tuple[DagState, Run
         if run is None:
             raise ValueError(f"event of unknown run {dag_id}/{run_id}")
         dag.finished.pop(run_id)
+        state.note_success(dag, run, finished=False)
         state.add_run(dag, run)
     return dag, run
 
@@ -93,7 +95,7 @@ def _put_away(state: PartitionState, dag: DagState, run: Run) -> None:
     run.dirty.clear()
     run.parked.clear()
     dag.finished[run.run_id] = run
-    state.note_success(dag, run)
+    state.note_success(dag, run, finished=True)
     if len(dag.finished) > _DECODED:
         for position, (run_id, kept) in enumerate(reversed(dag.finished.items())):
             if position >= _DECODED:
@@ -103,7 +105,9 @@ def _put_away(state: PartitionState, dag: DagState, run: Run) -> None:
     while len(dag.finished) > state.limits.keep_finished_runs:
         dropped, _ = dag.finished.popitem(last=False)
         state.dropped.append((dag.dag_id, dropped))
+        logical = next((entry[0] for entry in dag.by_date if entry[1] == dropped), 0)
         dag.by_date = [entry for entry in dag.by_date if entry[1] != dropped]
+        dag.successes = [entry for entry in dag.successes if entry[0] != logical]
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------
@@ -196,8 +200,9 @@ def _task_ended(state: PartitionState, dag: DagState, run: Run, e: ev.TaskEnded)
     new = e.state
     if new == UP_FOR_RETRY:
         run.next_time[slot] = times.from_timestamp(e.next_time)
-        if is_infrastructure(e.outcome, e.HasField("start_time")):
-            run.free[slot] = run.free.get(slot, 0) + 1
+        free = run.free.get(slot, 0)
+        if is_infrastructure(e.outcome, e.HasField("start_time")) and free < MAX_INFRASTRUCTURE_TRIES:
+            run.free[slot] = free + 1
     elif new == SUCCESS and run.layout.tasks[run.position(slot)].reports_length:
         run.lengths[slot] = e.return_length
     _set(state, dag, run, slot, new)
@@ -246,7 +251,7 @@ def _run_created(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     e = event.run_created
     layout = state.layouts.get(dag_id, e.version)
     if layout is None:
-        raise MissingDefinition(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
+        raise MissingDefinitionError(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
     facts = ev.RunCreated()
     facts.CopyFrom(e)
     state.add_run(state.dag(dag_id), Run(dag_id, run_id, layout, facts))
@@ -284,7 +289,7 @@ def _run_version_changed(state: PartitionState, dag_id: str, run_id: str, event:
     e = event.run_version_changed
     layout = state.layouts.get(dag_id, e.version)
     if layout is None:
-        raise MissingDefinition(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
+        raise MissingDefinitionError(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
     state.drop_run(dag, run)
     old = Run(dag_id, run_id, run.layout, run.facts)
     for name in Run.__slots__:

@@ -214,10 +214,8 @@ def _what_it_becomes(
     if run.state != RUN_RUNNING or outcome in (Outcome.OUTCOME_FAILED_NO_RETRY, Outcome.OUTCOME_KILLED_BY_USER):
         return FAILED, 0
     free = run.free.get(slot, 0)
-    # The tables know of a start that the report may not.
-    if is_infrastructure(outcome, report.ended.HasField("start_time") or slot in run.first_start):
-        if free < MAX_INFRASTRUCTURE_TRIES:
-            return UP_FOR_RETRY, d.now + (1, 5, 15)[free] * times.SECOND
+    if is_infrastructure(outcome, started) and free < MAX_INFRASTRUCTURE_TRIES:
+        return UP_FOR_RETRY, d.now + (1, 5, 15)[free] * times.SECOND
     task = run.layout.tasks[run.position(slot)]
     attempts = run.attempts(slot)
     if attempts > task.retries:

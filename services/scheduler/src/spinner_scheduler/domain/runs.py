@@ -127,7 +127,7 @@ def _last(updated: DagUpdated) -> schedules.Tick | None:
 
 def _plan(d: Decision, dag: DagState, layout: Layout, updated: DagUpdated) -> None:
     for name in ("next_run_time", "next_logical_date", "next_interval_start", "next_interval_end"):
-        updated.ClearField(name)  # type: ignore[arg-type]
+        updated.ClearField(name)
     updated.no_next_run_reason = ""
     tick, reason = schedules.timetable(layout.definition).next(_last(updated), d.now)
     if tick is None:

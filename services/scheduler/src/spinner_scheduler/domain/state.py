@@ -64,7 +64,7 @@ class DagState:
     finished: OrderedDict[str, Run | bytes] = field(default_factory=OrderedDict)
     # (logical date, run id) of all runs that are known.
     by_date: list[tuple[int, str]] = field(default_factory=list)
-    # (logical date, interval start, interval end) of successful runs, by date.
+    # (logical date, interval start, interval end) of those that succeeded, by date.
     successes: list[tuple[int, int, int]] = field(default_factory=list)
     # Derived: runs in state RUNNING, and task instances that hold a slot by task id (only of limited tasks).
     active: int = 0
@@ -191,17 +191,20 @@ class PartitionState:
         if entry not in dag.by_date:
             insort(dag.by_date, entry)
 
-    def note_success(self, dag: DagState, run: Run) -> None:
-        if run.state == RUN_SUCCESS:
-            start = times.from_timestamp(run.facts.data_interval_start)
-            end = times.from_timestamp(run.facts.data_interval_end)
-            self.remember_success(dag, (run.logical, start, end))
+    def note_success(self, dag: DagState, run: Run, finished: bool) -> None:
+        """Keeps `successes` to the finished runs that succeeded."""
+        start = times.from_timestamp(run.facts.data_interval_start)
+        end = times.from_timestamp(run.facts.data_interval_end)
+        entry = (run.logical, start, end)
+        if finished and run.state == RUN_SUCCESS:
+            self.remember_success(dag, entry)
+        elif entry in dag.successes:
+            dag.successes.remove(entry)
 
     def remember_success(self, dag: DagState, entry: tuple[int, int, int]) -> None:
         """`entry`: logical date and data interval of a successful run."""
         if entry not in dag.successes:
             insort(dag.successes, entry)
-            del dag.successes[: -self.limits.keep_finished_runs]
 
     # -- derived: slots ------------------------------------------------------------------------------------------
 

@@ -106,20 +106,31 @@ def answer(run: Run, slot: int) -> int:
     layout = run.layout
     position = run.position(slot)
     c = run.counts
-    total, numbers = run.totals[slot], [c[category][slot] for category in range(1, 5)]
+    total = run.totals[slot]
+    success, failed, skipped, upstream_failed = c[1][slot], c[2][slot], c[3][slot], c[4][slot]
     if slot >= layout.n:
         # Shared with its siblings: what is counted in the mapped task's own slot.
         total += run.totals[position]
-        numbers = [number + c[category][position] for category, number in enumerate(numbers, 1)]
+        success += c[1][position]
+        failed += c[2][position]
+        skipped += c[3][position]
+        upstream_failed += c[4][position]
     rule = layout.rules[position]
     task = layout.tasks[position]
+    states: list[int] = []
     if rule == trigger_rules.ALL_DONE_SETUP_SUCCESS and task.setups:
         states = [run.states[s] for setup in task.setups for s in _relevant(run, setup, slot)]
-        result = verdict(
-            rule, total, *numbers, len(states), sum(s == SUCCESS for s in states), sum(s == SKIPPED for s in states)
-        )
-    else:
-        result = verdict(rule, total, *numbers)
+    result = verdict(
+        rule,
+        total,
+        success,
+        failed,
+        skipped,
+        upstream_failed,
+        len(states),
+        states.count(SUCCESS),
+        states.count(SKIPPED),
+    )
     if layout.has_setups and result == READY:
         for setup in layout.indirect_setups.get(position, ()):
             for s in _relevant(run, setup, slot):

@@ -1,0 +1,121 @@
+"""Random DAG definitions, small and full of special cases."""
+
+from __future__ import annotations
+
+import random
+
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TaskDefinition, TriggerRule, WeightRule
+
+from spinner_scheduler.domain import times
+
+POOLS = {"small": 3, "tiny": 1}
+START = 1_760_000_400 * times.SECOND
+
+
+def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int, version: int = 1) -> DagDefinition:
+    """Returns a definition. The tasks differ from version to version, the schedule does not."""
+    fixed = random.Random(dag_id + str(rng.random()) if version == 1 else dag_id)  # noqa: S311 - not for secrets
+    definition = DagDefinition(dag_id=dag_id, version=f"v{version}")
+    definition.placement.cluster, definition.placement.tier, definition.placement.partition = "spinner", tier, partition
+    schedule(fixed, definition)
+    definition.max_active_runs = fixed.choice([0, 1, 2, 3])
+    definition.max_active_tasks = fixed.choice([0, 1, 2, 4])
+    if fixed.random() < 0.15:
+        definition.dagrun_timeout.FromSeconds(fixed.choice([60, 600]))
+    definition.has_failure_callback = fixed.random() < 0.2
+    tasks(rng, definition, past=fixed.random() < 0.15)
+    return definition
+
+
+def schedule(rng: random.Random, definition: DagDefinition) -> None:
+    definition.start_date.FromSeconds(START // times.SECOND - rng.choice([0, 1800, 7200]))
+    definition.catchup = rng.random() < 0.7
+    kind = rng.choice(["cron", "cron", "ticks", "delta", "none", "once", "explicit"])
+    if kind in ("cron", "ticks"):
+        definition.schedule.cron.expressions.append(rng.choice(["*/10 * * * *", "0 * * * *", "*/7 * * * *"]))
+        definition.schedule.cron.timezone = rng.choice(["UTC", "Europe/Berlin", "America/New_York"])
+        definition.schedule.cron.run_at_tick = kind == "ticks"
+    elif kind == "delta":
+        definition.schedule.delta.period.FromSeconds(rng.choice([600, 900, 3600]))
+    elif kind == "once":
+        definition.schedule.once.SetInParent()
+    elif kind == "explicit":
+        start = definition.start_date.seconds
+        definition.schedule.explicit.SetInParent()
+        for number in range(6):
+            at = start + number * 1100
+            interval = definition.schedule.explicit.intervals.add()
+            interval.logical_date.FromSeconds(at)
+            interval.start.FromSeconds(at)
+            interval.end.FromSeconds(at + 500)
+            interval.run_after.FromSeconds(at + 500)
+    else:
+        definition.schedule.none.SetInParent()
+
+
+def tasks(rng: random.Random, definition: DagDefinition, past: bool) -> None:
+    count = rng.choice([1, 2, 3, 5, 8, 12])
+    grouped = rng.random() < 0.25 and count >= 5
+    if grouped:
+        group = definition.task_groups.add(group_id="group")
+        group.map_length.literal = rng.choice([0, 1, 2, 3])
+    for number in range(count):
+        task = definition.tasks.add(task_id=f"t{number}")
+        if number:
+            chosen = rng.sample(range(number), min(number, rng.choice([0, 1, 1, 2, 3])))
+            task.upstream.extend(sorted(chosen))
+        _decorate(rng, task, past)
+        if grouped and number in (1, 2, 3):
+            task.group_id = "group"
+        elif rng.random() < 0.15:
+            _map(rng, definition, task, number)
+    if rng.random() < 0.2 and count >= 3:
+        _setup_and_teardown(definition)
+
+
+def _decorate(rng: random.Random, task: TaskDefinition, past: bool) -> None:
+    if rng.random() < 0.35:
+        task.trigger_rule = rng.choice([rule for rule in TriggerRule.values() if rule])
+    task.retries = rng.choice([0, 0, 1, 2])
+    task.retry_delay.FromSeconds(rng.choice([0, 5, 60]))
+    task.retry_exponential_backoff = rng.random() < 0.3
+    if rng.random() < 0.3:
+        task.max_retry_delay.FromSeconds(90)
+    if rng.random() < 0.3:
+        task.pool = rng.choice(list(POOLS))
+        task.pool_slots = 1 if task.pool == "tiny" else rng.choice([1, 2])
+    task.priority_weight = rng.choice([1, 1, 5])
+    task.weight_rule = rng.choice([rule for rule in WeightRule.values() if rule])
+    if rng.random() < 0.1:
+        task.max_active_tis_per_dag = rng.choice([1, 2])
+    if rng.random() < 0.1:
+        task.max_active_tis_per_dagrun = 1
+    task.inline_success = rng.random() < 0.1
+    task.is_branch = rng.random() < 0.15
+    task.reports_length = rng.random() < 0.4
+    if past:
+        task.depends_on_past = rng.random() < 0.5
+        task.wait_for_downstream = task.depends_on_past and rng.random() < 0.3
+    if rng.random() < 0.2:
+        task.execution_timeout.FromSeconds(300)
+    task.fail_stop = rng.random() < 0.03
+
+
+def _map(rng: random.Random, definition: DagDefinition, task: TaskDefinition, number: int) -> None:
+    givers = [above for above in task.upstream if definition.tasks[above].reports_length]
+    if givers and rng.random() < 0.7:
+        task.map_length.task = givers[0]
+    else:
+        task.map_length.literal = rng.choice([0, 1, 2, 4])
+
+
+def _setup_and_teardown(definition: DagDefinition) -> None:
+    first, last = definition.tasks[0], definition.tasks[-1]
+    if first.HasField("map_length") or last.HasField("map_length") or last.group_id or first.is_branch:
+        return
+    first.is_setup = True
+    last.is_teardown = True
+    last.trigger_rule = TriggerRule.TRIGGER_RULE_ALL_DONE_SETUP_SUCCESS
+    if 0 not in last.upstream:
+        last.upstream.insert(0, 0)
+    last.setups.append(0)
