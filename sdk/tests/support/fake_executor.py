@@ -260,8 +260,8 @@ def _become_worker(log: Path, path: str, token: str) -> None:
         os.dup2(out, 2)
         import sys
 
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: PTH123, SIM115
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: PTH123, SIM115
+        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
         os.environ["SPINNER_RUNTIME_SOCKET"] = path
         os.environ["SPINNER_TOKEN_FILE"] = token
         from spinner.runtime.runner import run_local
@@ -269,7 +269,7 @@ def _become_worker(log: Path, path: str, token: str) -> None:
         run_local()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 0
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         import traceback
 
         traceback.print_exc()

@@ -18,11 +18,11 @@ with DAG(
 ):
     greet = BashOperator(
         task_id="greet",
-        bash_command="for i in $(seq {{ params.repeat }}); do echo 'Hello {{ shout(params.planet) }} on {{ ds }}'; done",
+        bash_command="for i in $(seq {{ params.repeat }}); do echo 'Hello {{ shout(params.planet) }}'; done",
     )
     show = BashOperator(
         task_id="show_interval",
-        bash_command="echo {{ data_interval_start | ts }} to {{ data_interval_end | ts }}, week later {{ macros.ds_add(ds, 7) }}",
+        bash_command="echo {{ data_interval_start | ts }} to {{ data_interval_end | ts }}, then {{ macros.ds_add(ds, 7) }}",
     )
 
     @task(templates_exts=[".sql"])

@@ -1,5 +1,7 @@
 """Fails on purpose: a file that nobody wrote. For the diagnosis."""
 
+from pathlib import Path
+
 from sample_defaults import COMMON
 from spinner import DAG, Tier, task
 
@@ -7,8 +9,7 @@ with DAG("sample_missing_file", tier=Tier.TIER3, tags=["sample", "failure"], doc
 
     @task
     def read_export():
-        with open("/nowhere/exports/planets-2026.csv") as file:
-            return file.read()
+        return Path("/nowhere/exports/planets-2026.csv").read_text()
 
     @task
     def count(text):

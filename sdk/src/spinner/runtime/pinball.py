@@ -1,6 +1,7 @@
 """Jobs of workflows that were migrated from Pinball: the order carries the command, and no DAG file is read.
 
-A line ``PINBALL:EVENT_ATTR:key=value`` in the output is kept as an XCom of the key ``event_attributes``.
+A line ``PINBALL:EVENT_ATTR:key=value`` in the output is kept as an XCom of the key ``event_attributes``. The command
+is %-formatted a second time here, as Pinball did when a job ran; an attribute that is not known is an empty string.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from spinner_proto.common.v1 import common_pb2 as common
@@ -31,15 +34,24 @@ def run_command_job(work: Work) -> inbox.TaskEnded:
         raise SpinnerException(f"Job {order.try_key.task_id!r} has no command.")
     timeout = order.execution_timeout.ToTimedelta().total_seconds() if order.HasField("execution_timeout") else None
     with work.stages.stage(common.STAGE_TASK_EXEC) as stage, work.control.timeout(timeout):
-        code, attributes = _run(order.command, work.bundle_path or None)
+        command = formatted(order.command, {})
+        code, attributes = _run(command, work.bundle_path or None)
         if attributes:
             work.api.set_xcom("event_attributes", attributes, "The event attributes")
         if code:
             stage.outcome = common.STAGE_OUTCOME_FAILED
             stage.message = f"The command ended with exit code {code}."
-    work.rendered = {"command": order.command}
+    work.rendered = {"command": command}
     outcome = common.OUTCOME_FAILED if code else common.OUTCOME_SUCCESS
     return inbox.TaskEnded(outcome=outcome, message=stage.message, exit_code=code, return_length=-1)
+
+
+def formatted(command: str, attributes: Mapping[str, str]) -> str:
+    """The command with event attributes filled in; as it is when it is no format."""
+    try:
+        return command % defaultdict(str, attributes)
+    except (TypeError, ValueError):
+        return command
 
 
 def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str]]:
