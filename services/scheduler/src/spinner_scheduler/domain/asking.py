@@ -11,7 +11,6 @@ from spinner_scheduler.domain.orders import try_key
 from spinner_scheduler.domain.pools import request_key
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.states import DEFERRED, HOLDING
-from spinner_scheduler.domain.tasks import enqueue_request
 
 
 def release(d: Decision, run: Run, slot: int, request: int) -> None:
@@ -39,7 +38,6 @@ def handle(d: Decision, message: PoolMessage) -> None:
     elif kind == "requested":
         if request_key(message.requested) not in pool.requests:
             d.emit_pool(message.pool, lambda event: event.requested.CopyFrom(message.requested))
-            enqueue_request(pool, message.requested, d.now)
     elif kind == "released":
         d.emit_pool(message.pool, lambda event: event.released.CopyFrom(message.released))
 

@@ -10,7 +10,7 @@ from spinner_proto.events.v1 import events_pb2 as ev
 from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged
 
 from spinner_scheduler.domain import snapshots, times
-from spinner_scheduler.domain.pools import NO_REQUEST, Pool, RequestKey
+from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import DagState, PartitionState
 from spinner_scheduler.domain.states import (
@@ -366,18 +366,11 @@ def _pool_event(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent
     if kind == "changed":
         _pool_changed(state, pool, e.changed)
     elif kind == "requested":
-        pool.request(e.requested)
+        pool.request(e.requested, state.now)
     elif kind == "granted":
-        pool.grant(_key_of(pool, e.granted.try_key.SerializeToString(deterministic=True), e.granted.request))
+        pool.grant((e.granted.try_key.dag_id, e.granted.request))
     elif kind == "released":
-        pool.release(_key_of(pool, e.released.try_key.SerializeToString(deterministic=True), e.released.request))
-
-
-def _key_of(pool: Pool, try_key: bytes, request: int) -> RequestKey:
-    for key, found in pool.requests.items():
-        if key[2] == request and found.message.try_key.SerializeToString(deterministic=True) == try_key:
-            return key
-    return NO_REQUEST
+        pool.release((e.released.try_key.dag_id, e.released.request))
 
 
 def _pool_changed(state: PartitionState, pool: Pool, changed: PoolChanged) -> None:

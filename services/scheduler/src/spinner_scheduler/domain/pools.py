@@ -9,6 +9,7 @@ unless the pool was made smaller meanwhile. `default_pool` exists in each partit
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 
 from spinner_eventlog.interface import partition_for
@@ -17,10 +18,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import PoolSlotRequested
 from spinner_scheduler.domain.layout import DEFAULT_POOL
 from spinner_scheduler.domain.run import Run
 
-RequestKey = tuple[str, int, int]
+# (dag id, number of the request): a DAG lives in one partition, and its numbers rise there.
+RequestKey = tuple[str, int]
 # (-priority, date, dag id, run id, slot, request key, run): what waits, in the order it is served.
 Entry = tuple[int, int, str, str, int, RequestKey, "Run | None"]
-NO_REQUEST: RequestKey = ("", 0, 0)
+NO_REQUEST: RequestKey = ("", 0)
 
 
 @dataclass(slots=True)
@@ -53,8 +55,12 @@ class Pool:
 
     # -- evolve ------------------------------------------------------------------------------------------------
 
-    def request(self, message: PoolSlotRequested) -> None:
-        self.requests.setdefault(request_key(message), RemoteRequest(message))
+    def request(self, message: PoolSlotRequested, now: int) -> None:
+        key = request_key(message)
+        if key not in self.requests:
+            self.requests[key] = RemoteRequest(message)
+            who = message.try_key
+            heapq.heappush(self.queue, (-message.priority, now, who.dag_id, who.run_id, 0, key, None))
 
     def grant(self, key: RequestKey) -> None:
         found = self.requests.get(key)
@@ -69,7 +75,7 @@ class Pool:
 
 
 def request_key(message: PoolSlotRequested) -> RequestKey:
-    return (message.reply_topic, message.reply_partition, message.request)
+    return (message.try_key.dag_id, message.request)
 
 
 @dataclass(frozen=True, slots=True)

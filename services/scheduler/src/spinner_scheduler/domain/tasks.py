@@ -290,7 +290,7 @@ def dispatch(d: Decision) -> None:
 
 def _dispatch_owned(d: Decision, pool: Pool) -> None:
     queue = pool.queue
-    blocked: list[tuple[int, int, str, str, int, tuple[str, int, int], Run | None]] = []
+    blocked: list[tuple[int, int, str, str, int, tuple[str, int], Run | None]] = []
     while queue and pool.free() > 0:
         entry = heappop(queue)
         _, _, _dag_id, _run_id, slot, key, run = entry
@@ -429,9 +429,3 @@ def grant(d: Decision, pool: Pool, request: PoolSlotRequested) -> None:
     d.emit_pool(pool.name, lambda event: event.granted.CopyFrom(granted))
     to = Address(request.reply_topic, request.reply_partition)
     d.send(to, request.try_key.dag_id, InboxMessage(pool=PoolMessage(pool=pool.name, granted=granted)))
-
-
-def enqueue_request(pool: Pool, request: PoolSlotRequested, now: int) -> None:
-    key = (request.reply_topic, request.reply_partition, request.request)
-    tk = request.try_key
-    heappush(pool.queue, (-request.priority, now, tk.dag_id, tk.run_id, 0, key, None))
