@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from spinner_objectstore import ObjectStore, open_store
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.events.v1 import events_pb2
@@ -121,48 +122,27 @@ class Script:
         return [*records, self.run_state(dag_id, run_id, "success")]
 
 
-class FolderStore:
-    """The gateway's view of a store, on a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def size(self, key: str) -> int | None:
-        file = self.root / key
-        return file.stat().st_size if file.is_file() else None
-
-    def read(self, key: str, offset: int, length: int) -> bytes:
-        if not (self.root / key).is_file():
-            raise KeyError(key)
-        with (self.root / key).open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-
-    def write(self, key: str, data: bytes) -> None:
-        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / key).write_bytes(data)
-
-    def keys(self, prefix: str) -> list[str]:
-        found = (str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
-        return sorted(key for key in found if key.startswith(prefix))
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def script() -> Script:
     return Script()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "objects")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gateway")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def store(folder: Path) -> ObjectStore:
+    return open_store(f"file://{folder}/objects")
+
+
+@pytest.fixture(scope="module")
 def prefix() -> str:
     return f"t{uuid.uuid4().hex[:10]}-"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def log(kafka_bootstrap: str, prefix: str) -> Iterator[Any]:
     from spinner_eventlog.kafka import KafkaLog
     from spinner_eventlog.topics import create_topics

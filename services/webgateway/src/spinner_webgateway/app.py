@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from time import monotonic
 
 import sqlalchemy as sa
-from spinner_eventlog.interface import EventLog, Producer
+from spinner_eventlog.interface import EventLog, Producer, Transient
 from spinner_eventlog.topics import cell
 from spinner_objectstore import ObjectStore
 
@@ -108,14 +109,16 @@ def build(settings: Settings, log: EventLog, store: ObjectStore, search: Search 
 
 
 def _cached(read: Callable[[], int]) -> Callable[[], int]:
-    """Asking the broker for every partition's end costs a few milliseconds; pages ask often."""
+    """Asking the broker for every partition's end costs a few milliseconds, and pages ask often."""
     lock = threading.Lock()
-    last: list[float] = [0.0, 0]
+    last: list[float] = [-LAG_CACHE_SECONDS, 0]
 
     def cached() -> int:
         with lock:
             if monotonic() - last[0] > LAG_CACHE_SECONDS:
-                last[:] = [monotonic(), read()]
+                with contextlib.suppress(Transient):
+                    last[1] = read()
+                last[0] = monotonic()
             return int(last[1])
 
     return cached

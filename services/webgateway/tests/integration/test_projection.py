@@ -6,22 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from spinner_eventlog.interface import Outgoing
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.adapters.projector import Projector, topics_of
 
 EVENTS = "workflow_events-spinner_tier_1"
-
-
-def write(log: Any, *records: tuple[str, str, Any]) -> None:
-    producer = log.producer("test")
-    for topic, key, message in records:
-        producer.send(Outgoing(topic, key, message, partition=0 if topic == EVENTS else None))
-    producer.flush()
-
-
-def write_events(log: Any, *messages: Any) -> None:
-    write(log, *((EVENTS, f"{m.dag_id}/{m.run_id}" if m.run_id else m.dag_id, m) for m in messages))
 
 
 def open_engine(tmp_path: Path, name: str = "views.db") -> sa.Engine:
@@ -43,10 +31,10 @@ def contents(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_a_run_becomes_rows(log: Any, script: Any, tmp_path: Path) -> None:
+def test_a_run_becomes_rows(log: Any, script: Any, tmp_path: Path, put: Any, put_records: Any) -> None:
     engine = open_engine(tmp_path)
-    write(log, ("workflow_definitions", "etl@v1", script.definition("etl")))
-    write_events(log, script.dag("etl"), *script.whole_run("etl", "r1"))
+    put_records(log, ("workflow_definitions", "etl@v1", script.definition("etl")))
+    put(log, script.dag("etl"), *script.whole_run("etl", "r1"))
     projector(log, engine).catch_up()
     rows = contents(engine)
     assert [(row["dag_id"], row["last_run_state"]) for row in rows["dags"]] == [("etl", "success")]

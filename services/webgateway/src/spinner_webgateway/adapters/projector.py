@@ -128,9 +128,17 @@ class Projector:
         if self._reader is None:
             self.open()
         total = 0
-        while self.lag():
+        while self._left():
             total += self.step()
         return total
+
+    def _left(self) -> bool:
+        try:
+            return self.lag() > 0
+        except Transient as error:
+            _log.warning("log_end_unknown", error=str(error))
+            self._stop.wait(RETRY_SECONDS[0])
+            return True
 
     def project(self, batch: Sequence[Record]) -> Change:
         """Applies records in order and commits them with their positions. Returns what changed."""
@@ -160,7 +168,7 @@ class Projector:
         return change
 
     def lag(self) -> int:
-        """Returns the number of records between the views and the log's end. Asks the broker. Thread-safe."""
+        """Returns how many offsets are between the views and the log's end. Thread-safe; raises Transient."""
         behind = sum(max(0, self._log.end_offset(*at) - self._positions.get(at, 0)) for at in self._partitions)
         _behind.set(behind)
         return behind

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,6 +13,9 @@ from spinner_webgateway.api.errors import problem_response
 CONF_LIMIT_BYTES = 1024 * 1024
 BODY_LIMIT_BYTES = CONF_LIMIT_BYTES + 256 * 1024
 """The largest thing in a body is conf, of at most 1 MiB; the rest and JSON's escapes fit into a quarter of it."""
+
+DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 32 * 1024 * 1024
 
 
 class BodyLimit:
@@ -60,5 +66,20 @@ class BodyLimit:
             f"conf may have at most {CONF_LIMIT_BYTES:,} bytes (1 MiB).",
             "Put the data into the object store or a table, and pass its name in conf.",
         )
-        response.headers["connection"] = "close"
-        await response(scope, receive, send)
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+        # Closing while the client still sends would reset the connection and take the answer away from it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _discard(receive: Receive) -> None:
+    size = 0
+    while size < DRAIN_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
