@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -69,7 +70,9 @@ class KafkaLog:
         self._lock = threading.Lock()
         self._admin_client: AdminClient | None = None
         self._counts: dict[str, tuple[int, float]] = {}
-        self._open: list[_Closes] = []
+        self._open: weakref.WeakSet[_Closes] = weakref.WeakSet()
+        # Also at exit: a group member that is not closed would hang the interpreter.
+        weakref.finalize(self, _close_all, self._open)
 
     def producer(self, client_id: str) -> KafkaProducer:
         config = producer_config(self.bootstrap, client_id, self._tuning)
@@ -135,7 +138,7 @@ class KafkaLog:
                     if record.offset == end - 1:
                         return
         finally:
-            self._forget(reader)
+            reader.close()
 
     def read_compacted(self, topic: str, partition: int) -> dict[str, Record]:
         latest: dict[str, Record] = {}
@@ -199,11 +202,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Closes everything that this log handed out. Idempotent."""
-        with self._lock:
-            handed_out, self._open = self._open, []
-        for client in reversed(handed_out):
-            with contextlib.suppress(RuntimeError):  # closed by its user already
-                client.close()
+        _close_all(self._open)
 
     def _reader(
         self, partitions: Sequence[TopicPartition], start: Mapping[TopicPartition, int] | str, wait_ms: int
@@ -213,16 +212,17 @@ class KafkaLog:
 
     def _keep(self, client: C) -> C:
         with self._lock:
-            self._open.append(client)
+            self._open.add(client)
         return client
-
-    def _forget(self, client: _Closes) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._open.remove(client)
-        client.close()
 
     def _admin(self) -> AdminClient:
         with self._lock:
             if self._admin_client is None:
                 self._admin_client = AdminClient(base_config(self.bootstrap, f"{self._client_name}-admin"))
             return self._admin_client
+
+
+def _close_all(clients: weakref.WeakSet[_Closes]) -> None:
+    while clients:
+        with contextlib.suppress(KeyError, RuntimeError):  # emptied meanwhile; closed by its user already
+            clients.pop().close()

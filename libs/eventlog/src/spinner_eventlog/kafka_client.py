@@ -12,6 +12,16 @@ from spinner_eventlog.interface import Fenced, Transient
 
 logger = logging.getLogger("spinner_eventlog.kafka")
 
+
+def _soften(record: logging.LogRecord) -> bool:
+    """What the client calls critical (being fenced, say) also reaches the caller, who knows how grave it is."""
+    if record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+logger.addFilter(_soften)
+
 Config = dict[str, Any]
 
 _FENCED = frozenset(

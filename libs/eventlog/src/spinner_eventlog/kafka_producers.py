@@ -75,7 +75,12 @@ class KafkaProducer:
     def _serve(self) -> None:
         _connect(self._client)
         while not self._closed.is_set():
-            self._client.poll(0.1)
+            try:
+                self._client.poll(0.1)
+            except KafkaException as exception:
+                with self._lock:
+                    self._failed = translated(error_of(exception), "writing")
+                self._closed.wait(0.1)
 
 
 class KafkaTransactionalProducer:
@@ -144,13 +149,15 @@ class KafkaTransactionalProducer:
             self._resumed("committing", lambda wait: self._client.commit_transaction(wait), _COMMIT_SECONDS)
         except (KafkaException, Transient, BufferError) as error:
             self._abort(error, failures)
-        self._client.poll(0)
+        with contextlib.suppress(KafkaException):  # fenced since; the next commit says so
+            self._client.poll(0)
         return written
 
     def close(self) -> None:
         """Releases the client; an open transaction is left to the next owner or the time-out. Idempotent."""
-        self._client.purge()
-        self._client.poll(0)
+        with contextlib.suppress(KafkaException):  # a fenced client reports that once more
+            self._client.purge()
+            self._client.poll(0)
 
     def _send_offsets(self, offsets: Mapping[TopicPartition, int], consumer: GroupConsumer | None) -> None:
         metadata = getattr(consumer, "group_metadata", None)
