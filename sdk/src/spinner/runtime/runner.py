@@ -149,7 +149,8 @@ def _dispatch(work: Work) -> pb.FinishRequest:
 
 def check_ready(work: Work) -> None:
     """C3: what a try needs is there, before user code. Raises SpinnerException naming what is missing."""
-    if work.order.relative_path and not Path(work.bundle_path, work.order.relative_path).is_file():
+    of_a_file = work.order.runtime in ("", "spinner") and work.order.relative_path
+    if of_a_file and not Path(work.bundle_path, work.order.relative_path).is_file():
         raise SpinnerException(
             f"The DAG file {work.order.relative_path} is not in the bundle at {work.bundle_path or '(no path)'}. "
             "The bundle's version of this run may have been removed."
