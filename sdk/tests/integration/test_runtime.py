@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from spinner_proto.common.v1 import common_pb2 as common
@@ -111,8 +112,7 @@ with DAG("d", **OPTIONS):
 
 def _alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().split()[2] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
 
@@ -149,7 +149,8 @@ def test_templates_and_context(executor):
 from spinner.operators.python import PythonOperator
 def f(*args, sql, ds, ti, **context):
     return [args, sql, ds, ti.try_number, context["params"]["table"], context["dag_run"].conf]
-with DAG("d", params={"table": "t1"}, template_searchpath="sql", user_defined_macros={"twice": lambda x: x * 2}, **OPTIONS):
+with DAG("d", params={"table": "t1"}, template_searchpath="sql", user_defined_macros={"twice": lambda x: x * 2},
+         **OPTIONS):
     PythonOperator(
         task_id="t", python_callable=f, templates_exts=[".sql"],
         op_args=["{{ var.value.colour }}-{{ var.json.shape.sides }}", "{{ twice(2) }}",
@@ -383,7 +384,8 @@ def test_resume_arguments_are_typed(executor):
 from spinner.triggers.temporal import TimeDeltaTrigger
 class Op(BaseOperator):
     def execute(self, context):
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="later", kwargs={"day": datetime(2026, 1, 1, tzinfo=UTC)})
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="later",
+                   kwargs={"day": datetime(2026, 1, 1, tzinfo=UTC)})
     def later(self, context, event, day):
         return [event, day]
 with DAG("d", **OPTIONS):
@@ -442,7 +444,8 @@ def test_external_task_sensor(executor):
     source = """
 from spinner.sensors import ExternalTaskSensor
 with DAG("d", **OPTIONS):
-    ExternalTaskSensor(task_id="t", external_dag_id="other", external_task_id="x", poke_interval=0.01, failed_states=["failed"])
+    ExternalTaskSensor(task_id="t", external_dag_id="other", external_task_id="x", poke_interval=0.01,
+                       failed_states=["failed"])
 """
 
     def states(*names):

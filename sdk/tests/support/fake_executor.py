@@ -206,8 +206,9 @@ class FakeExecutor:
         )
         if "execution_timeout" in fields:
             order.execution_timeout.FromTimedelta(fields["execution_timeout"])
-        for name, text in (("logical_date", "2026-03-01T00:00:00Z"), ("data_interval_start", "2026-03-01T00:00:00Z"),
-                           ("data_interval_end", "2026-03-02T00:00:00Z"), ("run_after", "2026-03-02T00:00:00Z")):  # fmt: skip
+        start, end = "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"
+        times = {"logical_date": start, "data_interval_start": start, "data_interval_end": end, "run_after": end}
+        for name, text in times.items():
             if not order.HasField(name):
                 getattr(order, name).FromJsonString(text)
         return order

@@ -22,7 +22,7 @@ with DAG(
     )
     show = BashOperator(
         task_id="show_interval",
-        bash_command="echo {{ data_interval_start | ts }} to {{ data_interval_end | ts }}, then {{ macros.ds_add(ds, 7) }}",
+        bash_command="echo {{ data_interval_start | ts }} {{ data_interval_end | ts }} {{ macros.ds_add(ds, 7) }}",
     )
 
     @task(templates_exts=[".sql"])
