@@ -325,6 +325,7 @@ def _carry_over(old: Run, new: Run) -> None:
 def _run_conf_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     _, run = _run(state, dag_id, run_id)
     run.facts.conf.CopyFrom(event.run_conf_changed.conf)
+    run.order_facts = None
 
 
 # -- DAGs and pools --------------------------------------------------------------------------------------------

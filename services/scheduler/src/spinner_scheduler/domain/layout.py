@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, MapLength, TaskDefinition, WeightRule
+from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskOrder
 
 from spinner_scheduler.domain import trigger_rules
@@ -49,10 +50,17 @@ class Layout:
             per_run = min((x for x in (task.max_active_tis_per_dagrun, task.max_active_mapped) if x), default=0)
             if task.max_active_tis_per_dag or per_run:
                 self.limits[position] = (task.max_active_tis_per_dag, per_run)
-        self.leaves = [position for position in range(self.n) if self._is_effective_leaf(position)]
+        # As in Airflow, teardowns don't count in the end of a run, unless they say so.
+        ignorable = [task.is_teardown and not task.on_failure_fail_dagrun for task in tasks]
+        self.leaves = [
+            position
+            for position in range(self.n)
+            if not ignorable[position] and all(ignorable[below] for below in self.down[position])
+        ]
         self.has_dates = any(task.HasField("start_date") or task.HasField("end_date") for task in tasks)
         self.has_special = bool(self.lengths) or self.has_past or self.has_setups or self.has_dates
         self._orders: dict[int, TaskOrder] = {}
+        self._executions: dict[int, JobExecutionRecord] = {}
 
     def _compile_groups(self) -> None:
         groups = {group.group_id: group for group in self.definition.task_groups}
@@ -78,14 +86,6 @@ class Layout:
         for position, group_id in enumerate(self.mapped_group):
             if group_id:
                 self.inner[position] = sum(1 for above in self.up[position] if self.mapped_group[above] == group_id)
-
-    def _is_effective_leaf(self, position: int) -> bool:
-        def ignorable(task: TaskDefinition) -> bool:
-            return task.is_teardown and not task.on_failure_fail_dagrun
-
-        if any(not ignorable(self.tasks[below]) for below in self.down[position]):
-            return False
-        return not ignorable(self.tasks[position])
 
     @cached_property
     def priorities(self) -> list[int]:
@@ -168,6 +168,23 @@ class Layout:
         if order is None:
             order = self._orders[position] = self._make_order(position)
         return order
+
+    def execution_template(self, position: int) -> JobExecutionRecord:
+        """What the record of a finished try says whatever the run; the caller copies it."""
+        record = self._executions.get(position)
+        if record is None:
+            definition, task = self.definition, self.tasks[position]
+            record = self._executions[position] = JobExecutionRecord(
+                workflow_name=self.dag_id,
+                workflow_cluster=definition.placement.cluster,
+                job_name=task.task_id,
+                project=definition.project,
+                tier=definition.tier or definition.placement.tier,
+                owner=task.owner or definition.owner,
+                version=self.version,
+                operator=task.operator,
+            )
+        return record
 
     def bare_order(self, kind: int) -> TaskOrder:
         """An order about the DAG rather than a task: its layout or its callbacks."""

@@ -28,7 +28,18 @@ def try_key(run: Run, slot: int, try_number: int) -> TryKey:
 
 
 def _fill(order: TaskOrder, state: PartitionState, dag: DagState, run: Run) -> None:
-    facts = run.facts
+    order.MergeFrom(_facts(state, dag, run))
+    order.ordered_time.CopyFrom(times.to_timestamp(state.now))
+
+
+def _facts(state: PartitionState, dag: DagState, run: Run) -> TaskOrder:
+    """What all orders of a run say; kept while it stays true."""
+    at = bisect_left(dag.successes, (run.logical, 0, 0))
+    previous = dag.successes[at - 1] if at else None
+    kept = run.order_facts
+    if kept is not None and kept[0] == run.start and kept[1] == previous:
+        return kept[2]
+    facts, order = run.facts, TaskOrder()
     order.reply_topic = state.here.inbox
     order.reply_partition = state.here.partition
     order.run_type = facts.run_type
@@ -42,14 +53,14 @@ def _fill(order: TaskOrder, state: PartitionState, dag: DagState, run: Run) -> N
         order.run_start_time.CopyFrom(times.to_timestamp(run.start))
     if facts.HasField("conf"):
         order.conf.CopyFrom(facts.conf)
-    at = bisect_left(dag.successes, (run.logical, 0, 0))
-    if at:
-        logical, start, end = dag.successes[at - 1]
+    if previous is not None:
+        logical, start, end = previous
         order.previous_success_logical_date.CopyFrom(times.to_timestamp(logical))
         if end:
             order.previous_success_interval_start.CopyFrom(times.to_timestamp(start))
             order.previous_success_interval_end.CopyFrom(times.to_timestamp(end))
-    order.ordered_time.CopyFrom(times.to_timestamp(state.now))
+    run.order_facts = (run.start, previous, order)
+    return order
 
 
 def task_order(
@@ -125,37 +136,34 @@ def _special_key(run: Run, task_id: str, try_number: int) -> TryKey:
 
 def execution_record(run: Run, slot: int, ended: TaskEnded) -> JobExecutionRecord:
     """Returns the record of a finished try."""
-    definition = run.layout.definition
-    task = run.layout.tasks[run.position(slot)]
-    record = JobExecutionRecord(
-        workflow_name=run.dag_id,
-        workflow_cluster=definition.placement.cluster,
-        job_name=task.task_id,
-        instance_id=run.run_id,
-        try_number=ended.try_number,
-        status=_STATUS.get(ended.state, "failed"),
-        application_id_string=ended.application_id,
-        jss_id=ended.jss_id,
-        project=definition.project,
-        tier=definition.tier or definition.placement.tier,
-        data=ended.builds,
-        peak_memory_bytes=ended.usage.peak_memory_bytes,
-        cpu_seconds=ended.usage.cpu_seconds,
-        map_index=ended.map_index,
-        outcome=ended.outcome,
-        message=ended.message,
-        log_key=ended.log_key,
-        owner=task.owner or definition.owner,
-        version=run.layout.version,
-        exception_classes=ended.exception_classes,
-        run_type=run.facts.run_type,
-        operator=task.operator,
-    )
+    record = JobExecutionRecord()
+    record.CopyFrom(run.layout.execution_template(run.position(slot)))
+    record.instance_id = run.run_id
+    record.run_type = run.facts.run_type
+    record.map_index = ended.map_index
+    record.try_number = ended.try_number
+    record.status = _STATUS.get(ended.state, "failed")
+    record.outcome = ended.outcome
     if ended.HasField("start_time"):
         record.start_time.CopyFrom(ended.start_time)
     record.end_time.CopyFrom(ended.end_time)
     if run.facts.HasField("logical_date"):
         record.logical_date.CopyFrom(run.facts.logical_date)
+    if ended.log_key:
+        record.log_key = ended.log_key
+    if ended.message:
+        record.message = ended.message
+    if ended.application_id:
+        record.application_id_string = ended.application_id
+    if ended.jss_id:
+        record.jss_id = ended.jss_id
+    if ended.builds:
+        record.data.update(ended.builds)
+    if ended.HasField("usage"):
+        record.peak_memory_bytes = ended.usage.peak_memory_bytes
+        record.cpu_seconds = ended.usage.cpu_seconds
+    if ended.exception_classes:
+        record.exception_classes.extend(ended.exception_classes)
     if ended.outcome != Outcome.OUTCOME_SUCCESS:
         record.failed_stage = next(
             (stage.stage for stage in ended.stages if stage.outcome == StageOutcome.STAGE_OUTCOME_FAILED),

@@ -6,6 +6,7 @@ import zlib
 
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.events.v1.events_pb2 import TaskEnded, TaskStateChanged, WorkflowEvent
+from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded as ReportedEnd
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
@@ -164,22 +165,12 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
         try_number=report.try_key.try_number,
         state=new,  # type: ignore[arg-type]
         outcome=outcome,  # type: ignore[arg-type]
-        message=message,
-        exit_code=said.exit_code,
-        stages=said.stages,
-        log_key=said.log_key,
-        log_bytes=said.log_bytes,
         return_length=said.return_length,
-        application_id=said.application_id,
-        jss_id=said.jss_id,
-        builds=said.builds,
         worker=report.worker,
-        exception_classes=said.exception_classes,
     )
-    if said.HasField("usage"):
-        ended.usage.CopyFrom(said.usage)
-    if said.HasField("rendered"):
-        ended.rendered.CopyFrom(said.rendered)
+    _copy_facts(said, ended)
+    if message:
+        ended.message = message
     first = run.first_start.get(slot) or times.from_timestamp(said.start_time)
     end = times.from_timestamp(said.end_time) or d.now
     if first:
@@ -201,6 +192,24 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
     elif new == FAILED and run.layout.tasks[run.position(slot)].fail_stop and run.state == RUN_RUNNING:
         stop_tasks(d, dag, run, f"{ended.task_id} failed and stops the run (fail_stop)", keep_teardowns=True)
     slot_freed(d, dag, run, slot)
+
+
+def _copy_facts(said: ReportedEnd, ended: TaskEnded) -> None:
+    """Copies what the worker said that needs no thought. Most ends say little, and copying nothing costs too."""
+    for name in ("exit_code", "log_key", "log_bytes", "application_id", "jss_id"):
+        value = getattr(said, name)
+        if value:
+            setattr(ended, name, value)
+    if said.stages:
+        ended.stages.extend(said.stages)
+    if said.builds:
+        ended.builds.update(said.builds)
+    if said.exception_classes:
+        ended.exception_classes.extend(said.exception_classes)
+    if said.HasField("usage"):
+        ended.usage.CopyFrom(said.usage)
+    if said.HasField("rendered"):
+        ended.rendered.CopyFrom(said.rendered)
 
 
 def _what_it_becomes(

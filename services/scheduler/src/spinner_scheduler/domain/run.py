@@ -13,6 +13,7 @@ from array import array
 
 from spinner_proto.events.v1.events_pb2 import RunCreated
 from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
+from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.layout import Layout
@@ -28,7 +29,7 @@ class Run:
     __slots__ = (
         "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
         "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
-        "lengths", "limited", "logical", "moving", "next_time", "parked", "priority_date", "reason", "remap",
+        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "priority_date", "reason", "remap",
         "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state", "states",
         "task_holding", "totals", "tries", "unfinished", "wanted",
     )  # fmt: skip
@@ -89,6 +90,8 @@ class Run:
         self.parked: list[tuple[int, int]] = []
         self.task_holding: dict[int, int] = {}
         self.limited = bool(layout.limits)
+        # A cache of `orders`: what all orders of the run say, and what that depends on.
+        self.order_facts: tuple[int, tuple[int, int, int] | None, TaskOrder] | None = None
 
     def __lt__(self, other: Run) -> bool:
         # Queues hold tuples that end with a run; equal entries for one instance are allowed.

@@ -65,7 +65,7 @@ def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
 def _dump_run(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {"version": run.layout.version}
     for name in Run.__slots__:
-        if name in ("layout", "dirty", "wanted", "parked"):
+        if name in ("layout", "dirty", "wanted", "parked", "order_facts"):
             continue
         value = getattr(run, name)
         if name in ("skip_by", "task_holding", "skips"):
