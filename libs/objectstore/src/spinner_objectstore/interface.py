@@ -41,7 +41,8 @@ class ObjectStore(Protocol):
     """Objects by key. Thread-safe. A reader sees an object whole or not at all.
 
     Keys are relative paths, as `logs/dag/run/task/0/1.log`; ValueError for empty parts, `.`, `..`, a leading `/`,
-    NUL, or more than 900 bytes. All methods block and may raise Unavailable.
+    NUL, or more than 900 bytes. No key may be the folder of another (`a` and `a/b`). All methods block and may raise
+    Unavailable.
     """
 
     url: str
