@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
-from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record
+from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record, partition_for
 from spinner_eventlog.kafka import KafkaLog
 from spinner_objectstore import open_store
 from spinner_proto.executor.v1.executor_pb2_grpc import add_ExecutorServiceServicer_to_server
@@ -59,11 +59,13 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     producer = log.producer(f"executor-{settings.cluster}")
     reporter = Reporter(producer, loop)
     bundles = BundleCache(data / "bundles", store, pool)
-    backend = LocalBackend(data, settings.executor_entry, settings.executor_ahead)
     shared = SharedView(log, settings.secret_key.get_secret_value())
     runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
     triggers = Triggers(bundles, data / "triggerer.log")
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
+    backend = LocalBackend(
+        data, settings.executor_entry, settings.executor_ahead, lambda key: partition_for(key, count), pool
+    )
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
     controller = Controller(
         settings,
@@ -76,7 +78,6 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         triggers,
         shared.secret_values,
         paths.__getitem__,
-        count,
     )
     triggers.bind(controller)
     runtime = Runtime(controller, shared, runs)

@@ -8,13 +8,12 @@ executor is measured rather than a task.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 import uuid
 from datetime import UTC, datetime
@@ -27,25 +26,10 @@ from spinner_proto.common.v1.common_pb2 import OUTCOME_SUCCESS, TryKey
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DESIRED_STATE_RUNNING, ORDER_KIND_TASK, TaskOrder
 
-from spinner_executor.app import serve
-from spinner_executor.metrics import Metrics
-from spinner_executor.settings import Settings
-
 BATCH = 300
 SINGLE = 60
 _INBOX = "scheduler_inbox-spinner_tier_1"
 _SECONDS = 120.0
-
-
-class _Life:
-    def __init__(self) -> None:
-        self.is_ready = threading.Event()
-
-    def ready(self, grpc: str = "", http: str = "") -> None:
-        self.is_ready.set()
-
-    def crash(self, failure: BaseException) -> None:
-        raise SystemExit(f"the executor failed: {failure}")
 
 
 class _Bench:
@@ -94,35 +78,42 @@ class _Bench:
         return delays, time.monotonic() - begun
 
 
-def measure(bootstrap: str, folder: str) -> dict[str, float]:
-    """Starts an executor in this process and returns the figures."""
+def _start(bootstrap: str, prefix: str, folder: Path) -> subprocess.Popen[bytes]:
+    """An executor process, ready."""
+    status = folder / "status.json"
+    settings = {
+        "KAFKA": bootstrap,
+        "TOPIC_PREFIX": prefix,
+        "TIERS": "1",
+        "OBJECT_STORE": f"file://{folder}/objects",
+        "GRPC_ADDRESS": "127.0.0.1:0",
+        "EXECUTOR_DATA": str(folder / "data"),
+        "EXECUTOR_STOP_WORKERS": "true",
+        "EXECUTOR_ENTRY": os.environ.get("SPINNER_EXECUTOR_ENTRY", "spinner_executor.adapters.local.trivial:run"),
+        "STATUS_FILE": str(status),
+    }
+    environment = os.environ | {f"SPINNER_{name}": value for name, value in settings.items()}
+    with (folder / "executor.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "spinner_executor"], env=environment, stdout=log, stderr=log)
+    deadline = time.monotonic() + _SECONDS
+    while not (status.exists() and json.loads(status.read_text())["state"] == "ready"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the executor was not ready:\n{(folder / 'executor.log').read_text()[-2000:]}")
+        time.sleep(0.02)
+    return process
+
+
+def measure(bootstrap: str, folder: Path) -> dict[str, float]:
+    """Starts an executor and returns the figures."""
     bench = _Bench(bootstrap)
-    settings = Settings(
-        kafka=bootstrap, topic_prefix=bench.prefix, tiers=(1,), object_store=f"file://{folder}/objects",
-        grpc_address="127.0.0.1:0", executor_data=Path(folder) / "data", executor_stop_workers=True,
-        executor_entry=os.environ.get("SPINNER_EXECUTOR_ENTRY", "spinner_executor.adapters.local.trivial:run"),
-    )  # fmt: skip
-    life = _Life()
-    loop = asyncio.new_event_loop()
-    log = KafkaLog(bootstrap, "spinner-executor", prefix=bench.prefix)
-    task = loop.create_task(serve(settings, log, life, Metrics()))
-
-    def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    executor = _start(bootstrap, bench.prefix, folder)
     try:
-        if not life.is_ready.wait(30):
-            raise SystemExit("the executor was not ready within 30 s")
         bench.run([f"warm{n}" for n in range(20)])
         delays = [bench.run([f"one{n}"])[0][0] for n in range(SINGLE)]
         _, seconds = bench.run([f"many{n}" for n in range(BATCH)])
     finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(10)
-        log.close()
+        executor.terminate()
+        executor.wait(20)
         bench.log.close()
     return {
         "local_tasks_per_s": round(BATCH / seconds, 1),
@@ -134,7 +125,7 @@ def measure(bootstrap: str, folder: str) -> dict[str, float]:
 def main() -> None:
     bootstrap = os.environ.get("SPINNER_KAFKA", "127.0.0.1:19092")
     with tempfile.TemporaryDirectory(prefix="spinner-bench-", ignore_cleanup_errors=True) as folder:
-        print(json.dumps(measure(bootstrap, folder)))
+        print(json.dumps(measure(bootstrap, Path(folder))))
 
 
 if __name__ == "__main__":

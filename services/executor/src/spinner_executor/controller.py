@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from spinner_eventlog.interface import Fenced, TransactionalProducer, partition_for
+from spinner_eventlog.interface import Fenced, TransactionalProducer
 from spinner_objectstore import ObjectStore
 from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched, TaskReport
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
@@ -70,7 +70,7 @@ class _Partition:
 class Controller:
     """See the module.
 
-    `address_of(partition)` is where workers reach this executor, `order_partitions` how many partitions there are.
+    `address_of(partition)` is where workers reach this executor.
     """
 
     def __init__(
@@ -85,7 +85,6 @@ class Controller:
         triggers: Triggers,
         secret_values: Callable[[set[str]], list[str]],
         address_of: Callable[[int], str],
-        order_partitions: int,
     ) -> None:
         self.settings = settings
         self.backend = backend
@@ -102,7 +101,6 @@ class Controller:
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
         self._secret_values = secret_values
         self._address_of = address_of
-        self._order_partitions = order_partitions
         self._partitions: dict[int, _Partition] = {}
         self._by_worker: dict[str, Try] = {}
         # The slot that each living worker holds, also of a segment that is over.
@@ -127,7 +125,7 @@ class Controller:
             grants.forget(key)
         for key in list(self._partitions[partition].keys):
             self._reconcile_key(key)
-        self.spawn(self._sweep(partition, set(restored.orders)))
+        self.backend.sweep(partition, restored.orders.keys())
 
     def revoked(self, partition: int) -> None:
         owned = self._partitions.pop(partition, None)
@@ -203,16 +201,6 @@ class Controller:
         tried.end = self.ends.restored(tried, grant)
         if tried.end is not None:
             s.ended_segment = tried.end.segment
-
-    async def _sweep(self, partition: int, live: set[str]) -> None:
-        """Removes what ended tries of this partition left behind while nobody owned it."""
-        for key in self.backend.known_tries():
-            if key in live or key in self.tries or partition_for(key, self._order_partitions) != partition:
-                continue
-            observed = self.backend.observe(key)
-            if observed.state is WorkerState.ALIVE:
-                self.backend.stop(key, observed.worker, force=True)
-            self.backend.remove(key)
 
     def _drop(self, tried: Try) -> None:
         """Forgets a try without touching its worker."""

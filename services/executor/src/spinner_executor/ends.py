@@ -167,11 +167,14 @@ class Ends:
         begun = datetime.now(UTC)
         if not tried.log.path.exists():
             return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, begun, message="There is no log.")
-        tried.log.publish(controller.reporter.post, final=True)
         outcome, message = StageOutcome.STAGE_OUTCOME_SUCCESS, ""
         try:
             tried.uploaded_bytes = await asyncio.get_running_loop().run_in_executor(
-                controller.pool, tried.log.upload, controller.objects, keys.log_object_key(tried.order.try_key)
+                controller.pool,
+                tried.log.finish,
+                controller.reporter.post,
+                controller.objects,
+                keys.log_object_key(tried.order.try_key),
             )
         except Exception as error:  # noqa: BLE001 - a store that is away must not hide the try's end
             _log.warning("the log of %s could not be uploaded: %s", tried.key, error)

@@ -38,7 +38,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _worker_pid(stage: Stage, data: str = "data") -> int:
-    (record,) = (stage.folder / data / "tries").glob("*/worker-*.json")
+    (record,) = (stage.folder / data / "tries").glob("*/*/worker-*.json")
     return int(json.loads(record.read_text())["pid"])
 
 

@@ -81,7 +81,7 @@ def test_grpc_workers_use_the_same_handler_and_stale_tokens_are_refused(stage: S
     order = stage.order("talks", stage.bundle(dag=TALKING.format(go=str(tmp_path / "go"))), "dag.py")
     stage.write(order)
     stage.wait(order, "started")
-    (token_file,) = (tmp_path / "data" / "tries").glob("*/token")
+    (token_file,) = (tmp_path / "data" / "tries").glob("*/*/token")
     assert token_file.stat().st_mode & 0o077 == 0
     token = token_file.read_text()
     stub = runtime_pb2_grpc.TaskRuntimeServiceStub(_channel(process))
@@ -141,7 +141,7 @@ def test_a_worker_without_heartbeat_is_lost_and_killed(stage: Stage, tmp_path: P
     order = stage.order("hangs", stage.bundle(dag=TALKING.format(go=str(tmp_path / "go"))), "dag.py")
     stage.write(order)
     stage.wait(order, "started")
-    (record,) = (tmp_path / "data" / "tries").glob("*/worker-*.json")
+    (record,) = (tmp_path / "data" / "tries").glob("*/*/worker-*.json")
     pid = json.loads(record.read_text())["pid"]
     os.kill(pid, signal.SIGSTOP)
     assert stage.wait(order).ended.outcome == c.OUTCOME_LOST

@@ -7,7 +7,7 @@ and of the back end's own helpers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -71,7 +71,7 @@ class Backend(Protocol):
     def remove(self, key: str) -> None:
         """Removes everything of the try. Its worker must be gone."""
 
-    def known_tries(self) -> list[str]:
-        """Keys of all tries that have anything here."""
+    def sweep(self, partition: int, live: Collection[str]) -> None:
+        """Kills and removes what is here of tries of an order partition that are not among `live` keys."""
 
     async def close(self, stop_workers: bool) -> None: ...

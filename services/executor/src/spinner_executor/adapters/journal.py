@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -51,11 +52,16 @@ class Journal:
         return set(json.loads(data)) if data else set()
 
     def _write(self, name: str, data: bytes) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._folder / f"{name}.new"
-        temporary.write_bytes(data)
-        temporary.chmod(0o600)
-        temporary.rename(self._folder / name)
+        path = self._folder / name
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        except FileNotFoundError:
+            self._folder.mkdir(mode=0o700, parents=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        try:
+            os.write(descriptor, data)  # one call: a kill of this process leaves all of it or nothing
+        finally:
+            os.close(descriptor)
 
     def _read(self, name: str) -> bytes | None:
         try:

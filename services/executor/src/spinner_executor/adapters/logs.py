@@ -109,6 +109,11 @@ class TryLog:
         chunk.time.FromDatetime(datetime.now(UTC))
         post(Outgoing(self._topic, self.key, chunk))
 
+    def finish(self, post: Callable[[Outgoing], None], store: Uploads, object_key: str) -> int:
+        """Publishes the rest and uploads all of it; returns the log's length in bytes. Blocks."""
+        self.publish(post, final=True)
+        return self.upload(store, object_key)
+
     def upload(self, store: Uploads, object_key: str) -> int:
         """Stores the whole masked text; returns its length in bytes. Blocks."""
         size = self.size()

@@ -159,7 +159,7 @@ class Stage:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
-        for record in self.folder.glob("*/tries/*/worker-*.json"):
+        for record in self.folder.glob("*/tries/*/*/worker-*.json"):
             pid = __import__("json").loads(record.read_text())["pid"]
             try:
                 os.killpg(pid, signal.SIGKILL)

@@ -1,7 +1,9 @@
 """The local back end: folders of tries, a fork server, and process groups.
 
-    <data>/tries/<hash of the try key>/   key  token  log  worker-<name>.json  exit-<name>.json  end-<segment>.bin
-    <data>/place                          made once: names this folder; part of every worker's name
+    <data>/tries/<order partition>/<hash of the try key>/
+                      token  log  worker-<name>.json  exit-<name>.json  end-<segment>.bin
+    <data>/trash/     removed folders on their way out
+    <data>/place      made once: names this folder; part of every worker's name
 
 A worker's name holds the place and the machine's boot, so that an executor knows whether a worker's records would
 be here. Ends come from the fork server; a worker whose fork server is gone is watched by its process number and
@@ -22,7 +24,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +62,17 @@ def _sdk_fingerprint(entry: str) -> str:
 
 
 class LocalBackend:
-    """`entry`: what a worker calls; `ahead`: workers forked ahead."""
+    """`entry`: what a worker calls; `ahead`: workers forked ahead; `partition_of(key)`: a try's order partition."""
 
     name = "local"
 
-    def __init__(self, data: Path, entry: str, ahead: int) -> None:
+    def __init__(self, data: Path, entry: str, ahead: int, partition_of: Callable[[str], int], pool: Executor) -> None:
         self._data = data
         self._tries = data / "tries"
-        self._tries.mkdir(parents=True, exist_ok=True)
+        self._trash = data / "trash"
+        self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._partition_of = partition_of
+        self._pool = pool
         self._entry = entry
         self._ahead = ahead
         self._socket_path = short_socket_path(data, f"fork-{_sdk_fingerprint(entry)}.sock")
@@ -81,7 +87,7 @@ class LocalBackend:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def folder(self, key: str) -> Path:
-        return self._tries / folder_name(key)
+        return self._tries / str(self._partition_of(key)) / folder_name(key)
 
     def log_path(self, key: str) -> Path:
         return self.folder(key) / "log"
@@ -163,13 +169,15 @@ class LocalBackend:
     async def launch(self, launch: Launch) -> None:
         folder = self.folder(launch.key)
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / "key").write_text(launch.key)
-            token = folder / "token.new"
-            descriptor = os.open(token, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                folder.mkdir(mode=0o700, parents=True)
+            descriptor = os.open(folder / "token", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
             os.write(descriptor, launch.token.encode())
             os.close(descriptor)
-            token.rename(folder / "token")
         except OSError as error:
             raise LaunchFailed(f"cannot write {folder}: {error}") from error
         request = {
@@ -236,21 +244,31 @@ class LocalBackend:
                     self._ended(key, worker, exit)
 
     def stop(self, key: str, worker: str, force: bool) -> None:
-        try:
-            record = json.loads((self.folder(key) / f"worker-{worker}.json").read_text())
-        except (OSError, ValueError):
-            return
-        signal_group(record["pid"], record["start_time"], signal.SIGKILL if force else signal.SIGTERM)
+        record = self.folder(key) / f"worker-{worker}.json"
+        _signal_worker(record, signal.SIGKILL if force else signal.SIGTERM)
 
     def remove(self, key: str) -> None:
-        shutil.rmtree(self.folder(key), ignore_errors=True)
+        self._discard(self.folder(key))
 
-    def known_tries(self) -> list[str]:
-        keys = []
-        for folder in self._tries.iterdir():
-            with contextlib.suppress(OSError):
-                keys.append((folder / "key").read_text())
-        return keys
+    def _discard(self, folder: Path) -> None:
+        """Renamed at once, so that the key can be used again; deleted later."""
+        rubbish = self._trash / secrets.token_hex(8)
+        try:
+            folder.rename(rubbish)
+        except FileNotFoundError:
+            return
+        self._pool.submit(shutil.rmtree, rubbish, ignore_errors=True)
+
+    def sweep(self, partition: int, live: Collection[str]) -> None:
+        for rubbish in self._trash.iterdir():
+            self._pool.submit(shutil.rmtree, rubbish, ignore_errors=True)
+        keep = {folder_name(key) for key in live}
+        with contextlib.suppress(FileNotFoundError):
+            for folder in (self._tries / str(partition)).iterdir():
+                if folder.name not in keep:
+                    for record in folder.glob("worker-*.json"):
+                        _signal_worker(record, signal.SIGKILL)
+                    self._discard(folder)
 
     async def close(self, stop_workers: bool) -> None:
         if stop_workers:
@@ -264,6 +282,14 @@ class LocalBackend:
             self._writer.close()
         for task in list(self._tasks):
             task.cancel()
+
+
+def _signal_worker(record_file: Path, number: int) -> None:
+    try:
+        record = json.loads(record_file.read_text())
+    except (OSError, ValueError):
+        return
+    signal_group(record["pid"], record["start_time"], number)
 
 
 def _exit_of(message: dict[str, Any]) -> Exit:

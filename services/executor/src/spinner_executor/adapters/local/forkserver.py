@@ -2,9 +2,9 @@
 
 It outlives its executor. Clients (an executor, its successor) connect to its Unix socket and send one JSON
 object a line: `{"op": "fork", …}`, answered by `{"forked": worker, "pid": …}` or `{"failed": worker, "error": …}`.
-Every end of a worker is first written to `exit-<worker>.json` in the try's folder, then told to all clients, so an
-executor that was away finds it. Workers are leaders of sessions of their own. A few are forked ahead and wait for
-their assignment on a pipe, which takes the fork out of a task's way.
+Every bad end of a worker is first written to `exit-<worker>.json` in the try's folder, then every end is told to all
+clients, so an executor that was away finds it. Workers are leaders of sessions of their own. A few are forked ahead
+and wait for their assignment on a pipe, which takes the fork out of a task's way.
 
 A worker's first act is to create `worker-<worker>.json` exclusively: a second process of the same name ends there,
 and the file's absence proves that no worker of this name ever ran. No user code is imported here.
@@ -219,11 +219,12 @@ class ForkServer:
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "oom_kill_seen": oom,
         }
-        path = Path(child.assignment["folder"]) / f"exit-{child.assignment['worker']}.json"
-        with contextlib.suppress(OSError):
-            temporary = path.with_suffix(".new")
-            temporary.write_text(json.dumps(message))
-            temporary.rename(path)
+        if status:  # what ended well has reported its end
+            path = Path(child.assignment["folder"]) / f"exit-{child.assignment['worker']}.json"
+            with contextlib.suppress(OSError):
+                temporary = path.with_suffix(".new")
+                temporary.write_text(json.dumps(message))
+                temporary.rename(path)
         for client in list(self._clients):
             self._send(client, message)
 
