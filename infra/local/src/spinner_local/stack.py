@@ -130,7 +130,7 @@ def rebuild_views(home: Home, report: Report | None = None) -> None:
             raise ServerError("The stack isn't running.")
         gateway = next(service for service in SERVICES if service.name == "webgateway")
         log = home.logs / "views-rebuild.log"
-        supervision.stop(home, gateway.name)
+        supervision.stop(home, [gateway.name])
         try:
             with report.step("views rebuilt from the log"):
                 command = [sys.executable, "-m", gateway.module, "rebuild-views"]
@@ -267,7 +267,8 @@ def _version() -> str:
 def _stop_supervised(home: Home, supervisord: psutil.Process) -> None:
     family = supervisord.children(recursive=True)
     try:
-        supervision.stop_programs(home)
+        supervision.stop(home, [service.name for service in SERVICES])
+        supervision.stop(home, ["kafka"])  # after those that may still write to it
     except Exception as error:  # noqa: BLE001 - whatever supervisord answers, the processes must end
         say(f"  ! supervisord: {error}; ending the processes one by one")
     supervision.shut_down(home, supervisord)

@@ -7,11 +7,13 @@ supervisord runs in a session of its own and outlives `up`.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,21 +134,23 @@ def ensure_started(home: Home) -> list[str]:
     """Starts the programs that supervisord gave up or that were stopped by hand; returns their names."""
     stopped = [name for name, program in programs(home).items() if program.state in {"stopped", "fatal", "exited"}]
     for name in stopped:
-        group = "kafka" if name == "kafka" else "services"
-        _proxy(home).supervisor.startProcess(f"{group}:{name}", False)
+        _proxy(home).supervisor.startProcess(_full_name(name), False)
     return stopped
 
 
-def stop(home: Home, service: str) -> None:
-    """Stops one service until `ensure_started`. Blocks until it is gone."""
-    _proxy(home).supervisor.stopProcess(f"services:{service}")
-
-
-def stop_programs(home: Home) -> None:
-    """Stops the services together, then Kafka, which they may still write to while they stop. Blocks."""
+def stop(home: Home, names: Sequence[str], seconds: float = 20.0) -> None:
+    """Stops programs together until `ensure_started`. Blocks until they are gone or the time is over."""
+    # Not by supervisord's own waiting call: its answer sometimes never comes.
     supervisor = _proxy(home).supervisor
-    supervisor.stopProcessGroup("services")
-    supervisor.stopProcessGroup("kafka")
+    for name in names:
+        with contextlib.suppress(xmlrpc.client.Fault):  # it wasn't running
+            supervisor.stopProcess(_full_name(name), False)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        rows = programs(home)
+        if all(rows[name].state in {"stopped", "fatal", "exited"} for name in names if name in rows):
+            return
+        time.sleep(0.03)
 
 
 def shut_down(home: Home, supervisord: psutil.Process) -> None:
@@ -160,6 +164,10 @@ def shut_down(home: Home, supervisord: psutil.Process) -> None:
     except psutil.TimeoutExpired:
         supervisord.kill()
         supervisord.wait(5)
+
+
+def _full_name(name: str) -> str:
+    return f"{'kafka' if name == 'kafka' else 'services'}:{name}"
 
 
 def _answers(home: Home) -> bool:
