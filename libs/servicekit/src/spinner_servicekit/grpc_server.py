@@ -176,9 +176,10 @@ def _classified(error: Exception, errors: Errors, method: str) -> grpc.Status | 
 def _end(context: Any, error: Exception, errors: Errors, method: str) -> Any:
     """Ends the call with the status of `error`: raises, or returns an awaitable that raises."""
     found = _classified(error, errors, method)
-    if isinstance(found, tuple):
-        return context.abort(*found)
-    return context.abort_with_status(found)
+    if isinstance(found, grpc.Status):
+        context.set_trailing_metadata(found.trailing_metadata)
+        return context.abort(found.code, found.details)
+    return context.abort(*found)
 
 
 def _metadata(context: Any) -> dict[str, str]:
