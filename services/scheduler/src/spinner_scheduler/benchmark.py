@@ -102,7 +102,9 @@ def core(seconds: float) -> float:
     while spent < seconds:
         round_number += 1
         state = PartitionState(
-            Layouts(lambda dag_id, _: found.get(dag_id)), Address("inbox", 0), limits=Limits(default_pool_slots=1_000_000)
+            Layouts(lambda dag_id, _: found.get(dag_id)),
+            Address("inbox", 0),
+            limits=Limits(default_pool_slots=1_000_000),
         )
         now = 1_800_000_000 * times.SECOND
         waiting = beginning(found.values(), 2)
@@ -183,19 +185,19 @@ class _Counting:
     def restore(self) -> None:
         self._inner.restore()
 
-    def handle(self, records, now):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - passes through
+    def handle(self, records, now):  # type: ignore[no-untyped-def]
         self._first = self._first or time.monotonic()
         outgoing = self._inner.handle(records, now)
         for output in outgoing:
             self._transitions += _transitions(output.value)
         return outgoing
 
-    def committed(self, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - passes through
+    def committed(self, offsets):  # type: ignore[no-untyped-def]
         self._inner.committed(offsets)
         if self._inner.state.live_runs:
             self._last = time.monotonic()
 
-    def next_due(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - passes through
+    def next_due(self):  # type: ignore[no-untyped-def]
         return self._inner.next_due()
 
     def quiet(self) -> bool:
@@ -229,7 +231,9 @@ def _answer(log: KafkaLog, inbox: str, stop: threading.Event) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="spinner_scheduler.benchmark")
-    parser.add_argument("--kafka", default=os.environ.get("SPINNER_KAFKA", ""), help="bootstrap servers; empty: only the core")
+    parser.add_argument(
+        "--kafka", default=os.environ.get("SPINNER_KAFKA", ""), help="bootstrap servers; empty: only the core"
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args(arguments)
     figures = {"core_transitions_per_s": round(core(options.seconds))}

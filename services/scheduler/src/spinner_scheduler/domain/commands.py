@@ -49,7 +49,6 @@ from spinner_scheduler.domain.states import (
     UP_FOR_RESCHEDULE,
     UPSTREAM_FAILED,
 )
-from spinner_scheduler.domain.tasks import slot_freed
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
 _PREFIX = {
@@ -382,7 +381,6 @@ def mark(d: Decision, dag: DagState, run: Run, slot: int, new: int, actor: Actor
     if OPEN[state] or state == UP_FOR_RESCHEDULE or slot in run.resumes:
         name = TASK_STATE_NAMES[new]
         end_try(d, dag, run, slot, new, f"marked {name} while it was {TASK_STATE_NAMES[state]}")
-        slot_freed(d, dag, run, slot)
     else:
         withdraw(d, run, slot)
     run = dag.runs.get(run.run_id, run)

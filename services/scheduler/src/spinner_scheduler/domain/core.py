@@ -17,7 +17,7 @@ from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
 from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import RUN_FAILED, UP_FOR_RETRY
-from spinner_scheduler.domain.tasks import dispatch, settle
+from spinner_scheduler.domain.tasks import dispatch, release_parked, settle
 from spinner_scheduler.domain.timers import Kind, Timer
 
 __all__ = ["Result", "decide", "evolve_record"]
@@ -82,8 +82,9 @@ def _settle(d: Decision) -> None:
     while True:
         settle(d)
         dispatch(d)
+        while release_parked(d):
+            dispatch(d)
         d.settle_fresh()
-        dispatch(d)
         if d.state.dirty_runs:
             continue
         touched, d.touched = d.touched, {}

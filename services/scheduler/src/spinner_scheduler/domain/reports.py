@@ -34,7 +34,6 @@ from spinner_scheduler.domain.states import (
     UP_FOR_RETRY,
     is_infrastructure,
 )
-from spinner_scheduler.domain.tasks import slot_freed
 
 _DEFAULT_RETRY_DELAY = 300 * times.SECOND
 _DAY = 86_400 * times.SECOND
@@ -115,7 +114,6 @@ def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRepor
     d.order(task_order(d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)))
     if not d.state.foreign_deferred.get(run.layout.pools[run.position(slot)], False):
         withdraw(d, run, slot)
-    slot_freed(d, dag, run, slot)
 
 
 def _rescheduled(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
@@ -124,7 +122,6 @@ def _rescheduled(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRe
     at = times.from_timestamp(report.rescheduled.next_time) or d.now
     d.task_state(run, slot, UP_FOR_RESCHEDULE, try_number=run.tries[slot], segment=run.segments[slot], next_time=at)
     withdraw(d, run, slot)
-    slot_freed(d, dag, run, slot)
 
 
 def _fired(d: Decision, run: Run, slot: int, payload: bytes, error: str) -> None:
@@ -191,7 +188,6 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
         _apply_skips(d, run, slot)
     elif new == FAILED and run.layout.tasks[run.position(slot)].fail_stop and run.state == RUN_RUNNING:
         stop_tasks(d, dag, run, f"{ended.task_id} failed and stops the run (fail_stop)", keep_teardowns=True)
-    slot_freed(d, dag, run, slot)
 
 
 def _copy_facts(said: ReportedEnd, ended: TaskEnded) -> None:

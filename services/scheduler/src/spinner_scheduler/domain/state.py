@@ -111,6 +111,8 @@ class PartitionState:
         self.timers = Timers()
         self.dirty_runs: dict[int, Run] = {}
         self.live_runs = 0
+        # Instances that stopped holding a slot of their task's limit, since this was last looked at.
+        self.freed: list[tuple[Run, int]] = []
         # Runs that were forgotten; whoever keeps snapshots removes theirs and empties this.
         self.dropped: list[tuple[str, str]] = []
 
@@ -211,6 +213,8 @@ class PartitionState:
     def task_changed(self, dag: DagState, run: Run, slot: int, old: int, new: int) -> None:
         """Keeps what is derived after `run.set_state`."""
         run.wanted.discard(slot)
+        if HOLDING[old] and not HOLDING[new] and run.limited:
+            self.freed.append((run, slot))
         if HOLDING[old] != HOLDING[new] and run.limited:
             position = run.position(slot)
             if position in run.layout.limits:

@@ -12,6 +12,7 @@ from spinner_proto.events.v1.events_pb2 import TaskEnded, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage, PoolSlotGranted, PoolSlotRequested
 
 from spinner_scheduler.domain import mapping, times, trigger_rules
+from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.orders import execution_record, task_order, try_key
@@ -344,35 +345,45 @@ def _park(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> boo
         per_dag and dag.held_by_task.get(task_id, 0) >= per_dag
     ):
         heappush(dag.parked_by_task.setdefault(task_id, []), (priority, run.priority_date, run.run_id, slot))
-        # Its run has a slot left that it doesn't take.
-        unpark_run(d, run)
+        d.touched[(run.dag_id, run.run_id)] = None
         return True
     return False
 
 
-def unpark_run(d: Decision, run: Run) -> None:
-    """Gives the next of those that wait for their run's limit another chance."""
+def unpark_run(d: Decision, run: Run) -> bool:
+    """Lets as many of those that wait for their run's limit try as it has room for."""
     free = d.state.max_active_tasks(run.layout) - run.holding
+    moved = False
     while run.parked and free > 0:
         _, slot = heappop(run.parked)
         if slot in run.wanted:
             d.state.enqueue(run, slot)
             free -= 1
+            moved = True
+    return moved
 
 
-def slot_freed(d: Decision, dag: DagState, run: Run, slot: int) -> None:
-    """An instance holds no slot any more: lets others try."""
-    if run.parked:
-        unpark_run(d, run)
-    position = run.position(slot)
-    if position in run.layout.limits:
-        parked = dag.parked_by_task.get(run.layout.task_ids[position])
-        # All of them: some may be held by their run's limit, which is another one's.
-        while parked:
-            _, _, run_id, waiting = heappop(parked)
+def release_parked(d: Decision) -> bool:
+    """Lets those try again whose limit has room now; True if there are any.
+
+    Invariant when nothing is left to do: who waits for a run's or task's limit finds it full. Those let go may end
+    up waiting for a pool instead, so this is asked again until it finds nobody.
+    """
+    freed, d.state.freed = d.state.freed, []
+    moved = False
+    for run, slot in freed:
+        dag = d.state.dags[run.dag_id]
+        parked = dag.parked_by_task.pop(run.layout.task_ids[run.position(slot)], None)
+        for _, _, run_id, waiting in parked or ():
             other = dag.runs.get(run_id)
             if other is not None and waiting in other.wanted:
                 d.state.enqueue(other, waiting)
+                moved = True
+    for dag_id, run_id in d.touched:
+        touched = d.state.dags[dag_id].runs.get(run_id)
+        if touched is not None and touched.parked:
+            moved = unpark_run(d, touched) or moved
+    return moved
 
 
 def start(d: Decision, dag: DagState, run: Run, slot: int) -> None:
@@ -398,6 +409,9 @@ def _ask(d: Decision, pool: Pool) -> None:
             continue
         position = run.position(slot)
         if _park(d, dag, run, position, slot):
+            if slot in run.requests:
+                # A slot that can't be used now is of more use to others.
+                release(d, run, slot, run.requests[slot])
             continue
         if slot in run.granted:
             start(d, dag, run, slot)

@@ -155,7 +155,11 @@ class SimulatedExecutor:
 
     def _report(self, order: TaskOrder, sequence: int) -> TaskReport:
         report = TaskReport(
-            try_key=order.try_key, segment=order.segment, sequence=sequence, executor="e", worker=order_key(order.try_key)
+            try_key=order.try_key,
+            segment=order.segment,
+            sequence=sequence,
+            executor="e",
+            worker=order_key(order.try_key),
         )
         report.time.CopyFrom(times.to_timestamp(self._now()))
         return report

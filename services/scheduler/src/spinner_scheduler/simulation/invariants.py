@@ -166,9 +166,7 @@ def check_limits(states: list[PartitionState], pools: dict[str, int]) -> None:
         require(used[name] <= slots, f"limits hold: pool {name} has {used[name]} of {slots} slots in use")
 
 
-def check_complete(
-    definition: DagDefinition, scheduled: set[int], now: int, blocked: bool
-) -> None:
+def check_complete(definition: DagDefinition, scheduled: set[int], now: int, blocked: bool) -> None:
     """With catch-up, each interval that is due has its run."""
     if not definition.catchup or blocked:
         return
