@@ -10,6 +10,7 @@ started: another worker may run its try from then on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -223,12 +224,19 @@ def _grpc_status(error: Exception) -> tuple[Status, str]:
 def end_now(why: str) -> NoReturn:
     """Ends this process and all that it started, without a report."""
     os.write(2, f"The worker ends itself: {why}\n".encode())
-    for pid in descendants():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    known: set[int] = set()
+    # Stopped processes start no others: when nothing new is found, nobody escapes.
+    while fresh := set(descendants()) - known:
+        _signal_all(fresh, signal.SIGSTOP)
+        known |= fresh
+    _signal_all(known, signal.SIGKILL)
     os._exit(EXIT_LEASE_LOST)
+
+
+def _signal_all(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def descendants() -> list[int]:

@@ -40,7 +40,7 @@ _log = logging.getLogger("spinner.runtime")
 
 def run_task(work: Work) -> pb.FinishRequest:
     """Runs one segment of a task's try."""
-    with work.stages.stage(common.STAGE_PARSE):
+    with work.stages.stage(common.STAGE_PARSE, f"Reading {work.order.relative_path}"):
         dag, task = _find(work)
         run = DagRun(work.order, parse_conf(work.conf_json))
         ti = TaskInstance(work.order, dag, task, work.api, work.started)
@@ -48,7 +48,7 @@ def run_task(work: Work) -> pb.FinishRequest:
         set_current(work.api, context)
     execution = _Execution(work, task, ti, context)
     try:
-        with work.stages.stage(common.STAGE_TASK_EXEC):
+        with work.stages.stage(common.STAGE_TASK_EXEC, _announcement(work)):
             ended = execution.run()
     except TaskDeferred as deferral:
         return pb.FinishRequest(deferred=_deferred(deferral))
@@ -71,6 +71,13 @@ def run_task(work: Work) -> pb.FinishRequest:
     work.rendered = ti.rendered
     _call_back(work, execution.task, context, ended.outcome)
     return pb.FinishRequest(ended=ended)
+
+
+def _announcement(work: Work) -> str:
+    order, key = work.order, work.order.try_key
+    instance = f"[{key.map_index}]" if key.map_index >= 0 else ""
+    verb = f"Resuming at {order.resume_method}()" if order.resume_method else "Running"
+    return f"{verb}: task {key.task_id}{instance}, try {key.try_number} of {max(order.max_tries, key.try_number)}"
 
 
 def _find(work: Work) -> tuple[DAG, BaseOperator]:
@@ -233,7 +240,7 @@ def _call_back(work: Work, task: BaseOperator, context: dict[str, Any], outcome:
         return
     if "exception" in context:
         context["reason"] = one_line(context["exception"])
-    with work.stages.stage(common.STAGE_CALLBACK) as stage:
+    with work.stages.stage(common.STAGE_CALLBACK, f"Calling {name}") as stage:
         problem = _run_callbacks(callbacks, context, name)
         if problem:
             stage.outcome, stage.message = common.STAGE_OUTCOME_FAILED, problem

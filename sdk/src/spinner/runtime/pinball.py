@@ -33,7 +33,10 @@ def run_command_job(work: Work) -> inbox.TaskEnded:
     if not order.command.strip():
         raise SpinnerException(f"Job {order.try_key.task_id!r} has no command.")
     timeout = order.execution_timeout.ToTimedelta().total_seconds() if order.HasField("execution_timeout") else None
-    with work.stages.stage(common.STAGE_TASK_EXEC) as stage, work.control.timeout(timeout):
+    with (
+        work.stages.stage(common.STAGE_TASK_EXEC, f"Running job {order.try_key.task_id}") as stage,
+        work.control.timeout(timeout),
+    ):
         command = formatted(order.command, {})
         code, attributes = _run(command, work.bundle_path or None)
         if attributes:

@@ -40,13 +40,14 @@ class Stages:
         self.current: pb.Stage.ValueType = pb.STAGE_LAUNCH
 
     @contextmanager
-    def stage(self, stage: pb.Stage.ValueType) -> Iterator[pb.StageResult]:
-        """One stage; failed when the block raises."""
+    def stage(self, stage: pb.Stage.ValueType, begins: str) -> Iterator[pb.StageResult]:
+        """One stage, announced in the log with ``begins``; failed when the block raises."""
         result = pb.StageResult(stage=stage, outcome=pb.STAGE_OUTCOME_RUNNING)
         result.start_time.FromDatetime(datetime.now(UTC))
         self.results.append(result)
         self.current = stage
         logs.set_stage(STAGE_NAMES[stage])
+        _log.info(begins)
         try:
             yield result
         except BaseException as error:

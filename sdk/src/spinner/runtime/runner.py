@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from spinner.core.dag import DAG
 
 _log = logging.getLogger("spinner.runtime")
+_OUTCOME_OF_STAGE = {
+    common.STAGE_READINESS: common.OUTCOME_CONFIG_ERROR,
+    common.STAGE_PARSE: common.OUTCOME_PARSE_FAILED,
+}
 
 
 class Work:
@@ -124,7 +128,7 @@ def _report(work: Work) -> pb.FinishRequest:
 
 def _dispatch(work: Work) -> pb.FinishRequest:
     order = work.order
-    with work.stages.stage(common.STAGE_READINESS):
+    with work.stages.stage(common.STAGE_READINESS, "Checking what the try needs"):
         check_ready(work)
     if order.runtime == "pinball":
         from spinner.runtime.pinball import run_command_job
@@ -163,8 +167,8 @@ def failure(work: Work, error: BaseException, outcome: common.Outcome.ValueType 
     """The end of a try that raised ``error``."""
     if outcome is None:
         outcome = outcome_of(error)
-        if work.stages.current == common.STAGE_PARSE and outcome == common.OUTCOME_FAILED:
-            outcome = common.OUTCOME_PARSE_FAILED
+        if outcome == common.OUTCOME_FAILED:
+            outcome = _OUTCOME_OF_STAGE.get(work.stages.current, outcome)
     return inbox.TaskEnded(
         outcome=outcome,
         message=one_line(error),

@@ -26,11 +26,11 @@ _log = logging.getLogger("spinner.runtime")
 def compute_layout(work: Work) -> pb.FinishRequest:
     """A5: computes the run's layout and publishes it."""
     order = work.order
-    with work.stages.stage(common.STAGE_PARSE):
+    with work.stages.stage(common.STAGE_PARSE, f"Reading {order.relative_path}"):
         dag = work.load_dag()
         if not isinstance(dag, DynamicDAG):
             raise SpinnerException(f"DAG {dag.dag_id!r} is no DynamicDAG in this bundle version.")
-    with work.stages.stage(common.STAGE_TASK_EXEC):
+    with work.stages.stage(common.STAGE_TASK_EXEC, "Computing the layout of the run"):
         set_current(work.api)
         conf = parse_conf(work.conf_json)
         layout = dag.layout(order.logical_date.ToDatetime(tzinfo=UTC), conf)
@@ -48,13 +48,13 @@ def compute_layout(work: Work) -> pb.FinishRequest:
 def run_dag_callbacks(work: Work) -> inbox.TaskEnded:
     """Runs on_success_callback or on_failure_callback of the DAG; the order fails when one of them does."""
     order = work.order
-    with work.stages.stage(common.STAGE_PARSE):
+    with work.stages.stage(common.STAGE_PARSE, f"Reading {order.relative_path}"):
         dag = work.load_dag()
         run = DagRun(order, parse_conf(work.conf_json))
         run.state = "success" if order.callback == "success" else "failed"
     callbacks = dag.on_success_callback if order.callback == "success" else dag.on_failure_callback
     problems: list[str] = []
-    with work.stages.stage(common.STAGE_CALLBACK) as stage:
+    with work.stages.stage(common.STAGE_CALLBACK, f"Calling the DAG's {order.callback} callbacks") as stage:
         context: dict[str, Any] = run_context(order, dag, run, dag.params.with_conf(run.conf))
         context["reason"] = order.callback_reason
         set_current(work.api, context)
