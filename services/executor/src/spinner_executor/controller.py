@@ -42,7 +42,7 @@ from spinner_executor.domain.model import (
 )
 from spinner_executor.domain.reconcile import Action, reconcile
 from spinner_executor.domain.slots import Slots
-from spinner_executor.ends import Ends
+from spinner_executor.ends import Ends, is_final
 from spinner_executor.metrics import Metrics
 from spinner_executor.settings import Settings
 from spinner_executor.tries import Try
@@ -200,7 +200,7 @@ class Controller:
             s.worker_state = WorkerState.FOREIGN
         tried.end = self.ends.restored(tried, grant)
         if tried.end is not None:
-            s.ended_segment = tried.end.segment
+            s.ended_segment, s.end_is_final = tried.end.segment, is_final(tried.end)
 
     def _drop(self, tried: Try) -> None:
         """Forgets a try without touching its worker."""

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def is_final(report: TaskReport) -> bool:
+    """False for the end of a segment that is not the end of the try."""
+    return report.WhichOneof("kind") not in ("deferred", "rescheduled")
+
+
 class Ends:
     """The part of the controller that ends segments."""
 
@@ -93,7 +98,8 @@ class Ends:
         report = controller.report_of(tried, SEQUENCE_END, segment)
         report.ended.CopyFrom(ended)
         tried.end = report
-        s.ended_segment, s.end_reported = segment, False
+        s.ended_segment, s.end_reported, s.end_is_final = segment, False, True
+        controller.triggers.stop(tried.key)
         tried.end_done = asyncio.get_running_loop().create_future()
         controller.spawn(self._declared(tried, report, kill))
 
@@ -129,6 +135,7 @@ class Ends:
             report.layout_computed.CopyFrom(request.layout_computed)
         tried.end = report
         s.ended_segment, s.end_reported = s.worker_segment, False
+        s.end_is_final = is_final(report)
         tried.end_done = asyncio.get_running_loop().create_future()
         if kind == "ended":
             await self._finish_end(tried, report, "")

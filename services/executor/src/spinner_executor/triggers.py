@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired
 
 from spinner_executor.adapters.bundles import BundleCache, BundleUnavailable
+from spinner_executor.adapters.local.process import without_secrets
 from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.model import SEQUENCE_TRIGGER_FIRED
 from spinner_executor.tries import Try
@@ -64,7 +65,7 @@ class _Process:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "spinner_executor.adapters.triggerer", self._bundle_path,
                     stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    limit=_LINE_LIMIT, start_new_session=True,
+                    limit=_LINE_LIMIT, start_new_session=True, env=without_secrets(),
                 )  # fmt: skip
             self._process = process
             for message in self.wanted.values():

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1 import orders_pb2 as o
@@ -20,6 +21,16 @@ def task(client, work):
         file.write(work.order.try_key.task_id + "\\n")
     while not pathlib.Path({go!r}).exists():
         time.sleep(0.02)
+"""
+
+
+NEVER = """
+import asyncio
+from spinner.triggers import BaseTrigger
+class Never(BaseTrigger):
+    async def run(self):
+        await asyncio.sleep(3600)
+        yield None
 """
 
 
@@ -71,6 +82,48 @@ def test_a_kill_between_launches_starts_every_task_exactly_once(stage: Stage, be
     for order in orders:
         assert stage.wait(order).ended.outcome == c.OUTCOME_SUCCESS
     assert _lines(began) == sorted(f"t{n}" for n in range(40))
+
+
+def _fork_servers(stage: Stage) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "forkserver" in line and str(stage.folder) in line and "worker" not in process.name():
+            found.append(process)
+    return found
+
+
+def test_workers_survive_executor_and_fork_server_both_killed(
+    stage: Stage, waiting: c.BundleRef, began: Path, tmp_path: Path
+) -> None:
+    first = stage.executor(executor_ahead=0)
+    lives, dies = stage.order("lives", waiting, "dag.py"), stage.order("dies", waiting, "dag.py")
+    stage.write(dies)
+    until(lambda: _lines(began), "the first runs")
+    victim = _worker_pid(stage)
+    stage.write(lives)
+    until(lambda: len(_lines(began)) == 2, "both run")
+    first.kill()
+    first.wait()
+    workers = {int(json.loads(r.read_text())["pid"]) for r in (tmp_path / "data" / "tries").glob("*/*/worker-*.json")}
+    for process in _fork_servers(stage):
+        if process.pid not in workers:
+            process.kill()
+    stage.executor(executor_ahead=0)
+    os.kill(victim, signal.SIGKILL)
+    assert stage.wait(dies).ended.outcome == c.OUTCOME_LOST  # nobody could learn its status
+    (tmp_path / "go").touch()
+    assert stage.wait(lives).ended.outcome == c.OUTCOME_SUCCESS
+    assert _lines(began) == ["dies", "lives"]
+
+
+def test_a_stop_can_end_workers_and_fork_server(stage: Stage, waiting: c.BundleRef, began: Path) -> None:
+    process = stage.executor(executor_stop_workers="true")
+    stage.write(stage.order("t", waiting, "dag.py"))
+    until(lambda: _lines(began), "it runs")
+    process.terminate()
+    assert process.wait(15) == 0
+    until(lambda: not _fork_servers(stage), "no fork server, no idle or working worker")
 
 
 def test_a_killed_worker_is_a_crash(stage: Stage, waiting: c.BundleRef, began: Path) -> None:
@@ -192,17 +245,19 @@ class Immediate(BaseTrigger):
     assert [s.stage for s in end.ended.stages].count(c.STAGE_LAUNCH) == 2
 
 
-def test_a_trigger_that_takes_too_long_fires_with_an_error(stage: Stage) -> None:
-    trigger = """
-import asyncio
-from spinner.triggers import BaseTrigger
-class Never(BaseTrigger):
-    async def run(self):
-        await asyncio.sleep(3600)
-        yield None
-"""
+def test_a_task_cancelled_while_deferred_is_reported_as_killed(stage: Stage) -> None:
     stage.executor()
-    order = stage.order("stuck", stage.bundle(waits=trigger))
+    order = stage.order("stuck", stage.bundle(waits=NEVER))
+    order.desired_state, order.trigger_class, order.segment = o.DESIRED_STATE_DEFERRED, "waits.Never", 1
+    stage.write(order)
+    order.desired_state = o.DESIRED_STATE_CANCELLED
+    stage.write(order)
+    assert stage.wait(order).ended.outcome == c.OUTCOME_KILLED_BY_USER
+
+
+def test_a_trigger_that_takes_too_long_fires_with_an_error(stage: Stage) -> None:
+    stage.executor()
+    order = stage.order("stuck", stage.bundle(waits=NEVER))
     order.desired_state, order.trigger_class = o.DESIRED_STATE_DEFERRED, "waits.Never"
     order.trigger_timeout_time.GetCurrentTime()
     order.trigger_timeout_time.seconds += 1

@@ -22,7 +22,8 @@ ACCESS = {"team": {"can_dag_read", "can_dag_edit"}}
 with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, tier=1, access_control=ACCESS):
     @task
     def make():
-        print("password is", Variable.get("password"))
+        import os
+        print("password is", Variable.get("password"), "key is", os.environ.get("SPINNER_SECRET_KEY"))
         Variable.set("seen", "yes")
         return {"rows": 3}
 
@@ -60,7 +61,7 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
     ended = stage.wait(make).ended
     log = stage.store.get(ended.log_key).decode()
     assert ended.outcome == c.OUTCOME_SUCCESS, log
-    assert "password is **************" in log
+    assert "password is ************** key is None" in log
     assert "hunter2" not in log
     assert json.loads(stage.store.get(f"xcom/d/{stage.run_id}/make/-1/return_value.json")) == {"rows": 3}
     assert [s.stage for s in ended.stages] == sorted(s.stage for s in ended.stages)

@@ -35,6 +35,10 @@ W = WorkerState
         (Situation(C, 0, worker_state=W.ALIVE, worker_segment=0, killing=True), Action.NOTHING),
         (Situation(C, 0, worker_state=W.GONE, worker_segment=0, killing=True), Action.DECLARE_CANCELLED),
         (Situation(C, 0, ended_segment=0, end_reported=True), Action.NOTHING),
+        # Cancelled while its worker deferred: the scheduler waits for an end.
+        (Situation(C, 0, ended_segment=0, end_reported=True, end_is_final=False), Action.DECLARE_CANCELLED),
+        (Situation(C, 0, ended_segment=0, end_is_final=False), Action.REPORT_END),
+        (Situation(C, 1, ended_segment=0, end_reported=True, end_is_final=False), Action.DECLARE_CANCELLED),
         (Situation(D, 0, ended_segment=0, end_reported=True), Action.START_TRIGGER),
         (Situation(D, 1, trigger_segment=0), Action.START_TRIGGER),
         (Situation(D, 1, trigger_segment=1), Action.NOTHING),

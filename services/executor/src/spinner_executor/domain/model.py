@@ -73,6 +73,8 @@ class Situation:
     # The segment whose end is known, and whether its report is acknowledged by Kafka.
     ended_segment: int = -1
     end_reported: bool = False
+    # False when the known end is a deferral or reschedule: the try itself is not over.
+    end_is_final: bool = True
     # The segment whose trigger runs or has fired.
     trigger_segment: int = -1
     # A kill was asked for, and why.

@@ -37,7 +37,8 @@ def reconcile(s: Situation) -> Action:
         return Action.REMOVE
     if s.desired is Desired.DEFERRED:
         return Action.NOTHING if s.trigger_segment >= s.segment else Action.START_TRIGGER
-    if s.ended_segment >= s.segment:
+    cancelled_meanwhile = s.desired is Desired.CANCELLED and not s.end_is_final and s.end_reported
+    if s.ended_segment >= s.segment and not cancelled_meanwhile:
         return Action.NOTHING if s.end_reported else Action.REPORT_END
     worker = s.worker_state if s.worker_segment == s.segment else WorkerState.NONE
     if worker is WorkerState.NONE and s.granted_segment == s.segment and s.worker_state is WorkerState.FOREIGN:

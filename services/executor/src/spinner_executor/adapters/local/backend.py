@@ -32,7 +32,7 @@ from typing import Any
 import spinner
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed
-from spinner_executor.adapters.local.process import boot_id, signal_group, start_time
+from spinner_executor.adapters.local.process import boot_id, signal_group, start_time, without_secrets
 from spinner_executor.domain.keys import folder_name
 from spinner_executor.domain.model import Exit, WorkerState
 
@@ -131,7 +131,7 @@ class LocalBackend:
             process = subprocess.Popen(
                 [sys.executable, "-m", "spinner_executor.adapters.local.forkserver",
                  self._socket_path, self._entry, str(self._ahead)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=without_secrets(),
             )  # fmt: skip
         deadline = asyncio.get_running_loop().time() + _FORK_SECONDS
         while not Path(self._socket_path).exists():

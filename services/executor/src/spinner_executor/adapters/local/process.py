@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 
+def without_secrets() -> dict[str, str]:
+    """This process's environment without what user code must not read."""
+    return {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
+
+
 def start_time(pid: int) -> str | None:
     """What identifies the process `pid` beside its number; None when there is no such process or it is a zombie."""
     if sys.platform == "linux":
