@@ -21,6 +21,7 @@ COMMON = {
     "access_control": {"spinner-users": {"can_dag_read", "can_dag_edit"}},
     "owner": "samples",
     "project": "samples",
+    "role_emails": ["samples@example.com"],
     "max_active_runs": 4,
     "default_args": DEFAULT_ARGS,
 }
