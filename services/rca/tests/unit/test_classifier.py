@@ -101,7 +101,8 @@ def test_a_rule_file_that_is_wrong_says_which_rule() -> None:
     broken = """
 version: "2"
 rules:
-  - {id: a, category: unknown, title: t, owner: user, confidence: 1, how_to_fix: f, patterns: [{regex: "(", weight: 1}]}
+  - {id: a, category: c, title: t, owner: user, confidence: 1, how_to_fix: f, patterns: [{regex: "(", weight: 1}]}
+  - {id: u, category: unknown, title: t, owner: user, confidence: 1, how_to_fix: f, patterns: []}
 """
     with pytest.raises(RulesInvalid, match="rule a"):
         load_rules(broken)

@@ -121,22 +121,9 @@ def _score(lines: Sequence[str], rules: Rules) -> list[_Hit]:
     for index, line in enumerate(lines):
         if not line.strip():
             continue
-        factor = factors[index]
-        for rule in rules.rules:
-            weight = _weight(rule, line)
-            if weight:
-                hits.append(_Hit(weight * factor, index, rule))
+        for rule, weight in rules.matches(line):
+            hits.append(_Hit(weight * factors[index], index, rule))
     return [hit for hit in hits if hit.score >= 25]
-
-
-def _weight(rule: Rule, line: str) -> int:
-    best = 0
-    for pattern in rule.patterns:
-        if pattern.weight > best and pattern.regex.search(line):
-            best = pattern.weight
-    if best and rule.but_not is not None and rule.but_not.search(line):
-        return 0
-    return best
 
 
 def _factors(lines: Sequence[str]) -> list[float]:

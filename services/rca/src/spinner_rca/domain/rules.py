@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import re2  # type: ignore[import-untyped]
 import yaml
 
 
 class RulesInvalid(ValueError):
     """The rule file can't be used; says which rule and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A regular expression searched in each line. A higher weight is a surer sign."""
-
-    regex: re.Pattern[str]
-    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,8 @@ class Rule:
     owner: str
     confidence: float
     how_to_fix: str
-    patterns: tuple[Pattern, ...] = ()
+    patterns: tuple[tuple[str, int], ...] = ()
+    """Regular expressions (RE2) searched in each line, with weights: a higher one is a surer sign."""
     outcomes: frozenset[str] = frozenset()
     exceptions: frozenset[str] = frozenset()
     but_not: re.Pattern[str] | None = None
@@ -40,13 +34,43 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules; `unknown` is the answer when none applies. `hint` finds lines that any pattern could match."""
+    """All rules; `unknown` is the answer when none applies."""
 
     version: str
     rules: tuple[Rule, ...]
     unknown: Rule
     by_outcome: Mapping[str, Rule] = field(default_factory=dict)
     by_exception: Mapping[str, Rule] = field(default_factory=dict)
+    matcher: Matcher | None = None
+
+    def matches(self, line: str) -> list[tuple[Rule, int]]:
+        """Returns the rules that a line speaks for, each with the weight of its surest pattern."""
+        return self.matcher.matches(line) if self.matcher else []
+
+
+class Matcher:
+    """All patterns as one automaton (RE2): a line costs its length, not the number of patterns. Thread-safe."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._set = re2.Set.SearchSet()
+        self._owners: list[tuple[Rule, int]] = []
+        for rule in rules:
+            for pattern, weight in rule.patterns:
+                try:
+                    self._set.Add(pattern)
+                except re2.error as error:
+                    reason = error.args[0] if error.args else error
+                    raise RulesInvalid(f"rule {rule.id}: {pattern!r} is not a regular expression: {reason}") from error
+                self._owners.append((rule, weight))
+        self._set.Compile()
+
+    def matches(self, line: str) -> list[tuple[Rule, int]]:
+        found: dict[str, tuple[Rule, int]] = {}
+        for index in self._set.Match(line) or ():
+            rule, weight = self._owners[index]
+            if rule.id not in found or weight > found[rule.id][1]:
+                found[rule.id] = (rule, weight)
+        return [(rule, weight) for rule, weight in found.values() if not (rule.but_not and rule.but_not.search(line))]
 
 
 def load_rules(text: str) -> Rules:
@@ -71,6 +95,7 @@ def load_rules(text: str) -> Rules:
         unknown,
         {outcome: rule for rule in reversed(rules) for outcome in rule.outcomes},
         {name: rule for rule in reversed(rules) for name in rule.exceptions},
+        Matcher([rule for rule in rules if rule is not unknown]),
     )
 
 
@@ -86,7 +111,7 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
             owner=entry["owner"],
             confidence=float(entry["confidence"]),
             how_to_fix=" ".join(entry["how_to_fix"].split()),
-            patterns=tuple(Pattern(re.compile(p["regex"]), int(p["weight"])) for p in entry["patterns"]),
+            patterns=tuple((p["regex"], int(p["weight"])) for p in entry["patterns"]),
             outcomes=frozenset(entry.get("outcomes", ())),
             exceptions=frozenset(entry.get("exceptions", ())),
             but_not=re.compile(entry["not"]) if "not" in entry else None,

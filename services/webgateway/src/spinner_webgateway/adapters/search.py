@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import sqlalchemy as sa
 
 from spinner_webgateway.adapters.schema import dags, definitions, diagnoses, parse_errors, runs
-from spinner_webgateway.adapters.views.paging import like
+from spinner_webgateway.adapters.views.paging import contains, like
 
 HITS_A_KIND = 10
 
@@ -55,20 +55,23 @@ class DatabaseSearch:
             ]
 
     def _dags(self, connection: sa.Connection, needle: str) -> list[dict[str, Any]]:
-        pattern = like(needle)
         join = dags.outerjoin(
             definitions, sa.and_(definitions.c.dag_id == dags.c.dag_id, definitions.c.version == dags.c.version)
         )
         columns = (dags.c.dag_id, definitions.c.owner, definitions.c.description)
+        begins = sa.func.lower(dags.c.dag_id).like(like(needle.lower())[1:], escape="!")
         found = connection.execute(
             sa.select(*columns)
             .select_from(join)
             .where(
                 sa.not_(dags.c.removed),
                 dags.c.version != "",
-                sa.or_(*(column.like(pattern, escape="!") for column in (*columns, definitions.c.tags_text))),
+                sa.or_(*(contains(column, needle) for column in (*columns, definitions.c.tags_text))),
             )
-            .order_by(sa.case((dags.c.dag_id.like(like(needle)[1:], escape="!"), 0), else_=1), dags.c.dag_id)
+            .order_by(
+                sa.case((sa.func.lower(dags.c.dag_id).like(like(needle.lower())[1:], escape="!"), 0), else_=1),
+                dags.c.dag_id,
+            )
             .limit(HITS_A_KIND)
         )
         return [
@@ -79,7 +82,7 @@ class DatabaseSearch:
     def _runs(self, connection: sa.Connection, needle: str) -> list[dict[str, Any]]:
         found = connection.execute(
             sa.select(runs.c.dag_id, runs.c.run_id, runs.c.state)
-            .where(runs.c.run_id.like(like(needle), escape="!"))
+            .where(contains(runs.c.run_id, needle))
             .order_by(runs.c.order_time.desc())
             .limit(HITS_A_KIND)
         )
@@ -89,11 +92,10 @@ class DatabaseSearch:
         ]
 
     def _errors(self, connection: sa.Connection, needle: str) -> list[dict[str, Any]]:
-        pattern = like(needle)
         columns = (parse_errors.c.relative_path, parse_errors.c.error_type, parse_errors.c.message)
         found = connection.execute(
             sa.select(*columns, parse_errors.c.dag_ids)
-            .where(sa.or_(*(column.like(pattern, escape="!") for column in columns)))
+            .where(sa.or_(*(contains(column, needle) for column in columns)))
             .order_by(parse_errors.c.last_updated_time.desc())
             .limit(HITS_A_KIND)
         )
@@ -109,14 +111,13 @@ class DatabaseSearch:
         ]
 
     def _diagnoses(self, connection: sa.Connection, needle: str) -> list[dict[str, Any]]:
-        pattern = like(needle)
         found = connection.execute(
             sa.select(diagnoses)
             .where(
                 sa.or_(
-                    diagnoses.c.task_id.like(pattern, escape="!"),
-                    diagnoses.c.title.like(pattern, escape="!"),
-                    diagnoses.c.category.like(pattern, escape="!"),
+                    contains(diagnoses.c.task_id, needle),
+                    contains(diagnoses.c.title, needle),
+                    contains(diagnoses.c.category, needle),
                 )
             )
             .order_by(diagnoses.c.time.desc())

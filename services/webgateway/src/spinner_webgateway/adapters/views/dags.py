@@ -13,7 +13,7 @@ from spinner_webgateway.adapters.views import definitions as versions
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.adapters.views.definitions import Definitions
-from spinner_webgateway.adapters.views.paging import encode_cursor, like, offset_of, page
+from spinner_webgateway.adapters.views.paging import contains, encode_cursor, like, offset_of, page
 from spinner_webgateway.domain.layout import DefinitionGraph, json_object
 from spinner_webgateway.domain.problems import dag_not_found, invalid
 from spinner_webgateway.domain.rows import Row
@@ -62,13 +62,12 @@ class DagFilter:
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         found: list[sa.ColumnElement[bool]] = [_LIVE]
         if self.query:
-            pattern = like(self.query)
             found.append(
                 sa.or_(
-                    dags.c.dag_id.like(pattern, escape="!"),
-                    definitions.c.owner.like(pattern, escape="!"),
-                    definitions.c.tags_text.like(pattern, escape="!"),
-                    definitions.c.description.like(pattern, escape="!"),
+                    contains(dags.c.dag_id, self.query),
+                    contains(definitions.c.owner, self.query),
+                    contains(definitions.c.tags_text, self.query),
+                    contains(definitions.c.description, self.query),
                 )
             )
         if self.owner:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from spinner_webgateway.adapters.schema import audit, commands, connections, parse_errors, pools, runs, tasks, variables
 from spinner_webgateway.adapters.views.definitions import Definitions
-from spinner_webgateway.adapters.views.paging import encode_cursor, like, offset_of, page
+from spinner_webgateway.adapters.views.paging import contains, encode_cursor, like, offset_of, page
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso
 
@@ -27,17 +27,9 @@ def parse_error_page(connection: sa.Connection, query: str, limit: int, cursor: 
     columns = parse_errors.c
     conditions: list[sa.ColumnElement[bool]] = []
     if query:
-        pattern = like(query)
-        conditions.append(
-            sa.or_(
-                columns.relative_path.like(pattern, escape="!"),
-                columns.error_type.like(pattern, escape="!"),
-                columns.message.like(pattern, escape="!"),
-                sa.cast(columns.dag_ids, sa.Text().with_variant(sa.CHAR(), "mysql", "mariadb")).like(
-                    pattern, escape="!"
-                ),
-            )
-        )
+        ids = sa.cast(columns.dag_ids, sa.Text().with_variant(sa.CHAR(), "mysql", "mariadb"))
+        places = (columns.relative_path, columns.error_type, columns.message, ids)
+        conditions.append(sa.or_(*(contains(place, query) for place in places)))
     order = (columns.last_updated_time.desc(), columns.error_key)
     return _offset_page(connection, parse_errors, conditions, order, limit, cursor, parse_error)
 

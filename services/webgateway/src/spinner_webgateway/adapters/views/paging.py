@@ -6,6 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from spinner_webgateway.domain.problems import invalid
 
@@ -52,3 +53,9 @@ def like(text: str) -> str:
     """Returns a LIKE pattern that finds the text anywhere; escape character `!`."""
     escaped = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return f"%{escaped}%"
+
+
+def contains(column: Any, text: str) -> sa.ColumnElement[bool]:
+    """Returns the condition that the text is anywhere in the column, whatever its case, in every database."""
+    found: sa.ColumnElement[bool] = sa.func.lower(column).like(like(text.lower()), escape="!")
+    return found
