@@ -1,10 +1,10 @@
 /** Every page in light and dark: no accessibility findings, no errors in the console, nothing wider than the window. */
-import AxeBuilder from "@axe-core/playwright";
-import { expect, test } from "@playwright/test";
-import { ended, runPath, trigger, unpause } from "./api";
+import AxeBuilder from '@axe-core/playwright';
+import { expect, test } from '@playwright/test';
+import { ended, runPath, trigger, unpause } from './api';
 
-const DAG = "sample_missing_file";
-let run = "";
+const DAG = 'sample_missing_file';
+let run = '';
 
 test.beforeAll(async ({ request }) => {
   await unpause(request, DAG);
@@ -14,72 +14,61 @@ test.beforeAll(async ({ request }) => {
 });
 
 const PAGES: [string, () => string, string][] = [
-  ["home", () => "/", ".dt-body"],
-  ["runs", () => "/runs", ".dt-body"],
-  ["grid", () => `/dags/${DAG}`, ".grid-cell"],
-  ["graph", () => `/dags/${DAG}/graph`, ".gn"],
-  ["dag runs", () => `/dags/${DAG}/runs`, ".dt-body"],
-  ["code", () => `/dags/${DAG}/code`, ".cm-line"],
-  ["details", () => `/dags/${DAG}/details`, ".facts"],
-  ["dag errors", () => `/dags/${DAG}/errors`, ".empty"],
-  ["dag audit", () => `/dags/${DAG}/events`, ".dt-body"],
-  ["run", () => run, ".dt-body"],
-  [
-    "run with its failed task",
-    () => `${run}?task=read_export&map=-1`,
-    ".diagnosis",
-  ],
-  ["gantt", () => `${run}/gantt`, ".gantt-bar"],
-  ["run graph", () => `${run}/graph`, ".gn"],
-  ["events", () => `${run}/events`, ".dt-body"],
-  ["conf", () => `${run}/conf`, ".facts"],
-  ["task", () => `${run}/tasks/read_export/-1`, ".log-line"],
-  ["parse errors", () => "/parse-errors", ".empty, .parse-error"],
-  ["pools", () => "/pools", ".dt-body"],
-  ["variables", () => "/variables", ".dt"],
-  ["connections", () => "/connections", ".dt"],
-  ["audit", () => "/audit", ".dt-body"],
+  ['home', () => '/', '.dt-body'],
+  ['runs', () => '/runs', '.dt-body'],
+  ['grid', () => `/dags/${DAG}`, '.grid-cell'],
+  ['graph', () => `/dags/${DAG}/graph`, '.gn'],
+  ['dag runs', () => `/dags/${DAG}/runs`, '.dt-body'],
+  ['code', () => `/dags/${DAG}/code`, '.cm-line'],
+  ['details', () => `/dags/${DAG}/details`, '.facts'],
+  ['dag errors', () => `/dags/${DAG}/errors`, '.empty'],
+  ['dag audit', () => `/dags/${DAG}/events`, '.dt-body'],
+  ['run', () => run, '.dt-body'],
+  ['run with its failed task', () => `${run}?task=read_export&map=-1`, '.diagnosis'],
+  ['gantt', () => `${run}/gantt`, '.gantt-bar'],
+  ['run graph', () => `${run}/graph`, '.gn'],
+  ['events', () => `${run}/events`, '.dt-body'],
+  ['conf', () => `${run}/conf`, '.facts'],
+  ['task', () => `${run}/tasks/read_export/-1`, '.log-line'],
+  ['parse errors', () => '/parse-errors', '.empty, .parse-error'],
+  ['pools', () => '/pools', '.dt-body'],
+  ['variables', () => '/variables', '.dt'],
+  ['connections', () => '/connections', '.dt'],
+  ['audit', () => '/audit', '.dt-body'],
 ];
 
-for (const theme of ["light", "dark"] as const) {
+for (const theme of ['light', 'dark'] as const) {
   test.describe(theme, () => {
     test.use({ colorScheme: theme });
     for (const [name, path, sign] of PAGES) {
       test(`${name} is accessible and fits`, async ({ page }) => {
         const complaints: string[] = [];
-        page.on("pageerror", (error) => complaints.push(error.message));
-        page.on(
-          "console",
-          (message) =>
-            message.type() === "error" && complaints.push(message.text()),
-        );
+        page.on('pageerror', (error) => complaints.push(error.message));
+        page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
         await page.goto(path());
         await expect(page.locator(sign).first()).toBeVisible();
-        await expect(page.locator("html")).toHaveAttribute("data-theme", theme);
+        await expect(page.locator('html')).toHaveAttribute('data-theme', theme);
         const findings = await new AxeBuilder({ page }).analyze();
         expect(
           findings.violations.map(
-            (found) =>
-              `${found.id}: ${found.nodes.map((node) => node.html).join(" ")}`,
+            (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' ')}`,
           ),
         ).toEqual([]);
-        expect(
-          await page.evaluate(
-            () => document.documentElement.scrollWidth <= window.innerWidth,
-          ),
-        ).toBe(true);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(
+          true,
+        );
         expect(complaints).toEqual([]);
       });
     }
   });
 }
 
-test("the theme can be chosen and is remembered", async ({ page }) => {
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.goto("/");
-  await page.getByRole("button", { name: "Theme" }).click();
-  await page.getByRole("menuitem", { name: "Dark" }).click();
-  await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+test('the theme can be chosen and is remembered', async ({ page }) => {
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Theme' }).click();
+  await page.getByRole('menuitem', { name: 'Dark' }).click();
+  await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark');
   await page.reload();
-  await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+  await expect(page.locator('html')).toHaveAttribute('data-theme', 'dark');
 });

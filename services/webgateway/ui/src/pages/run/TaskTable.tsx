@@ -161,7 +161,7 @@ export function TaskTable({ run, compact, onOpen }: Props) {
       <DataTable
         label="Tasks of the run"
         keysLabel="Tasks"
-        columns={compact ? COMPACT : FULL}
+        columns={compact || search.task ? COMPACT : FULL}
         rows={rows}
         rowKey={(task) => `${task.task_id}/${task.map_index}`}
         rowHeight={32}
