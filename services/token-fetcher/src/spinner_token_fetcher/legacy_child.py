@@ -106,11 +106,14 @@ def _use_data_job_runner(root: Path, params: dict[str, Any]) -> None:
     templates.JobTemplate.command_template = templates.DATA_JOB_RUNNER_COMMAND
     folders = [root]
     if params.get("job_import_dirs_config"):
-        folders = [root / folder for folder in load_path(params["job_import_dirs_config"])] or folders
+        named = [str(name) for name in load_path(params["job_import_dirs_config"])]
+        # Folders below the repository or beside it, written as paths or as packages.
+        places = [base / name for name in named for base in (root, root.parent)]
+        places += [base / name.replace(".", "/") for name in named for base in (root, root.parent)]
+        folders = [place for place in places if place.is_dir()] or folders
     modules: dict[str, str] = {}
     for folder in folders:
-        base = folder if folder.is_dir() else root.parent / folder.relative_to(root)
-        for file in sorted(base.rglob("*.py")):
+        for file in sorted(folder.rglob("*.py")):
             relative = file.relative_to(root) if file.is_relative_to(root) else file.relative_to(root.parent)
             module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
             for name in re.findall(r"^class\s+(\w+)", file.read_text("utf-8", errors="replace"), re.MULTILINE):
@@ -209,6 +212,8 @@ def _error(workflow: str, error: BaseException, root: Path) -> WorkflowError:
     if isinstance(error, ModuleNotFoundError):
         message += f". Put the module {error.name} into the repository, or install it beside the token-fetcher."
     kind = "CheckFailed" if isinstance(error, WorkflowInvalidError) else type(error).__name__
+    if isinstance(error, MemoryError):
+        kind, message = "OutOfMemory", "Reading the repository took more memory than it may. Load less in its modules."
     trace = "".join(traceback.format_exception(error)).replace(prefix, "")[-32_768:]
     return WorkflowError(workflow, kind, message, file.removeprefix(prefix), line, trace)
 
