@@ -122,7 +122,7 @@ class LocalConnection:
         with shield, self._lock:
             while True:
                 try:
-                    status, body = self._exchange(payload)
+                    status, body = self._exchange(method, payload)
                     break
                 except (OSError, local_frames.FrameError):
                     self._drop()
@@ -137,22 +137,27 @@ class LocalConnection:
         answer.ParseFromString(body)
         return answer
 
-    def _exchange(self, payload: bytes) -> tuple[Status, bytes]:
+    def _exchange(self, method: str, payload: bytes) -> tuple[Status, bytes]:
+        frames = local_frames.frame(payload)
+        greeted = self._sock is not None
         if self._sock is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._sock = sock
-            # Shorter than the lease: an executor that hangs may have a successor at the same path.
-            sock.settimeout(self.lease.seconds / 3)
-            sock.connect(self._path)
-            greeting, refusal = self._send(sock, self._token)
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._sock.settimeout(self.lease.seconds / 3)
+            self._sock.connect(self._path)
+            # Both frames at once: the greeting costs no round trip of its own.
+            frames = local_frames.frame(self._token) + frames
+        # An executor that doesn't answer a heartbeat hangs and may have a successor at the same path; other calls may
+        # take their time.
+        self._sock.settimeout(self.lease.seconds / 3 if method == "Heartbeat" else self.lease.seconds)
+        self._sock.sendall(frames)
+        if not greeted:
+            greeting, refusal = self._receive(self._sock)
             if greeting is not Status.OK:
                 return greeting, refusal
-        self._sock.settimeout(self.lease.seconds)
-        return self._send(self._sock, payload)
+        return self._receive(self._sock)
 
     @staticmethod
-    def _send(sock: socket.socket, payload: bytes) -> tuple[Status, bytes]:
-        local_frames.send_frame(sock, payload)
+    def _receive(sock: socket.socket) -> tuple[Status, bytes]:
         answer = local_frames.receive_frame(sock)
         if answer is None:
             raise ConnectionResetError("The executor has closed the connection.")

@@ -427,7 +427,7 @@ class Controller:
             paused = now - self._last_tick > self.settings.lease_seconds / 2
             self._last_tick = now
             for tried in list(self._by_worker.values()):
-                if paused:  # this process slept: its workers had nobody to talk to
+                if paused or tried.calls:  # its word could not have come
                     tried.heard = now
                 if tried.removed:
                     continue

@@ -38,6 +38,8 @@ class Try:
     xcoms_cleared: asyncio.Future[int] | None = None
     # Event-loop time of the latest word from the worker.
     heard: float = 0.0
+    # Calls of the worker that are being answered: while it waits for us it cannot send a heartbeat.
+    calls: int = 0
     usage: Usage | None = None
     stage: Stage.ValueType = Stage.STAGE_UNSPECIFIED
     end: TaskReport | None = None

@@ -71,10 +71,14 @@ class Runtime:
         """Authenticates and answers one call; raises Rejected."""
         method = self.methods[name][1]
         tried = self.authenticated(token)
+        tried.calls += 1
         try:
             return await method(tried, request)  # type: ignore[arg-type]
         except Unreadable as error:
             raise Rejected("FAILED_PRECONDITION", str(error)) from error
+        finally:
+            tried.calls -= 1
+            tried.heard = asyncio.get_running_loop().time()
 
     def authenticated(self, token: str) -> Try:
         try:

@@ -12,28 +12,39 @@ from google.protobuf.message import Message
 from spinner_proto.common.v1.common_pb2 import OUTCOME_SUCCESS
 from spinner_proto.runtime.v1 import runtime_pb2 as rt
 
+from spinner_executor.domain.endings import EXIT_START_REFUSED
+
 
 def run() -> None:
     """A worker whose user code does nothing."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(os.environ["SPINNER_RUNTIME_SOCKET"])
 
-    def exchange(frame: bytes) -> bytes:
-        connection.sendall(struct.pack("<I", len(frame)) + frame)
-        data = connection.recv(65536)
-        while len(data) < 4 or len(data) < 4 + struct.unpack_from("<I", data)[0]:
-            data += connection.recv(65536)
-        if data[4]:
-            print(data[5:].decode(errors="replace"), flush=True)
-            sys.exit(76)
-        return data[5:]
+    received = bytearray()
 
-    def call(name: str, request: Message) -> bytes:
-        return exchange(bytes([len(name)]) + name.encode() + request.SerializeToString())
+    def framed(payload: bytes) -> bytes:
+        return struct.pack("<I", len(payload)) + payload
 
-    exchange(Path(os.environ["SPINNER_TOKEN_FILE"]).read_bytes())
-    call("GetWork", rt.GetWorkRequest())
-    call("Start", rt.StartRequest())
+    def request(name: str, message: Message) -> bytes:
+        return framed(bytes([len(name)]) + name.encode() + message.SerializeToString())
+
+    def answer() -> None:
+        while len(received) < 4 or len(received) < 4 + struct.unpack_from("<I", received)[0]:
+            received.extend(connection.recv(65536))
+        size = 4 + struct.unpack_from("<I", received)[0]
+        status, text = received[4], bytes(received[5:size])
+        del received[:size]
+        if status:
+            print(text.decode(errors="replace"), flush=True)
+            sys.exit(EXIT_START_REFUSED)
+
+    token = framed(Path(os.environ["SPINNER_TOKEN_FILE"]).read_bytes())
+    connection.sendall(token + request("GetWork", rt.GetWorkRequest()))
+    answer()
+    answer()
+    connection.sendall(request("Start", rt.StartRequest()))
+    answer()
     finish = rt.FinishRequest()
     finish.ended.outcome = OUTCOME_SUCCESS
-    call("Finish", finish)
+    connection.sendall(request("Finish", finish))
+    answer()
