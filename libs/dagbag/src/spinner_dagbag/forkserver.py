@@ -24,6 +24,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -209,13 +210,29 @@ def _over_bounds(job: _Job) -> str:
         tree = [process, *process.children(recursive=True)]
         if len(tree) > job.limits.processes:
             return "processes"
-        resident = 0
-        for member in tree:
-            with contextlib.suppress(psutil.Error):
-                resident += member.memory_info().rss
+        # Pages that a fork shares count once; asking for that is dear, so only when it can matter.
+        if _sum(tree, _resident) <= job.limits.memory_bytes:
+            return ""
+        return "memory" if _sum(tree, _proportional) > job.limits.memory_bytes else ""
     except psutil.Error:
         return ""
-    return "memory" if resident > job.limits.memory_bytes else ""
+
+
+def _sum(tree: list[psutil.Process], measure: Callable[[psutil.Process], int]) -> int:
+    total = 0
+    for member in tree:
+        with contextlib.suppress(psutil.Error):
+            total += measure(member)
+    return total
+
+
+def _resident(process: psutil.Process) -> int:
+    return int(process.memory_info().rss)
+
+
+def _proportional(process: psutil.Process) -> int:
+    full = process.memory_full_info()
+    return int(getattr(full, "pss", full.uss))
 
 
 def _kill_job(pid: int) -> None:
@@ -251,7 +268,8 @@ def _child(
         apply(limits)
         faulthandler.enable(file=trace_fd)
         # Just before the server kills it, the child writes down where it is.
-        faulthandler.dump_traceback_later(limits.time_seconds * 0.97, file=trace_fd)
+        limit = limits.time_seconds
+        faulthandler.dump_traceback_later(max(limit / 2, min(limit * 0.97, limit - 0.3)), file=trace_fd)
         module, _, name = entry.partition(":")
         result = getattr(importlib.import_module(module), name)(payload)
         faulthandler.cancel_dump_traceback_later()
