@@ -51,7 +51,7 @@ def _listen(address: str) -> socket.socket:
 async def serve(app: App[Settings]) -> None:
     """Serves HTTP, gRPC and the projection until the service is stopped."""
     settings = app.settings
-    for noisy in ("alembic", "uvicorn.error"):
+    for noisy in ("alembic", "uvicorn.error", "elastic_transport"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = KafkaLog(settings.kafka, "webgateway", prefix=settings.topic_prefix)
     store = open_store(settings.object_store, settings.s3_endpoint or None)
@@ -71,7 +71,7 @@ async def serve(app: App[Settings]) -> None:
     grpc_running = await grpc_server.serve_async(
         settings.grpc_address, [grpc_service.SERVICE], lambda target: grpc_service.register(target, parts.gateway)
     )
-    projection = parts.start_projecting(app.crash)
+    followers = parts.start_following(app.crash)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         host, port = listener.getsockname()[:2]
@@ -83,7 +83,8 @@ async def serve(app: App[Settings]) -> None:
             await serving
         await grpc_running.stop(1.0)
         await parts.close()
-        await asyncio.to_thread(projection.join, 5.0)
+        for follower in followers:
+            await asyncio.to_thread(follower.join, 5.0)
         log.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from spinner_eventlog.interface import EventLog, Producer, Transient
@@ -30,6 +31,9 @@ from spinner_webgateway.api.access import Access
 from spinner_webgateway.api.context import Gateway
 from spinner_webgateway.settings import Settings
 
+if TYPE_CHECKING:
+    from spinner_webgateway.adapters.elastic import ElasticIndexer
+
 LAG_CACHE_SECONDS = 1.0
 
 
@@ -43,22 +47,27 @@ class Parts:
     commands: Commands
     audit_producer: Producer
     engine: sa.Engine
+    indexer: ElasticIndexer | None = None
 
-    def start_projecting(self, on_death: Callable[[BaseException], None]) -> threading.Thread:
-        """Runs the projection on a thread of its own; a bug in it ends the process by `on_death`."""
+    def start_following(self, on_death: Callable[[BaseException], None]) -> list[threading.Thread]:
+        """Runs projection and indexing on threads of their own; a bug in one ends the process by `on_death`."""
 
-        def run() -> None:
+        def guarded(work: Callable[[], None]) -> None:
             try:
-                self.projector.run()
+                work()
             except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else would see it
                 on_death(error)
 
-        thread = threading.Thread(target=run, name="projection", daemon=True)
-        thread.start()
-        return thread
+        work = [self.projector.run, *([self.indexer.run] if self.indexer else [])]
+        threads = [threading.Thread(target=guarded, args=[part], name="follower", daemon=True) for part in work]
+        for thread in threads:
+            thread.start()
+        return threads
 
     async def close(self) -> None:
         self.projector.stop()
+        if self.indexer is not None:
+            self.indexer.stop()
         await self.executors.close()
         self.commands.close()
         self.audit_producer.close()
@@ -76,9 +85,10 @@ def open_views(settings: Settings) -> sa.Engine:
     return engine
 
 
-def build(settings: Settings, log: EventLog, store: ObjectStore, search: Search | None = None) -> Parts:
+def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
     """Returns the parts, connected but not yet running."""
     engine = open_views(settings)
+    indexer, search = _search(settings, log, engine)
     hub = ChangeHub()
     definitions = Definitions(engine)
     projector = Projector(log, engine, topics_for(settings), hub.publish)
@@ -99,13 +109,26 @@ def build(settings: Settings, log: EventLog, store: ObjectStore, search: Search 
             settings.secret_key.get_secret_value(),
             PoolAddresses(settings.cluster, settings.tiers, log.partition_count),
         ),
-        search=search or DatabaseSearch(engine),
+        search=search,
         lag=_cached(projector.lag),
         version=version("spinner-webgateway"),
         environment=settings.environment,
         cluster=settings.cluster,
     )
-    return Parts(gateway, projector, executors, commands, audit_producer, engine)
+    return Parts(gateway, projector, executors, commands, audit_producer, engine, indexer)
+
+
+def _search(settings: Settings, log: EventLog, engine: sa.Engine) -> tuple[ElasticIndexer | None, Search]:
+    if not settings.elasticsearch:
+        return None, DatabaseSearch(engine)
+    from spinner_webgateway.adapters import elastic  # a large library: only where it is used
+
+    client = elastic.connect(settings.elasticsearch)
+    cells = [cell(settings.cluster, tier) for tier in settings.tiers]
+    prefix = settings.elasticsearch_prefix
+    topics = elastic.index_topics(cells, settings.cluster)
+    indexer = elastic.ElasticIndexer(client, prefix, settings.log_index_days, log, engine, topics)
+    return indexer, elastic.ElasticSearch(client, prefix)
 
 
 def _cached(read: Callable[[], int]) -> Callable[[], int]:

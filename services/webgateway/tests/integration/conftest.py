@@ -92,7 +92,7 @@ class RunningGateway:
         self.failure = error
 
     def start(self) -> RunningGateway:
-        self.projection = self.parts.start_projecting(self._died)
+        self.followers = self.parts.start_following(self._died)
         self.thread.start()
         wait_for(lambda: self.server.started, "the gateway serves")
         return self
@@ -110,7 +110,8 @@ class RunningGateway:
     def stop(self) -> None:
         self.server.should_exit = True
         self.thread.join(10)
-        self.projection.join(5)
+        for follower in self.followers:
+            follower.join(5)
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"{self.url}/api/v1", timeout=30)

@@ -61,10 +61,10 @@ def test_a_request_is_carried_out_once(client: httpx.Client, answers: Any) -> No
 
 @pytest.mark.parametrize(("code", "status"), [("RUN_EXISTS", 409), ("DAG_NOT_FOUND", 404), ("INVALID_CONF", 400)])
 def test_a_refusal_is_a_problem(client: httpx.Client, answers: Any, code: str, status: int) -> None:
-    answers.reject(code, "Run r1 of DAG etl exists. Fix: choose another run_id.")
+    answers.reject(code, "run r1 of etl exists already: choose another run id")
     response = trigger(client)
     assert (response.status_code, response.json()["code"]) == (status, code)
-    assert response.json()["fix"] == "choose another run_id."
+    assert response.json()["fix"] == "Choose another run id"
 
 
 def test_a_silent_scheduler_is_named_and_the_answer_is_found_later(start_gateway: Any, dag: None, answers: Any) -> None:

@@ -29,7 +29,7 @@ from spinner_webgateway.domain.who import Caller
 from spinner_webgateway.domain.words import timestamp
 
 ANSWER_SECONDS = 10.0
-BAD_REQUEST_CODES = frozenset({"INVALID_ARGUMENT", "INVALID_CONF", "INVALID_RUN_ID"})
+BAD_REQUEST_CODES = frozenset({"INVALID_ARGUMENT", "INVALID_CONF", "INVALID_RUN_ID", "UNKNOWN_COMMAND"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,13 @@ class Commands:
 
 
 def rejection(answer: Row) -> ProblemError:
-    """Returns the problem that a CommandRejected means."""
+    """Returns the problem that a CommandRejected means; its message ends with ": " and how to mend it."""
     code = answer["code"] or "REJECTED"
     status = 404 if code.endswith("_NOT_FOUND") else 400 if code in BAD_REQUEST_CODES else 409
-    message, _, fix = str(answer["message"]).partition(" Fix: ")
-    return ProblemError(status, code, message, fix or "See the run's page for its present state.")
+    message, separator, fix = str(answer["message"]).rpartition(": ")
+    if not separator:
+        message, fix = fix, "see the page of the run or DAG for its present state"
+    return ProblemError(status, code, message, fix[:1].upper() + fix[1:])
 
 
 def blob_of(conf: bytes, key: str, sha256: str, inline_limit: int) -> common_pb2.Blob:

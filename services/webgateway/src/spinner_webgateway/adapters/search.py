@@ -68,10 +68,7 @@ class DatabaseSearch:
                 dags.c.version != "",
                 sa.or_(*(contains(column, needle) for column in (*columns, definitions.c.tags_text))),
             )
-            .order_by(
-                sa.case((sa.func.lower(dags.c.dag_id).like(like(needle.lower())[1:], escape="!"), 0), else_=1),
-                dags.c.dag_id,
-            )
+            .order_by(sa.case((begins, 0), else_=1), dags.c.dag_id)
             .limit(HITS_A_KIND)
         )
         return [
