@@ -50,6 +50,8 @@ def parse_trigger_rule(value: str, task_id: str) -> TriggerRule:
 
     Raises SpinnerDagError for an unknown one.
     """
+    if isinstance(value, TriggerRule):
+        return value
     value = {"dummy": "always", "none_failed_or_skipped": "none_failed_min_one_success"}.get(value, value)
     try:
         return TriggerRule(value)
@@ -62,6 +64,8 @@ def parse_trigger_rule(value: str, task_id: str) -> TriggerRule:
 
 def parse_weight_rule(value: str, task_id: str) -> WeightRule:
     """The weight rule of that name. Raises SpinnerDagError for an unknown one."""
+    if isinstance(value, WeightRule):
+        return value
     try:
         return WeightRule(value)
     except ValueError:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 
 _PRELOADED = (
-    "spinner.runtime.runner", "spinner.runtime.connection", "spinner.runtime.context", "spinner.runtime.templates",
+    "spinner.runtime.runner",
+    "spinner.runtime.execution",
+    "spinner.runtime.special",
+    "spinner.runtime.pinball", "spinner.runtime.connection", "spinner.runtime.context", "spinner.runtime.templates",
     "spinner.serialization", "spinner.operators.decorated", "spinner.operators.empty",
     "spinner.operators.latest_only", "spinner.operators.trigger_dagrun", "spinner.sensors.date_time",
     "spinner.sensors.external_task", "spinner.sensors.filesystem", "spinner.sensors.time_delta",
@@ -27,5 +30,30 @@ def preload() -> None:
     from spinner.runtime.templates import warm_up
 
     warm_up()
+    _rehearse()
     gc.collect()
     gc.freeze()
+
+
+def _rehearse() -> None:
+    """Reads a small DAG once, so that a forked worker finds signatures, expressions and tables already built."""
+    import logging
+    from datetime import UTC, datetime
+
+    from spinner.core import stack
+    from spinner.core.dag import DAG
+    from spinner.core.decorators import task
+    from spinner.operators.bash import BashOperator
+    from spinner.operators.empty import EmptyOperator
+    from spinner.runtime.report import usage
+
+    def nothing(ti: object = None) -> None:
+        """Does nothing."""
+
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with DAG("rehearsal", schedule="@daily", start_date=start, tier=3, access_control={"x": {"can_dag_read"}}) as dag:
+        task(nothing)() >> BashOperator(task_id="b", bash_command="true") >> EmptyOperator(task_id="e")
+    dag.check()
+    usage()
+    logging.Formatter("%(message)s")
+    stack.reset()
