@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from spinner.core import stack
 from spinner.core.dag import DAG
 from spinner.core.group import TaskGroup, unique_id
+from spinner.core.mapped import MappedOperator, OperatorPartial
 from spinner.core.mapping import DagParam, GroupArgument, KwargsInput, ProductInput
-from spinner.core.operator import BaseOperator, MappedOperator, OperatorPartial
+from spinner.core.operator import BaseOperator
 from spinner.core.xcom_arg import PlainXComArg, XComArg
 from spinner.exceptions import SpinnerDagError
 

@@ -130,7 +130,7 @@ def add_edge(before: BaseOperator, after: BaseOperator, label: str | None = None
 
 
 def _flatten(value: Any) -> Iterator[Any]:
-    from spinner.core.operator import OperatorPartial
+    from spinner.core.mapped import OperatorPartial
 
     if isinstance(value, DependencyMixin):
         yield value

@@ -12,7 +12,8 @@ from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.core.dynamic import DynamicDAG
-from spinner.core.operator import BaseOperator, MappedOperator
+from spinner.core.mapped import MappedOperator
+from spinner.core.operator import BaseOperator
 from spinner.core.values import decode_json, encode_json
 from spinner.core.xcom_arg import RETURN_KEY
 from spinner.exceptions import (
