@@ -24,6 +24,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import Parse as ParseJson
 from spinner.core import stack
 from spinner.serialization import dag_to_definition, dags_of_module
 from spinner.serialization.loading import add_import_paths, module_name
@@ -155,8 +157,18 @@ def _definitions(module: types.ModuleType, request: dict[str, Any]) -> list[pb.D
         definition: pb.DagDefinition = dag_to_definition(dag)
         definition.relative_path = request["path"]
         _apply_defaults(definition, request.get("defaults") or {})
+        _make_relative(definition, f"{os.path.realpath(request['root'])}{os.sep}")
         found.append(definition)
     return found
+
+
+def _make_relative(definition: pb.DagDefinition, root: str) -> None:
+    """Paths made from `__file__` must not make a version depend on where the bundle lies now."""
+    if root.encode() in definition.SerializeToString():
+        text = MessageToJson(definition, indent=None, ensure_ascii=False)
+        # In JSON strings that are inside of JSON strings a slash is a slash, so one replacement finds all.
+        definition.Clear()
+        ParseJson(text.replace(root, ""), definition)
 
 
 def _apply_defaults(definition: pb.DagDefinition, defaults: dict[str, Any]) -> None:

@@ -160,6 +160,17 @@ def test_plugins_are_importable_and_what_was_read_is_a_dependency(parser, tmp_pa
     assert found.dependencies == ("dags/name.txt", "plugins/company.py")
 
 
+def test_a_definition_does_not_depend_on_where_the_bundle_lies(parser, tmp_path):
+    text = GOOD.replace("access_control=roles)", "access_control=roles, doc_md=__file__, params={{'file': __file__}})")
+    found = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place, moved=text.format(name="moved"))
+        found.append(parser.parse(tmp_path / place, "moved.py", OPTIONS).definitions)
+    assert found[0] == found[1]
+    assert found[0][0].doc_md == "moved.py"
+
+
 def test_defaults_of_the_bundle_fill_what_the_dag_leaves_open(parser, tmp_path):
     options = ParseOptions(LIMITS, defaults={"owner": "platform", "project": "billing"})
     found = parser.parse(write(tmp_path, good=GOOD.format(name="good")), "good.py", options)

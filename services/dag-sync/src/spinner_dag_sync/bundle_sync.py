@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -202,17 +203,15 @@ class BundleSync:
         errors = dict(read.errors)
         definitions: dict[str, tuple[pb.DagDefinition, ...]] = {}
         for path, dags in read.dags.items():
-            file = self._source(path, read)
             found = []
             for dag in dags:
-                shown = common_pb2.Blob(inline=dag.source, media_type="application/json") if dag.source else file
                 around = Surroundings(
                     bundle=self.bundle.name,
                     bundle_version=version,
                     object_key=object_key(self.bundle.name, version),
                     cluster=self.bundle.cluster or self._shared.cluster,
                     code=dag.code,
-                    source=shown,
+                    source=partial(self._source, path, dag, read.snapshot),
                     partitions_of=self._shared.writer.partitions_of,
                     stored=self._stored,
                     content_version=self._shared.content_version,
@@ -247,8 +246,10 @@ class BundleSync:
             known = self._shared.ledger.current(dag_id)
         return known.placement if known is not None else None
 
-    def _source(self, path: str, read: ReadBundle) -> common_pb2.Blob:
-        entry = read.snapshot.files.get(path)
+    def _source(self, path: str, dag: ReadDag, snapshot: Snapshot) -> common_pb2.Blob:
+        if dag.source:
+            return common_pb2.Blob(inline=dag.source, media_type="application/json")
+        entry = snapshot.files.get(path)
         if entry is None:
             return common_pb2.Blob()
         content = (self._reader.root / path).read_bytes()
