@@ -38,6 +38,15 @@ _REPLAY_WAIT_MS = 5
 _READER_WAIT_MS = 100
 _TAIL_WAIT_MS = 500
 
+_STALE_METADATA = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+
 
 class _Closes(Protocol):
     def close(self) -> None: ...
@@ -169,14 +178,20 @@ class KafkaLog:
     def end_offset(self, topic: str, partition: int) -> int:
         """The offset after the last committed record (and its commit marker)."""
         at = KafkaPartition(self.prefix + topic, partition)
-        try:
-            latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            futures = self._admin().list_offsets(
-                {at: latest}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
-            )
-            return int(futures[at].result().offset)
-        except KafkaException as exception:
-            raise translated(error_of(exception), f"looking up the end of {topic}[{partition}]") from exception
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+                futures = self._admin().list_offsets(
+                    {at: latest}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
+                )
+                return int(futures[at].result().offset)
+            except KafkaException as exception:
+                error = error_of(exception)
+                if error.code() not in _STALE_METADATA or time.monotonic() > deadline:
+                    raise translated(error, f"looking up the end of {topic}[{partition}]") from exception
+            self._renew_admin()
+            time.sleep(0.05)
 
     def committed_offset(self, group_id: str, topic: str, partition: int) -> int | None:
         """A group's next offset, after waiting for pending transactions; None when it has none."""
@@ -214,6 +229,11 @@ class KafkaLog:
         with self._lock:
             self._open.add(client)
         return client
+
+    def _renew_admin(self) -> None:
+        """The admin client keeps the leader's epoch from before a broker's restart for ever, and is refused with it."""
+        with self._lock:
+            self._admin_client = None
 
     def _admin(self) -> AdminClient:
         with self._lock:
