@@ -68,4 +68,4 @@ bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.jso
 	@$(BIN)/python -m bench
 
 simulate: setup  ## Seeded simulation of the scheduler: SEEDS=200 FIRST_SEED=1
-	@$(BIN)/python -m spinner_scheduler.simulate --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)

@@ -6,6 +6,7 @@ protoc names Python modules after file paths, which would put them into the SDK'
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -21,6 +22,8 @@ TARGET = ROOT / "src" / "spinner_proto"
 
 def main() -> int:
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("spinner/**/*.proto"))
+    # protoc finds its plugins on the path; ours are beside the interpreter.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)

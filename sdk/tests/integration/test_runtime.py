@@ -514,6 +514,19 @@ def test_pinball_command(executor):
     assert executor.xcom("job", "event_attributes") == {"n": "5"}
 
 
+def test_pinball_command_takes_dates_and_the_attributes_of_its_predecessors(executor):
+    for task_id, value in (("left", "1"), ("right", "2")):
+        order = executor.order(
+            task_id, runtime="pinball", command=f"echo PINBALL:EVENT_ATTR:n={value}", relative_path=""
+        )
+        assert executor.run_order(order).outcome == "success"
+    command = "echo day={{ macros.ds_add(ds, -1) }} n=%(n)s none=[%(other)s]"
+    order = executor.order("join", runtime="pinball", command=command, relative_path="")
+    order.upstream_task_ids.extend(["left", "right"])
+    order.logical_date.FromJsonString("2026-03-01T00:00:00Z")
+    assert "day=2026-02-28 n=1,2 none=[]" in executor.run_order(order).log
+
+
 def test_log_lines_have_time_stage_level_and_logger(executor):
     import re
 

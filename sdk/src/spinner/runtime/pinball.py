@@ -1,7 +1,9 @@
 """Jobs of workflows that were migrated from Pinball: the order carries the command, and no DAG file is read.
 
-A line ``PINBALL:EVENT_ATTR:key=value`` in the output is kept as an XCom of the key ``event_attributes``. The command
-is %-formatted a second time here, as Pinball did when a job ran; an attribute that is not known is an empty string.
+A line ``PINBALL:EVENT_ATTR:key=value`` in the output is kept as an XCom of the key ``event_attributes``. Before it
+runs, a command is rendered as a Jinja template when it looks like one (its dates come from the run, as ``{{ ds }}``),
+and then %-formatted with the event attributes of the job's direct predecessors, as Pinball did: the same key from
+several of them is comma-joined, and an attribute that is not known is an empty string.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from spinner_proto.common.v1 import common_pb2 as common
@@ -24,6 +27,7 @@ from spinner.operators.bash import kill_group
 if TYPE_CHECKING:
     from spinner.runtime.runner import Work
 
+_ATTRIBUTES_KEY = "event_attributes"
 _EVENT_ATTRIBUTE = re.compile(rb"^PINBALL:EVENT_ATTR:\s*([^=\s]+)=(.*?)\s*$")
 
 
@@ -37,16 +41,44 @@ def run_command_job(work: Work) -> inbox.TaskEnded:
         work.stages.stage(common.STAGE_TASK_EXEC, f"Running job {order.try_key.task_id}") as stage,
         work.control.timeout(timeout),
     ):
-        command = formatted(order.command, {})
+        command = formatted(templated(work), event_attributes(work))
         code, attributes = _run(command, work.bundle_path or None)
         if attributes:
-            work.api.set_xcom("event_attributes", attributes, "The event attributes")
+            work.api.set_xcom(_ATTRIBUTES_KEY, attributes, "The event attributes")
         if code:
             stage.outcome = common.STAGE_OUTCOME_FAILED
             stage.message = f"The command ended with exit code {code}."
     work.rendered = {"command": command}
     outcome = common.OUTCOME_FAILED if code else common.OUTCOME_SUCCESS
     return inbox.TaskEnded(outcome=outcome, message=stage.message, exit_code=code, return_length=-1)
+
+
+def templated(work: Work) -> str:
+    """The order's command with its templates filled in. Raises what Jinja2 raises for a bad template."""
+    command = work.order.command
+    if "{{" not in command and "{%" not in command:
+        return command
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    from spinner import macros
+
+    order = work.order
+    date = order.logical_date if order.HasField("logical_date") else order.run_after
+    at = date.ToDatetime(tzinfo=UTC)
+    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    names = {"ds": f"{at:%Y-%m-%d}", "ds_nodash": f"{at:%Y%m%d}", "ts": at.isoformat(), "logical_date": at}
+    return environment.from_string(command).render(**names, macros=macros, run_id=order.try_key.run_id)
+
+
+def event_attributes(work: Work) -> dict[str, str]:
+    """The attributes that the job's direct predecessors printed."""
+    joined: dict[str, list[str]] = defaultdict(list)
+    for task_id in work.order.upstream_task_ids:
+        found = work.api.get_xcoms(task_id, _ATTRIBUTES_KEY).get(-1) or {}
+        for name, value in found.items():
+            joined[name].append(value)
+    return {name: ",".join(values) for name, values in joined.items()}
 
 
 def formatted(command: str, attributes: Mapping[str, str]) -> str:

@@ -169,6 +169,15 @@ class Layout:
             order = self._orders[position] = self._make_order(position)
         return order
 
+    @cached_property
+    def setup_dependents(self) -> dict[int, tuple[int, ...]]:
+        """The reverse of `indirect_setups`."""
+        found: dict[int, list[int]] = {}
+        for position, setups in self.indirect_setups.items():
+            for setup in setups:
+                found.setdefault(setup, []).append(position)
+        return {setup: tuple(positions) for setup, positions in found.items()}
+
     def execution_template(self, position: int) -> JobExecutionRecord:
         """What the record of a finished try says whatever the run; the caller copies it."""
         record = self._executions.get(position)
@@ -218,6 +227,8 @@ class Layout:
         order.queue = task.queue
         order.owner = task.owner or self.definition.owner
         order.reports_length = task.reports_length
+        if self.definition.runtime == "pinball":
+            order.upstream_task_ids.extend(self.tasks[above].task_id for above in task.upstream)
         return order
 
 
