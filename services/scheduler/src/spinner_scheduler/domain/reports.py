@@ -68,6 +68,14 @@ def handle(d: Decision, report: TaskReport) -> None:
     if kind == "ended":
         _ended(d, dag, run, slot, report)
         return
+    if slot in run.cancelled and kind in ("deferred", "rescheduled"):
+        # Its worker ended the segment before it could be killed: nothing is left that would report an end.
+        killed = TaskReport()
+        killed.CopyFrom(report)
+        killed.ended.outcome = Outcome.OUTCOME_KILLED_BY_USER
+        killed.ended.return_length = -1
+        _ended(d, dag, run, slot, killed)
+        return
     if report.sequence and report.sequence <= run.sequences.get(slot, 0):
         return
     if kind == "started":
@@ -101,7 +109,7 @@ def _started(d: Decision, run: Run, slot: int, report: TaskReport) -> None:
 
 
 def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
-    if run.states[slot] not in (QUEUED, RUNNING) or slot in run.cancelled:
+    if run.states[slot] not in (QUEUED, RUNNING):
         return
     segment = run.segments[slot] + 1
 
@@ -117,7 +125,7 @@ def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRepor
 
 
 def _rescheduled(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) -> None:
-    if run.states[slot] not in (QUEUED, RUNNING) or slot in run.cancelled:
+    if run.states[slot] not in (QUEUED, RUNNING):
         return
     at = times.from_timestamp(report.rescheduled.next_time) or d.now
     d.task_state(run, slot, UP_FOR_RESCHEDULE, try_number=run.tries[slot], segment=run.segments[slot], next_time=at)

@@ -29,8 +29,8 @@ class Run:
     __slots__ = (
         "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
         "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
-        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "priority_date", "reason", "remap",
-        "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state", "states",
+        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "priority_date", "reason",
+        "remap", "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state", "states",
         "task_holding", "totals", "tries", "unfinished", "wanted",
     )  # fmt: skip
 
@@ -169,6 +169,9 @@ class Run:
                 counts[after][target] += 1
             if states[target] == NONE or states[target] == EXPANDED:
                 dirty.append(target)
+        if layout.has_setups:
+            for dependent in layout.setup_dependents.get(position, ()):
+                dirty.extend(other for other in self.slots_of(dependent) if states[other] == NONE)
 
     def expand(self, position: int, length: int) -> None:
         """Gives a mapped task its instances, or another number of them; those too many become REMOVED."""

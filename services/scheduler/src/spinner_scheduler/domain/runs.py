@@ -100,6 +100,9 @@ def update_dag(
     replan: bool = False,
 ) -> None:
     """Records the DAG's facts as a whole, with the next run planned anew where it may have changed."""
+    if dag.removed and not version:
+        # Only a new version brings it back.
+        return
     updated = DagUpdated()
     updated.CopyFrom(dag.updated)
     if version:
