@@ -119,6 +119,12 @@ export function DataTable<T extends object>(props: Props<T>) {
     ...(props.rowKeys ?? []).map((key) => ({ ...key, group, run: () => activeRow && key.run(activeRow) })),
   ]);
 
+  if (model.length === 0 && props.empty)
+    return (
+      <div className="dt" ref={scroller}>
+        {props.empty}
+      </div>
+    );
   const template = columns.map((column) => column.width).join(' ');
   return (
     <div
@@ -160,7 +166,6 @@ export function DataTable<T extends object>(props: Props<T>) {
           })}
         </div>
       </div>
-      {model.length === 0 && props.empty}
       <div role="rowgroup" style={{ height: virtual.getTotalSize(), position: 'relative' }}>
         {items.map((item) => {
           const row = model[item.index];

@@ -44,12 +44,12 @@ export function DetailsView() {
     <div className="tab-scroll" tabIndex={0} role="group" aria-label="Details of the DAG">
       {dag.doc_md && (
         <section>
-          <h3>Documentation</h3>
+          <h2 className="label">Documentation</h2>
           <p style={{ whiteSpace: 'pre-wrap', maxWidth: 760 }}>{dag.doc_md}</p>
         </section>
       )}
       <section>
-        <h3>Definition</h3>
+        <h2 className="label">Definition</h2>
         <dl className="facts">
           {facts.map(([name, value]) => (
             <div key={name} style={{ display: 'contents' }}>
@@ -63,7 +63,7 @@ export function DetailsView() {
       <Json title="Params" value={dag.params} />
       <Json title="More" value={dag.details} />
       <section>
-        <h3>Versions</h3>
+        <h2 className="label">Versions</h2>
         <table className="plain">
           <thead>
             <tr>
@@ -106,7 +106,7 @@ function Json({ title, value }: { title: string; value: Record<string, unknown> 
   if (Object.keys(value).length === 0) return null;
   return (
     <section>
-      <h3>{title}</h3>
+      <h2 className="label">{title}</h2>
       <pre className="codeblock wrap">{JSON.stringify(value, null, 2)}</pre>
     </section>
   );

@@ -13,7 +13,7 @@ export function ConfView() {
     <div className="tab-scroll" tabIndex={0} role="group" aria-label="Conf and dates">
       <section>
         <div className="row">
-          <h3>conf</h3>
+          <h2 className="label">conf</h2>
           <CopyText text={text} label="Copy conf" />
         </div>
         {Object.keys(run.conf).length === 0 ? (
@@ -25,7 +25,7 @@ export function ConfView() {
         )}
       </section>
       <section>
-        <h3>Dates</h3>
+        <h2 className="label">Dates</h2>
         <dl className="facts">
           <dt>Logical date</dt>
           <dd>

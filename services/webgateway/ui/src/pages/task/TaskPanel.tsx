@@ -170,7 +170,7 @@ function Rendered({ attempt }: { attempt: Try }) {
     <div className="tab-scroll" tabIndex={0} role="group" aria-label="Rendered templates">
       {fields.map(([name, value]) => (
         <section key={name}>
-          <h3 className="mono">{name}</h3>
+          <h2 className="label mono">{name}</h2>
           <pre className="codeblock wrap">
             {typeof value === 'string' ? value : JSON.stringify(value, null, 2)}
           </pre>
@@ -200,7 +200,7 @@ function XCom({ taskKey }: { taskKey: TaskKey }) {
       {xcom.data.map((entry) => (
         <section key={entry.key}>
           <div className="row">
-            <h3 className="mono">{entry.key}</h3>
+            <h2 className="label mono">{entry.key}</h2>
             <span className="faint small">{formatBytes(entry.size)}</span>
           </div>
           <pre className="codeblock wrap">{JSON.stringify(entry.value, null, 2)}</pre>
@@ -235,7 +235,7 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
       </dl>
       {upstream.length > 0 && (
         <section>
-          <h3>Upstream</h3>
+          <h2 className="label">Upstream</h2>
           <ul>
             {upstream.map(([id, state]) => (
               <li key={id} className="row">
