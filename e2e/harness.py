@@ -74,6 +74,7 @@ class Stack:
         self.home = Path(tempfile.mkdtemp(prefix="sp-"))
         self.scratch = self.home / "scratch"
         self.marks = self.home / "marks"
+        self.samples = self.home / "samples"
         self.scratch.mkdir()
         self.marks.mkdir()
         entries: list[dict[str, Any]] = [
@@ -102,7 +103,7 @@ class Stack:
             **inherited,
             "SPINNER_HOME": str(self.home),
             "SPINNER_BUNDLES": str(self.bundles_file),
-            "SPINNER_SAMPLE_MARKS": str(self.marks),
+            "SPINNER_SAMPLE_OUTPUT": str(self.samples),
         }
 
     # CLI
@@ -132,7 +133,8 @@ class Stack:
         return self.run("down", seconds=120).stdout
 
     def close(self, keep: bool = False) -> None:
-        """Stops everything and removes the home."""
+        """Stops everything and removes the home, unless SPINNER_E2E_KEEP is set."""
+        keep = keep or bool(os.environ.get("SPINNER_E2E_KEEP"))
         try:
             self.run("down", check=False)
         finally:
@@ -149,12 +151,6 @@ class Stack:
             except (psutil.Error, OSError):
                 continue
         return found
-
-    def kill(self, service: str) -> int:
-        """`kill -9` of one service's process; returns its pid."""
-        pid = int(self.service(service)["pid"])
-        os.kill(pid, 9)
-        return pid
 
     def service(self, name: str) -> dict[str, Any]:
         return next(row for row in self.json("status") if row["name"] == name)

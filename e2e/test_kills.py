@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -16,9 +18,10 @@ VICTIMS = ["scheduler", "executor", "webgateway", "dag-sync", "token-fetcher", "
 def test_a_killed_service_loses_nothing_and_repeats_nothing(stack: Stack, victim: str) -> None:
     batch = unique(f"kill-{victim}")
     runs = {f"{batch}-{number:02d}" for number in range(RUNS)}
-    stack.trigger_many([("e2e_chain", run_id) for run_id in sorted(runs)], {"seconds": 0.05})
+    killed = int(stack.service(victim)["pid"])
+    stack.trigger_many([("e2e_chain", run_id) for run_id in sorted(runs)], {"seconds": 0.8})
     wait_for("work in full swing", lambda: len(stack.read_marks("e2e_chain", runs)) >= RUNS, 60)
-    killed = stack.kill(victim)
+    os.kill(killed, signal.SIGKILL)
     begun = len(stack.read_marks("e2e_chain", runs))
     assert begun < RUNS * STEPS, "the kill must come in the middle"
 
