@@ -13,7 +13,7 @@ Two steps for each record: `needs` names the rows to load, `apply` changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,12 +152,12 @@ def new_try(task: Row, try_number: int) -> Row:
     }
 
 
-def instances(run: Row) -> int:
+def instances(run: Mapping[str, Any]) -> int:
     """Returns how many task instances the run has, mapped ones counted by their expansion."""
     return int(run["layout_tasks"] + sum(max(1, length) - 1 for length in run["expansions"].values()))
 
 
-def task_counts(run: Row) -> dict[str, int]:
+def task_counts(run: Mapping[str, Any]) -> dict[str, int]:
     """Returns the number of task instances by state, "none" included, zeros left out."""
     counts = {state: count for state, count in run["counts"].items() if count > 0}
     present = sum(count for state, count in counts.items() if state != "removed")
