@@ -30,8 +30,8 @@ class Run:
         "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
         "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
         "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "priority_date", "reason",
-        "remap", "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state", "states",
-        "task_holding", "totals", "tries", "unfinished", "wanted",
+        "remap", "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state",
+        "states", "task_holding", "totals", "tries", "unfinished", "wanted",
     )  # fmt: skip
 
     def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
