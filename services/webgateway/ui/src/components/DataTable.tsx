@@ -12,7 +12,7 @@ import {
 } from '@tanstack/react-table';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { ArrowDown, ArrowUp } from 'lucide-react';
-import { useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
+import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 import { useShortcuts } from '../lib/shortcuts';
 import './DataTable.css';
 
@@ -93,7 +93,7 @@ export function DataTable<T extends object>(props: Props<T>) {
     count: model.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
-    overscan: 12,
+    overscan: 8,
     getItemKey: (index) => model[index]?.id ?? index,
   });
   const items = virtual.getVirtualItems();
@@ -118,6 +118,12 @@ export function DataTable<T extends object>(props: Props<T>) {
     { keys: 'Enter', label: 'Open the row', group, run: () => activeRow && onOpen?.(activeRow) },
     ...(props.rowKeys ?? []).map((key) => ({ ...key, group, run: () => activeRow && key.run(activeRow) })),
   ]);
+
+  const latestOpen = useRef(onOpen);
+  useEffect(() => {
+    latestOpen.current = onOpen;
+  });
+  const open = useCallback((row: T) => latestOpen.current?.(row), []);
 
   if (model.length === 0 && props.empty)
     return (
@@ -171,38 +177,66 @@ export function DataTable<T extends object>(props: Props<T>) {
           const row = model[item.index];
           if (!row) return null;
           return (
-            <div
+            <BodyRow
               key={item.key}
-              role="row"
-              aria-rowindex={item.index + 2}
-              data-index={item.index}
-              data-selected={props.selected === row.id || undefined}
-              tabIndex={-1}
+              row={row.original}
+              columns={columns}
+              index={item.index}
+              start={item.start}
+              height={rowHeight}
+              template={template}
+              selected={props.selected === row.id}
               className={`dt-row dt-body ${onOpen ? 'dt-open' : ''} ${props.rowClass?.(row.original) ?? ''}`}
-              style={{
-                gridTemplateColumns: template,
-                height: rowHeight,
-                transform: `translateY(${item.start}px)`,
-              }}
-              onFocus={() => setActive(item.index)}
-              onClick={(event) => {
-                if ((event.target as HTMLElement).closest('a,button,input')) return;
-                onOpen?.(row.original);
-              }}
-            >
-              {columns.map((column) => (
-                <div
-                  key={column.id}
-                  role="cell"
-                  className={column.align === 'right' ? 'dt-cell dt-right' : 'dt-cell'}
-                >
-                  {column.cell(row.original)}
-                </div>
-              ))}
-            </div>
+              onFocus={setActive}
+              onOpen={open}
+            />
           );
         })}
       </div>
     </div>
   );
 }
+
+interface BodyRowProps<T> {
+  row: T;
+  columns: Column<T>[];
+  index: number;
+  start: number;
+  height: number;
+  template: string;
+  selected: boolean;
+  className: string;
+  onFocus: (index: number) => void;
+  onOpen: (row: T) => void;
+}
+
+/** Drawn again only when its own data or place changes, so that scrolling costs only the rows that appear. */
+const BodyRow = memo(function BodyRow<T>(props: BodyRowProps<T>) {
+  const { row, columns, index, start, height, template } = props;
+  return (
+    <div
+      role="row"
+      aria-rowindex={index + 2}
+      data-index={index}
+      data-selected={props.selected || undefined}
+      tabIndex={-1}
+      className={props.className}
+      style={{ gridTemplateColumns: template, height, transform: `translateY(${start}px)` }}
+      onFocus={() => props.onFocus(index)}
+      onClick={(event) => {
+        if ((event.target as HTMLElement).closest('a,button,input')) return;
+        props.onOpen(row);
+      }}
+    >
+      {columns.map((column) => (
+        <div
+          key={column.id}
+          role="cell"
+          className={column.align === 'right' ? 'dt-cell dt-right' : 'dt-cell'}
+        >
+          {column.cell(row)}
+        </div>
+      ))}
+    </div>
+  );
+}) as <T>(props: BodyRowProps<T>) => ReactNode;

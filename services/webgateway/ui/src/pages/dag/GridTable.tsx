@@ -1,6 +1,6 @@
-import { useVirtualizer } from '@tanstack/react-virtual';
+import { useVirtualizer, type VirtualItem } from '@tanstack/react-virtual';
 import { ChevronDown, ChevronRight, Layers } from 'lucide-react';
-import { memo, useEffect, useMemo, useRef } from 'react';
+import { memo, useCallback, useEffect, useMemo, useRef } from 'react';
 import { StateIcon } from '../../components/StateIcon';
 import { useShortcuts } from '../../lib/shortcuts';
 import { countsText, stateLabel, worstState, type TaskState } from '../../lib/states';
@@ -40,7 +40,7 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
     count: tree.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW,
-    overscan: 10,
+    overscan: 6,
     scrollMargin: HEAD,
     getItemKey: (index) => tree[index]?.id ?? index,
   });
@@ -49,7 +49,7 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
     count: runs.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => COLUMN,
-    overscan: 6,
+    overscan: 4,
     scrollMargin: NAME,
   });
   useEffect(() => {
@@ -79,6 +79,13 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
     { keys: 'h', label: 'Earlier run', group, run: () => move(-1, 0) },
     { keys: 'l', label: 'Later run', group, run: () => move(1, 0) },
   ]);
+
+  const latest = useRef({ onFold, onCell });
+  useEffect(() => {
+    latest.current = { onFold, onCell };
+  });
+  const fold = useCallback((id: string) => latest.current.onFold(id), []);
+  const cell = useCallback((run: string, task: string) => latest.current.onCell(run, task), []);
 
   const width = NAME + horizontal.getTotalSize();
   return (
@@ -110,43 +117,85 @@ export function GridTable({ runs, rows, tree, selected, onFold, onRun, onCell }:
           const row = tree[item.index];
           if (!row) return null;
           return (
-            <div key={row.id} className="grid-row" style={{ top: item.start - HEAD, width }}>
-              <div className="grid-name" style={{ width: NAME, paddingLeft: 16 + row.depth * 14 }}>
-                <RowName row={row} onFold={onFold} />
-              </div>
-              {columns.map((column) => {
-                const run = runs[column.index];
-                if (!run) return null;
-                const isSelected = run.run_id === selected.run && row.id === selected.task;
-                return row.kind === 'task' ? (
-                  <Cell
-                    key={run.run_id}
-                    runId={run.run_id}
-                    taskId={row.id}
-                    left={column.start}
-                    state={byTask.get(row.id)?.states[column.index] ?? null}
-                    counts={byTask.get(row.id)?.mapped_counts[column.index] ?? null}
-                    selected={isSelected}
-                    onCell={onCell}
-                  />
-                ) : (
-                  <GroupCell
-                    key={run.run_id}
-                    row={row}
-                    index={column.index}
-                    left={column.start}
-                    byTask={byTask}
-                    onFold={onFold}
-                  />
-                );
-              })}
-            </div>
+            <Row
+              key={row.id}
+              row={row}
+              top={item.start - HEAD}
+              width={width}
+              columns={columns}
+              runs={runs}
+              byTask={byTask}
+              selectedRun={row.id === selected.task ? selected.run : undefined}
+              onFold={fold}
+              onCell={cell}
+            />
           );
         })}
       </div>
     </div>
   );
 }
+
+interface RowProps {
+  row: TreeRow;
+  top: number;
+  width: number;
+  columns: VirtualItem[];
+  runs: RunSummary[];
+  byTask: Map<string, GridRow>;
+  selectedRun: string | undefined;
+  onFold: (groupId: string) => void;
+  onCell: (runId: string, taskId: string) => void;
+}
+
+/** Drawn again only when its own data or the visible runs change. */
+const Row = memo(function Row({
+  row,
+  top,
+  width,
+  columns,
+  runs,
+  byTask,
+  selectedRun,
+  onFold,
+  onCell,
+}: RowProps) {
+  return (
+    <div className="grid-row" style={{ top, width }}>
+      <div className="grid-name" style={{ width: NAME, paddingLeft: 16 + row.depth * 14 }}>
+        <RowName row={row} onFold={onFold} />
+      </div>
+      {columns.map((column) => {
+        const run = runs[column.index];
+        if (!run) return null;
+        if (row.kind === 'group')
+          return (
+            <GroupCell
+              key={run.run_id}
+              row={row}
+              index={column.index}
+              left={column.start}
+              byTask={byTask}
+              onFold={onFold}
+            />
+          );
+        const cells = byTask.get(row.id);
+        return (
+          <Cell
+            key={run.run_id}
+            runId={run.run_id}
+            taskId={row.id}
+            left={column.start}
+            state={cells?.states[column.index] ?? null}
+            counts={cells?.mapped_counts[column.index] ?? null}
+            selected={run.run_id === selectedRun}
+            onCell={onCell}
+          />
+        );
+      })}
+    </div>
+  );
+});
 
 function RowName({ row, onFold }: { row: TreeRow; onFold: (id: string) => void }) {
   if (row.kind === 'group')
