@@ -7,6 +7,7 @@ remembers.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -69,6 +70,7 @@ def main() -> None:
         decode=InboxMessage,
         max_batch=20,
     )
+    faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     loop.run()
     log.close()
