@@ -22,7 +22,7 @@ CHUNK = 400
 """Rows or keys a statement: below SQLite's limit of 32,766 parameters with the widest table."""
 
 
-class DatabaseUrlUnsupported(ValueError):
+class DatabaseUrlUnsupported(ValueError):  # noqa: N818 - an answer
     """The setting names a database that the views don't run on; says which ones they do."""
 
 

@@ -12,7 +12,7 @@ CONNECT_SECONDS = 2.0
 TAIL_SECONDS = 5.0
 
 
-class ExecutorAway(Exception):
+class ExecutorAway(Exception):  # noqa: N818 - an answer
     """The executor doesn't answer, or holds the try no more; says which and why."""
 
 

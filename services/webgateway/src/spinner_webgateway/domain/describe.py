@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from spinner_proto.events.v1 import events_pb2
 
 from spinner_webgateway.domain import words
@@ -17,6 +18,12 @@ def describe(event: events_pb2.WorkflowEvent) -> str:
         return "An event that this version doesn't know"
     text = _TEXTS.get(kind)
     return text(getattr(event, kind)) if text else kind.replace("_", " ").capitalize()
+
+
+def message_dict(message: Any) -> dict[str, Any]:
+    """Returns a message as JSON with the contract's field names."""
+    result: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return result
 
 
 def _task(body: Any) -> str:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from spinner_proto.events.v1 import events_pb2
 
 from spinner_webgateway.domain import words
@@ -30,7 +29,7 @@ TEXT_LIMIT = 4000
 """Longest one-line text kept in a column, in characters; longer ones are cut. The log has the whole."""
 
 
-class Unreadable(ValueError):
+class Unreadable(ValueError):  # noqa: N818 - an answer
     """The record is well-formed protobuf but makes no sense, for example it has no key; says why."""
 
 
@@ -505,9 +504,3 @@ _HANDLERS: dict[str, Callable[[_Step, Any], None]] = {
     "task_ended": _task_ended,
     "task_cleared": _task_cleared,
 }
-
-
-def message_dict(message: Any) -> dict[str, Any]:
-    """Returns a message as JSON with the contract's field names."""
-    result: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return result

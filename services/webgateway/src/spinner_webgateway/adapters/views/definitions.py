@@ -16,7 +16,7 @@ from spinner_webgateway.domain.words import iso
 CACHED_VERSIONS = 256
 
 
-class _Missing(Exception):
+class _Missing(Exception):  # noqa: N818 - an answer
     """Not cached, since it may come."""
 
 

@@ -12,7 +12,7 @@ from spinner_webgateway.adapters.schema import run_events, runs
 from spinner_webgateway.adapters.views.paging import decode_cursor, encode_cursor, page
 from spinner_webgateway.domain import projection
 from spinner_webgateway.domain.compression import decompress
-from spinner_webgateway.domain.describe import describe
+from spinner_webgateway.domain.describe import describe, message_dict
 from spinner_webgateway.domain.layout import json_object
 from spinner_webgateway.domain.problems import ProblemError, run_not_found
 from spinner_webgateway.domain.rows import Row
@@ -215,7 +215,7 @@ def _entry(row: Row, message: events_pb2.WorkflowEvents, index: int) -> dict[str
         "task_id": getattr(body, "task_id", ""),
         "map_index": getattr(body, "map_index", -1),
         "text": describe(event),
-        "details": projection.message_dict(body) if body is not None else {},
+        "details": message_dict(body) if body is not None else {},
     }
 
 
