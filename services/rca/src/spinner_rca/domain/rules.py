@@ -11,7 +11,7 @@ import re2  # type: ignore[import-untyped]
 import yaml
 
 
-class RulesInvalid(ValueError):
+class RulesInvalid(ValueError):  # noqa: N818 - an answer
     """The rule file can't be used; says which rule and why."""
 
 
