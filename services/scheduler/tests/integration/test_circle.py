@@ -87,11 +87,11 @@ class World:
         command.time.FromDatetime(datetime.now(UTC))
         self.send(dag_id, InboxMessage(command=command))
 
-    def work(self, limit: int = 1000) -> int:
-        """Plays executor for a moment: answers new orders, each with started and ended; returns how many."""
+    def work(self, limit: int = 500) -> int:
+        """Plays executor for a moment: answers at most `limit` new orders, each with started and ended; returns how many."""
         answered = 0
-        for record in self.orders.poll(500, 0.05):
-            if record.value is None or answered >= limit:
+        for record in self.orders.poll(limit, 0.05):
+            if record.value is None:
                 continue
             order = record.decode(TaskOrder)
             self.runs_of[record.key] += 1

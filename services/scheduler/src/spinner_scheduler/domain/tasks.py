@@ -243,7 +243,6 @@ def _expand(d: Decision, run: Run, position: int) -> None:
             for slot in run.slots_of(member):
                 if run.states[slot] == NONE:
                     d.task_state(run, slot, new, reason=reason)
-        run.remap.discard(position)
         return
     for member in members:
         task_id = layout.task_ids[member]
