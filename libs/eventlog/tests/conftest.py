@@ -68,11 +68,22 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture
-def kafka_world(kafka_bootstrap: str) -> Iterator[World]:
-    made = World(kafka_bootstrap)
-    yield made
-    for log in made.opened:
-        log.close()
+def make_world() -> Iterator[Callable[[str], World]]:
+    made: list[World] = []
+
+    def make(bootstrap: str) -> World:
+        made.append(World(bootstrap))
+        return made[-1]
+
+    yield make
+    for world in made:
+        for log in world.opened:
+            log.close()
+
+
+@pytest.fixture
+def kafka_world(make_world: Callable[[str], World], kafka_bootstrap: str) -> World:
+    return make_world(kafka_bootstrap)
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def base_config(bootstrap: str, client_id: str) -> Config:
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
         "socket.keepalive.enable": True,
-        # "rebootstrap" (the default) ends the handle of a broker that was away, and a transaction that adds offsets then
-        # waits for ever for the ended handle of its group coordinator, whatever its time-out (librdkafka 2.16).
+        # "rebootstrap" (the default) ends the handle of a broker that was away, and a transaction that adds offsets
+        # then waits for ever for its group coordinator's ended handle, whatever its time-out (librdkafka 2.16).
         "metadata.recovery.strategy": "none",
         "logger": logger,
         "error_cb": _log_error,
