@@ -44,7 +44,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
     app.include_router(api)
     _operations(app)
     web.install(app, ui_folder)
-    app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)
+    app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
     app.add_middleware(BodyLimit)
     return app
 
