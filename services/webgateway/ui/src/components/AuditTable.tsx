@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { ScrollText } from 'lucide-react';
 import { useCallback, useMemo } from 'react';
+import { actorName } from '../lib/words';
 import type { AuditEntry } from '../queries/client';
 import { auditQuery } from '../queries/admin';
 import { DataTable, type Column } from './DataTable';
@@ -12,7 +13,7 @@ const COLUMNS: Column<AuditEntry>[] = [
     id: 'actor',
     header: 'Who',
     width: 'minmax(100px, 0.7fr)',
-    cell: (entry) => <span className="truncate">{entry.actor}</span>,
+    cell: (entry) => <span className="truncate">{actorName(entry.actor)}</span>,
   },
   { id: 'via', header: 'By', width: '64px', cell: (entry) => <span className="muted">{entry.via}</span> },
   {

@@ -74,7 +74,11 @@ export function Shell() {
           <ErrorsLink />
           <Menu
             trigger={
-              <button type="button" className="bar-menu">
+              <button
+                type="button"
+                className="bar-menu"
+                data-active={/^\/(pools|variables|connections|audit)/.test(path) || undefined}
+              >
                 Operate <ChevronDown size={13} />
               </button>
             }

@@ -5,6 +5,7 @@ import { useState, type ReactNode } from 'react';
 import { useNow } from '../lib/clock';
 import {
   elapsedSeconds,
+  formatClock,
   formatDuration,
   formatLocal,
   formatRelative,
@@ -23,11 +24,12 @@ export function RelativeTime({ value, every = 1 }: { value: string | null | unde
   );
 }
 
-export function ExactTime({ value }: { value: string | null | undefined }) {
+export function ExactTime({ value, millis = false }: { value: string | null | undefined; millis?: boolean }) {
   if (!parseTime(value)) return <span className="faint">—</span>;
   return (
     <time dateTime={value ?? undefined} title={formatUtc(value)}>
       {formatLocal(value)}
+      {millis && formatClock(value).slice(8)}
     </time>
   );
 }

@@ -10,6 +10,7 @@ import { CopyText, Hint, Loading, Problem, RelativeTime, Switch } from '../../co
 import { useSearch } from '../../lib/search';
 import { useShortcuts } from '../../lib/shortcuts';
 import { stateLabel } from '../../lib/states';
+import { sentence } from '../../lib/words';
 import type { DagDetails } from '../../queries/client';
 import { dagQuery, usePauseDag } from '../../queries/dags';
 import './dag.css';
@@ -148,7 +149,9 @@ function Facts({ dag }: { dag: DagDetails }) {
           {dag.next_run_time && !dag.paused ? (
             <RelativeTime value={dag.next_run_time} />
           ) : (
-            <span>{dag.no_next_run_reason || (dag.paused ? 'None while paused; unpause it' : 'None')}</span>
+            <span>
+              {sentence(dag.no_next_run_reason) || (dag.paused ? 'None while paused; unpause it' : 'None')}
+            </span>
           )}
         </dd>
       </div>

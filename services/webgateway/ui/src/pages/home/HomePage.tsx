@@ -10,6 +10,7 @@ import { TriggerDialog } from '../../components/TriggerDialog';
 import { Empty, Hint, IconButton, Loading, Problem, RelativeTime, Switch } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { stateLabel } from '../../lib/states';
+import { sentence } from '../../lib/words';
 import { dagListQuery, usePauseDag, type DagFilters } from '../../queries/dags';
 import type { DagSummary } from '../../queries/client';
 import { HomeFilters } from './HomeFilters';
@@ -150,7 +151,7 @@ function dagColumns(
     {
       id: 'dag_id',
       header: 'DAG',
-      width: 'minmax(240px, 1.7fr)',
+      width: 'minmax(240px, 1.5fr)',
       sort: true,
       cell: (dag) => (
         <div className="dag-name">
@@ -209,7 +210,7 @@ function dagColumns(
     {
       id: 'next_run_time',
       header: 'Next run',
-      width: '124px',
+      width: 'minmax(124px, 0.8fr)',
       sort: true,
       cell: (dag) => <NextRun dag={dag} />,
     },
@@ -247,11 +248,11 @@ function LastRun({ dag }: { dag: DagSummary }) {
 
 function NextRun({ dag }: { dag: DagSummary }) {
   if (dag.next_run_time && !dag.paused) return <RelativeTime value={dag.next_run_time} every={5} />;
-  const reason = dag.paused ? 'Paused' : dag.no_next_run_reason || 'None';
+  const reason = dag.paused ? 'Paused' : sentence(dag.no_next_run_reason) || 'None';
   return (
     <Hint
       text={
-        dag.no_next_run_reason ||
+        sentence(dag.no_next_run_reason) ||
         (dag.paused ? 'The DAG is paused; unpause it to have runs again.' : 'No run is due.')
       }
     >

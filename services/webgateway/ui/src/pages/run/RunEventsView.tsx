@@ -9,7 +9,7 @@ import type { EventEntry } from '../../queries/client';
 import { runEventsQuery } from '../../queries/runs';
 
 const COLUMNS: Column<EventEntry>[] = [
-  { id: 'time', header: 'Time', width: '150px', cell: (event) => <ExactTime value={event.time} /> },
+  { id: 'time', header: 'Time', width: '184px', cell: (event) => <ExactTime value={event.time} millis /> },
   {
     id: 'kind',
     header: 'Event',

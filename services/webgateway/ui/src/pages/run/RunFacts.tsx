@@ -2,6 +2,7 @@ import { Link } from '@tanstack/react-router';
 import { StateIcon, StateLabel } from '../../components/StateIcon';
 import { Duration, ExactTime, RelativeTime } from '../../components/ui';
 import { stateLabel, TASK_STATES } from '../../lib/states';
+import { actorName, sentence } from '../../lib/words';
 import type { Run } from '../../queries/client';
 
 /** State, times and where it came from, and a bar of its tasks by state. */
@@ -37,7 +38,7 @@ export function RunFacts({ run }: { run: Run }) {
           <dt>Type</dt>
           <dd>
             {run.run_type}
-            {run.actor && ` by ${run.actor}`}
+            {run.actor && ` by ${actorName(run.actor)}`}
           </dd>
         </div>
         {run.logical_date && (
@@ -70,7 +71,7 @@ export function RunFacts({ run }: { run: Run }) {
       </dl>
       {run.awaiting_layout && <p className="muted">The layout of this dynamic run is being computed.</p>}
       {run.reason && (
-        <p style={run.state === 'failed' ? { color: 'var(--danger)' } : undefined}>{run.reason}</p>
+        <p style={run.state === 'failed' ? { color: 'var(--danger)' } : undefined}>{sentence(run.reason)}</p>
       )}
       <StateBar counts={run.task_counts} />
     </>
