@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio.to_thread
 import uvicorn
 from spinner_eventlog.kafka import KafkaLog
 from spinner_objectstore import open_store
@@ -26,6 +27,10 @@ from spinner_webgateway.app import build, open_views, topics_for
 from spinner_webgateway.settings import Settings
 
 DRAIN_SECONDS = 2
+SQLITE_THREADS = 4
+SERVER_THREADS = 16
+"""Threads that answer requests. SQLite's work holds the interpreter: more threads only keep the event loop waiting."""
+SWITCH_SECONDS = 0.001
 
 
 class _Server(uvicorn.Server):
@@ -57,6 +62,9 @@ async def serve(app: App[Settings]) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = KafkaLog(settings.kafka, "webgateway", prefix=settings.topic_prefix)
     store = open_store(settings.object_store, settings.s3_endpoint or None)
+    threads = SQLITE_THREADS if settings.database.startswith("sqlite") else SERVER_THREADS
+    anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+    sys.setswitchinterval(SWITCH_SECONDS)
     parts = await asyncio.to_thread(build, settings, log, store)
     folder = Path(settings.ui_dist) if settings.ui_dist else web.default_folder()
     api = create_api(parts.gateway, folder, app.version)
