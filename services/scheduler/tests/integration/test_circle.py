@@ -88,7 +88,7 @@ class World:
         self.send(dag_id, InboxMessage(command=command))
 
     def work(self, limit: int = 500) -> int:
-        """Plays executor for a moment: answers at most `limit` new orders, each with started and ended; returns how many."""
+        """Plays executor for a moment: answers at most `limit` new orders, each with started and ended."""
         answered = 0
         for record in self.orders.poll(limit, 0.05):
             if record.value is None:

@@ -37,6 +37,7 @@ from spinner_scheduler.domain.states import (
     HOLDING,
     NONE,
     OPEN,
+    REMOVED,
     RESTARTING,
     RUN_FAILED,
     RUN_QUEUED,
@@ -328,6 +329,13 @@ def _rebind(d: Decision, dag: DagState, run: Run, slots: list[int]) -> tuple[Run
         if slot in run.resumes or run.states[slot] == UP_FOR_RESCHEDULE:
             end_try(d, dag, run, slot, FAILED, "its run took another version")
         withdraw(d, run, slot)
+        position = run.position(slot)
+        target = layout.index.get(run.layout.task_ids[position])
+        if target is None:
+            d.task_state(run, slot, REMOVED, reason=f"version {layout.version} has no such task")
+        elif (position in run.layout.lengths) != (target in layout.lengths) and run.states[slot] != NONE:
+            # Its instances are others now.
+            clear_event(d, run, slot)
 
     def fill(event: WorkflowEvent) -> None:
         event.run_version_changed.version = layout.version

@@ -13,7 +13,7 @@ from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import PartitionState
-from spinner_scheduler.domain.states import FINISHED, RUN_FAILED, RUN_SUCCESS, UP_FOR_RETRY
+from spinner_scheduler.domain.states import FINISHED, REMOVED, RUN_FAILED, RUN_SUCCESS, UP_FOR_RETRY
 
 
 class ViolatedError(Exception):
@@ -130,7 +130,7 @@ class Checker:
     def _state(self, record: WorkflowEvents, task_id: str, map_index: int, new: int, marked: bool) -> None:
         key = (record.dag_id, record.run_id, task_id, map_index)
         before = self.states.get(key, 1)
-        if FINISHED[before] and before != new:
+        if FINISHED[before] and before != new and new != REMOVED:
             require(marked, f"a finished task stays finished: {key} went from {before} to {new}")
         self.states[key] = new
 
