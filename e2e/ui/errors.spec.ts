@@ -38,6 +38,7 @@ test('a lost connection shows, heals, and what was missed appears', async ({ pag
   await page.route('**/api/v1/changes*', (route) => route.abort());
   await page.goto('/dags/sample_branching');
   await expect(page.getByText('Reconnecting')).toBeVisible();
+  await expect(page.locator('.grid-cell, .empty').first()).toBeVisible();
   const runId = await trigger(request, 'sample_branching');
   await ended(request, 'sample_branching', runId);
   const head = page.getByRole('button', { name: `Run ${runId}: Success` });
