@@ -40,7 +40,7 @@ def test_journey(journey: str, environment: dict[str, str]) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
