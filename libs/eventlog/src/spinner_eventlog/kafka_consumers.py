@@ -38,8 +38,8 @@ class _Polls:
         self._strip = len(prefix)
         self._closed = False
 
-    def _ended(self, partition: TopicPartition) -> None:
-        """The partition has been read to its end."""
+    def _ended(self, partition: TopicPartition, offset: int) -> None:
+        """The partition has been read to its end, which is at `offset`, markers of transactions included."""
 
     def _moved(self, record: Record) -> None:
         """A record of a partition was read."""
@@ -94,7 +94,7 @@ class _Polls:
             self._moved(record)
             records.append(record)
         elif error.code() == KafkaError._PARTITION_EOF:
-            self._ended(((message.topic() or "")[self._strip :], message.partition() or 0))
+            self._ended(((message.topic() or "")[self._strip :], message.partition() or 0), message.offset() or 0)
         elif error.fatal():
             raise KafkaException(error)
         else:
@@ -156,8 +156,9 @@ class KafkaReader(_Polls):
         self._positions[at] = record.offset + 1
         self._at_end.discard(at)
 
-    def _ended(self, partition: TopicPartition) -> None:
+    def _ended(self, partition: TopicPartition, offset: int) -> None:
         self._at_end.add(partition)
+        self._positions[partition] = max(offset, self._positions.get(partition, 0))
 
     def _complete(self) -> bool:
         return self.at_end()

@@ -184,6 +184,7 @@ def test_readers_reach_the_end_of_what_transactions_wrote(world):
             break
         assert reader.poll(10, 0.2) == []
     assert reader.at_end()
+    assert reader.position(topic, 0) == log.end_offset(topic, 0)
 
 
 def test_two_members_share_a_group_and_hand_over(world, wait_for):

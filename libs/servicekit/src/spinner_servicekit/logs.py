@@ -31,7 +31,7 @@ def configure(service: str, level: str = "info", form: str = "json", stream: Tex
     if form == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+        last = [structlog.dev.ConsoleRenderer(timestamp_key="time", colors=(stream or sys.stderr).isatty())]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -311,10 +311,20 @@ def _layout(d: Decision, dag: DagState, run: Run, report: TaskReport) -> None:
         d.tombstone(report.try_key)
         count = layout.n
 
+        def end(event: WorkflowEvent) -> None:
+            event.task_ended.task_id = LAYOUT_TASK
+            event.task_ended.map_index = -1
+            event.task_ended.try_number = number
+            event.task_ended.state = SUCCESS  # type: ignore[assignment]
+            event.task_ended.outcome = Outcome.OUTCOME_SUCCESS
+            event.task_ended.worker = report.worker
+            event.task_ended.end_time.CopyFrom(d.time)
+
         def fill(event: WorkflowEvent) -> None:
             event.run_version_changed.version = version
             event.run_version_changed.task_count = count
 
+        d.emit(run.dag_id, run.run_id, end)
         d.emit(run.dag_id, run.run_id, fill)
     elif kind == "ended" and report.ended.outcome != Outcome.OUTCOME_SUCCESS:
         _layout_failed(d, dag, run, report, report.ended.message)

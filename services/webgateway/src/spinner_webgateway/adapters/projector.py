@@ -124,21 +124,22 @@ class Projector:
         return len(batch)
 
     def catch_up(self) -> int:
-        """Projects until the end that the log has now; returns the number of records. Blocks."""
+        """Projects until the end that the log had when called; returns the number of records. Blocks."""
         if self._reader is None:
             self.open()
+        ends = self._ends()
         total = 0
-        while self._left():
+        while any(self._positions[at] < end for at, end in ends.items()):
             total += self.step()
         return total
 
-    def _left(self) -> bool:
-        try:
-            return self.lag() > 0
-        except Transient as error:
-            _log.warning("log_end_unknown", error=str(error))
-            self._stop.wait(RETRY_SECONDS[0])
-            return True
+    def _ends(self) -> dict[TopicPartition, int]:
+        while True:
+            try:
+                return {at: self._log.end_offset(*at) for at in self._partitions}
+            except Transient as error:
+                _log.warning("log_end_unknown", error=str(error))
+                self._stop.wait(RETRY_SECONDS[0])
 
     def project(self, batch: Sequence[Record]) -> Change:
         """Applies records in order and commits them with their positions. Returns what changed."""
