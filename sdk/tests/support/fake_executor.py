@@ -5,11 +5,11 @@ It keeps XComs of all tries, so several tasks of a run can be run one after the 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -230,19 +230,9 @@ class FakeExecutor:
         log = self.folder / "log"
         token = self.folder / "token"
         token.write_bytes(TOKEN)
-        pid = os.fork()
-        if not pid:
-            _become_worker(log, self._path, str(token))
-        deadline = time.monotonic() + seconds
-        while True:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise AssertionError(f"the worker did not end:\n{log.read_text()}")
-            time.sleep(0.002)
+        status = ZYGOTE.run(log, self._path, str(token), seconds)
+        if status is None:
+            raise AssertionError(f"the worker did not end:\n{log.read_text()}")
         return Result(
             self._finish,
             os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
@@ -250,6 +240,54 @@ class FakeExecutor:
             log.read_text(),
             list(self._calls),
         )
+
+
+class Zygote:
+    """Forks workers from a process that never had a thread, whatever else this session's tests have started.
+
+    Made when the tests are collected. A worker gets the environment and folder that the test has when it runs.
+    """
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._lock = threading.Lock()
+        if os.fork() == 0:
+            self._socket.close()
+            _serve(theirs)
+        theirs.close()
+
+    def run(self, log: Path, path: str, token: str, seconds: float) -> int | None:
+        """Returns the wait status of a worker; None when it had to be killed after ``seconds``."""
+        request = {"log": str(log), "path": path, "token": token, "env": dict(os.environ), "cwd": str(Path.cwd())}
+        with self._lock, self._socket.makefile("rw") as stream:
+            stream.write(json.dumps(request) + "\n")
+            stream.flush()
+            pid = int(stream.readline())
+            killer = threading.Timer(seconds, os.kill, (pid, signal.SIGKILL))
+            killer.start()
+            status = int(stream.readline())
+            late = not killer.is_alive()
+            killer.cancel()
+        return None if late else status
+
+
+def _serve(theirs: socket.socket) -> None:
+    try:
+        with theirs.makefile("rw") as stream:
+            for line in stream:
+                request = json.loads(line)
+                pid = os.fork()
+                if pid == 0:
+                    os.environ.clear()
+                    os.environ.update(request["env"])
+                    os.chdir(request["cwd"])
+                    _become_worker(Path(request["log"]), request["path"], request["token"])
+                stream.write(f"{pid}\n")
+                stream.flush()
+                stream.write(f"{os.waitpid(pid, 0)[1]}\n")
+                stream.flush()
+    finally:
+        os._exit(0)
 
 
 def _become_worker(log: Path, path: str, token: str) -> None:
@@ -276,3 +314,6 @@ def _become_worker(log: Path, path: str, token: str) -> None:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+ZYGOTE = Zygote()

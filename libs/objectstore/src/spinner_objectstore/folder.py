@@ -139,8 +139,8 @@ class FolderStore:
                     if self._fsync:
                         stream.flush()
                         os.fsync(stream.fileno())
-            except FileNotFoundError as error:
-                # `_prune` of another thread or process may have removed the folder just now.
+            except (FileNotFoundError, FileExistsError) as error:
+                # `_prune` of another thread or process may have removed the folder just now, even while `mkdir` saw it.
                 if attempt == 9 or (isinstance(content, Path) and not content.exists()):
                     raise Unavailable(f"object store {self.root}, {target.name}: {error}") from error
             except OSError as error:
