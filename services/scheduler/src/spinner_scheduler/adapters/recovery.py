@@ -3,13 +3,19 @@
 Entities are `dag:<id>`, `run:<dag_id>/<run_id>` and `pool:<name>`. A snapshot of an entity covers all events before
 its `events_offset`. The one of `partition:<n>` says where reading must begin: at the first event of any entity that
 changed after its latest snapshot. Recovery never reads the history before that, and no DAG file.
+
+What a scheduler wrote can always be read, so a record that can't be read is somebody else's: it is counted, passed over,
+and stops nothing. The gateway, which reads the events too, keeps it in `dead_letters`.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import TypeVar
 
-from spinner_eventlog.interface import EventLog, Record
+from google.protobuf.message import Message
+from spinner_eventlog import telemetry
+from spinner_eventlog.interface import EventLog, Poison, Record
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.snapshots.v1.snapshots_pb2 import Snapshot
 
@@ -21,6 +27,7 @@ from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
 
 logger = logging.getLogger("spinner_scheduler.recovery")
+M = TypeVar("M", bound=Message)
 
 
 def entity_of(record: WorkflowEvents) -> str:
@@ -108,13 +115,15 @@ class Restored:
 
 
 def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_topic: str, partition: int) -> Restored:
-    """Fills an empty state from the log. Raises what a record of ours that can't be read or applied raises."""
+    """Fills an empty state from the log. Raises what a record of ours that can't be applied raises."""
     restored = Restored()
     covered: dict[str, int] = {}
     start = 0
     kept = log.read_compacted(snapshot_topic, partition)
     for key in sorted(kept, key=_order):
-        snapshot = kept[key].decode(Snapshot)
+        snapshot = _readable(kept[key], Snapshot)
+        if snapshot is None:
+            continue
         state.now = max(state.now, times.from_timestamp(snapshot.time))
         if snapshot.WhichOneof("kind") == "partition":
             start = snapshot.events_offset
@@ -133,6 +142,15 @@ def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_to
         restored.next_offset = record.offset + 1
         _replay(state, record, covered, restored)
     return restored
+
+
+def _readable(record: Record, message_type: type[M]) -> M | None:
+    try:
+        return record.decode(message_type)
+    except Poison as poison:
+        telemetry.DEAD_LETTERS.labels(record.topic).inc()
+        logger.error("passed over in recovery: %s", poison)
+        return None
 
 
 def _order(key: str) -> tuple[int, str]:
@@ -165,7 +183,9 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
 
 
 def _replay(state: PartitionState, record: Record, covered: dict[str, int], restored: Restored) -> None:
-    events = record.decode(WorkflowEvents)
+    events = _readable(record, WorkflowEvents)
+    if events is None or not events.events:
+        return
     entity = entity_of(events)
     old = record.offset < covered.get(entity, 0)
     if not old:
