@@ -4,8 +4,8 @@ Entities are `dag:<id>`, `run:<dag_id>/<run_id>` and `pool:<name>`. A snapshot o
 its `events_offset`. The one of `partition:<n>` says where reading must begin: at the first event of any entity that
 changed after its latest snapshot. Recovery never reads the history before that, and no DAG file.
 
-What a scheduler wrote can always be read, so a record that can't be read is somebody else's: it is counted, passed over,
-and stops nothing. The gateway, which reads the events too, keeps it in `dead_letters`.
+What a scheduler wrote can always be read, so a record that can't be read is somebody else's: it is counted, passed
+over, and stops nothing. The gateway, which reads the events too, keeps it in `dead_letters`.
 """
 
 from __future__ import annotations
