@@ -7,7 +7,9 @@ its own exactly-once mode, which is not needed here.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiokafka  # type: ignore[import-untyped]
@@ -54,6 +56,8 @@ def create_stream(bootstrap: str, prefix: str, handler: Handler) -> faust.App:
         broker_commit_interval=0.5,
         stream_wait_empty=True,
         store="memory://",
+        # Faust makes its folder whether it keeps tables or not; this application keeps none.
+        datadir=str(Path(tempfile.gettempdir(), f"spinner-{prefix}rca")),
         debug=False,
     )
     app.transport = _Transport(app.conf.broker_consumer, app)
