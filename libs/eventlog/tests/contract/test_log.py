@@ -73,7 +73,7 @@ def test_large_values_are_compressed_on_the_way(world):
     assert "content-encoding" not in record.headers
 
 
-def test_what_is_too_large_is_refused_before_anything_is_written(world):
+def test_what_is_too_large_is_refused_before_anything_is_written(world, wait_for):
     topic, log = world.topic("small"), world.log()
     noise = random.Random(1).randbytes(1_100_000).hex()
     too_large = Outgoing(topic, "big", message(noise), 0)
@@ -83,6 +83,7 @@ def test_what_is_too_large_is_refused_before_anything_is_written(world):
     with pytest.raises(RecordTooLarge):
         writer.commit([out(topic, "first"), too_large])
     writer.commit([out(topic, "second")])
+    wait_for(lambda: stored(log, topic))
     assert stored(log, topic) == ["second"]
 
 
