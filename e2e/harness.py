@@ -69,7 +69,7 @@ class Mark:
 class Stack:
     """One embedded stack in a temporary home, with bundles of its own."""
 
-    def __init__(self, bundles: dict[str, Path], examples: bool = True) -> None:
+    def __init__(self, bundles: dict[str, Path], examples: bool = True, settings: dict[str, str] | None = None) -> None:
         # A short path: sockets live below it.
         self.home = Path(tempfile.mkdtemp(prefix="sp-"))
         self.scratch = self.home / "scratch"
@@ -104,6 +104,7 @@ class Stack:
             "SPINNER_HOME": str(self.home),
             "SPINNER_BUNDLES": str(self.bundles_file),
             "SPINNER_SAMPLE_OUTPUT": str(self.samples),
+            **(settings or {}),
         }
 
     # CLI

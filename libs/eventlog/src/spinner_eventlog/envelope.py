@@ -12,7 +12,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import zstandard
@@ -122,14 +122,19 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-def common_traceparent(headers: Iterable[Mapping[str, str]]) -> str | None:
-    """The trace that all records which have one share; None when there is none or more than one."""
-    found: str | None = None
-    for header in headers:
-        trace = header.get("traceparent")
-        if trace is None or trace == found:
-            continue
-        if found is not None:
-            return None
-        found = trace
+def traces_by_key(records: Iterable[Record]) -> dict[str, str]:
+    """The trace of each key's records; keys whose records have none, or several, are missing.
+
+    The key "" stands for the trace that all records which have one share.
+    """
+    found: dict[str, str] = {}
+    mixed: set[str] = set()
+    for record in records:
+        trace = record.headers.get("traceparent")
+        if trace is not None:
+            for key in (record.key, ""):
+                if found.setdefault(key, trace) != trace:
+                    mixed.add(key)
+    for key in mixed:
+        del found[key]
     return found

@@ -82,7 +82,8 @@ class PartitionLoop:
     for every ownership and rebuild. `decode`: the type of input records; those that aren't go to `dead_letters` in the
     batch's transaction, `on_poison(record, reason)` is told, and `handle` never sees them (its `record.decode(type)`
     costs nothing then). Machines that find poison by themselves add `dead_letter(record, reason)` to their outputs.
-    Outputs take over the trace of their batch when all its records share one. `clock` gives aware UTC times.
+    Outputs take over the trace of their batch when all its records share one, else that of the records whose key is the
+    output's key or its first part (before "/"). `clock` gives aware UTC times.
     `retry_seconds`: first pause before a rebuild; doubles up to 5 s.
     """
 

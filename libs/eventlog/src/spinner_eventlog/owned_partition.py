@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from spinner_eventlog import telemetry
 from spinner_eventlog.dead_letter import dead_letter
-from spinner_eventlog.envelope import common_traceparent
+from spinner_eventlog.envelope import traces_by_key
 from spinner_eventlog.interface import (
     EventLog,
     GroupConsumer,
@@ -119,9 +119,9 @@ class OwnedPartition:
         self, machine: StateMachine, records: Sequence[Record], outputs: list[Outgoing], letters: list[Outgoing]
     ) -> None:
         assert self._producer is not None  # noqa: S101 - open() comes first
-        trace = common_traceparent(record.headers for record in records)
-        if trace is not None:
-            outputs = [_traced(output, trace) for output in outputs]
+        traces = traces_by_key(records)
+        if traces:
+            outputs = [_traced(output, traces) for output in outputs]
         if records:
             position = records[-1].offset + 1
             offsets = self._producer.commit([*outputs, *letters], {(self.topic, self.partition): position}, self._group)
@@ -157,7 +157,8 @@ class OwnedPartition:
         return self._now
 
 
-def _traced(output: Outgoing, trace: str) -> Outgoing:
-    if "traceparent" in output.headers:
+def _traced(output: Outgoing, traces: Mapping[str, str]) -> Outgoing:
+    trace = traces.get("") or traces.get(output.key.partition("/")[0])
+    if trace is None or "traceparent" in output.headers:
         return output
     return replace(output, headers={**output.headers, "traceparent": trace})

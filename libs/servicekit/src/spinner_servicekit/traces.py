@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,6 +53,29 @@ def span(name: str, parent: Mapping[str, str] | None = None, **attributes: str |
     context = TraceContextTextMapPropagator().extract(parent) if parent else None
     with trace.get_tracer("spinner").start_as_current_span(name, context=context, attributes=attributes):
         yield
+
+
+def record(
+    name: str,
+    parent: Mapping[str, str] | None,
+    start: datetime,
+    end: datetime,
+    failed: bool = False,
+    **attributes: str | int | float | bool,
+) -> None:
+    """Adds a span of something that is over, as `span` does for a block; `start` and `end` are aware times."""
+    if _provider is None:
+        return
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    context = TraceContextTextMapPropagator().extract(parent) if parent else None
+    past = trace.get_tracer("spinner").start_span(
+        name, context=context, start_time=int(start.timestamp() * 1e9), attributes=attributes
+    )
+    if failed:
+        past.set_status(trace.StatusCode.ERROR)
+    past.end(int(end.timestamp() * 1e9))
 
 
 def current_traceparent() -> str | None:

@@ -88,6 +88,9 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     logs.configure(os.environ.get("SPINNER_TASK_LOG_LEVEL", "INFO"))
     try:
         answer = connection.call("GetWork", pb.GetWorkRequest(), pb.GetWorkResponse)
+        if answer.traceparent:
+            # For user code that traces by itself: the variable that OpenTelemetry's tools read.
+            os.environ["TRACEPARENT"] = answer.traceparent
         if answer.lease_seconds:
             connection.lease.seconds = answer.lease_seconds
         grant = connection.call("Start", pb.StartRequest(worker=worker), pb.StartResponse)

@@ -18,6 +18,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, Sta
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 from spinner_proto.orders.v1.orders_pb2 import TaskGrant
 from spinner_proto.runtime.v1.runtime_pb2 import FinishRequest
+from spinner_servicekit import traces
 
 from spinner_executor.domain import keys, stages
 from spinner_executor.domain.clock import datetime_of, timestamp
@@ -214,6 +215,16 @@ class Ends:
         kind = report.WhichOneof("kind") or ""
         outcome = Outcome.Name(report.ended.outcome) if kind == "ended" else kind
         controller.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
+        if kind == "ended" and tried.traceparent:
+            traces.record(
+                f"try {tried.order.try_key.task_id}",
+                {"traceparent": tried.traceparent},
+                report.ended.start_time.ToDatetime(tzinfo=UTC),
+                report.ended.end_time.ToDatetime(tzinfo=UTC),
+                failed=report.ended.outcome not in (Outcome.OUTCOME_SUCCESS, Outcome.OUTCOME_SKIPPED),
+                run=f"{tried.order.try_key.dag_id}/{tried.order.try_key.run_id}",
+                outcome=outcome,
+            )
         if not done.done():
             done.set_result(None)
         if s.ended_segment == report.segment:

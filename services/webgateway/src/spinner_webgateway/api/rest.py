@@ -21,6 +21,7 @@ from spinner_webgateway.api.access import caller_of
 from spinner_webgateway.api.answers import answer
 from spinner_webgateway.api.body_limit import BodyLimit
 from spinner_webgateway.api.context import Gateway
+from spinner_webgateway.api.tracing import Tracing
 
 PREFIX = "/api/v1"
 
@@ -46,6 +47,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
     web.install(app, ui_folder)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Tracing)
     return app
 
 
