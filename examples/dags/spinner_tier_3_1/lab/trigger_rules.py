@@ -23,5 +23,5 @@ with DAG("sample_trigger_rules", tier=Tier.TIER3, tags=["sample", "trigger-rule"
 
     upstream = [good(), bad(), absent()]
     for rule in (*RULES_THAT_RUN, *RULES_THAT_DO_NOT, *RULES_THAT_FAIL):
-        # all_success takes the state of whichever of a failed and a skipped task ends first: here it sees no skipped one.
+        # all_success takes the state of the first to end of a failed and a skipped task: here it sees no skipped one.
         upstream[: 2 if rule == "all_success" else 3] >> EmptyOperator(task_id=f"rule_{rule}", trigger_rule=rule)
