@@ -24,10 +24,10 @@ from spinner_executor.adapters.views import RunsView, SharedView
 from spinner_executor.api.frames import WorkerSockets
 from spinner_executor.api.runtime import Runtime
 from spinner_executor.api.services import EXECUTOR_SERVICE, RUNTIME_SERVICE, ExecutorServicer, runtime_servicer
-from spinner_executor.controller import Controller
-from spinner_executor.metrics import Metrics
+from spinner_executor.control.context import Context
+from spinner_executor.control.controller import Controller
+from spinner_executor.control.metrics import Metrics
 from spinner_executor.settings import Settings
-from spinner_executor.triggers import Triggers
 
 _log = logging.getLogger(__name__)
 
@@ -61,25 +61,13 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     bundles = BundleCache(data / "bundles", store, pool)
     shared = SharedView(log, settings.secret_key.get_secret_value())
     runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
-    triggers = Triggers(bundles, data / "triggerer.log")
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
     backend = LocalBackend(
         data, settings.executor_entry, settings.executor_ahead, lambda key: partition_for(key, count), pool
     )
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
-    controller = Controller(
-        settings,
-        backend,
-        reporter,
-        bundles,
-        store,
-        pool,
-        metrics,
-        triggers,
-        shared.secret_values,
-        paths.__getitem__,
-    )
-    triggers.bind(controller)
+    context = Context(settings, backend, reporter, bundles, store, pool, metrics)
+    controller = Controller(context, shared.secret_values, paths.__getitem__)
     runtime = Runtime(controller, shared, runs)
     sockets = WorkerSockets(runtime, paths)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
@@ -96,7 +84,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         add_ExecutorServiceServicer_to_server(ExecutorServicer(controller), server)
 
     server = await grpc_server.serve_async(settings.grpc_address, [RUNTIME_SERVICE, EXECUTOR_SERVICE], register)
-    controller.advertised_address = settings.executor_advertised or server.address
+    context.advertised_address = settings.executor_advertised or server.address
     feed = OrderFeed(log, settings.cluster, controller, loop, poisoned, life.crash)
     ticking = asyncio.ensure_future(controller.run())
     try:
@@ -112,7 +100,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         for partition in range(count):
             sockets.close(partition)
         await server.stop(1.0)
-        await triggers.close()
+        await controller.triggers.close()
         await asyncio.to_thread(producer.flush, 5.0)
         controller.close()
         for view in (shared, runs):

@@ -27,12 +27,12 @@ from spinner_servicekit.errors import Rejected
 from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.views import RunsView, SharedView, Unreadable, secret_texts
 from spinner_executor.api.layouts import layout_record
-from spinner_executor.controller import Controller, NotAllowed, NotOwner
+from spinner_executor.control.controller import Controller, NotAllowed, NotOwner
+from spinner_executor.control.tries import Try
 from spinner_executor.domain import keys
 from spinner_executor.domain.clock import datetime_of, timestamp
 from spinner_executor.domain.model import SEQUENCE_STARTED, Desired
 from spinner_executor.domain.reconcile import may_start
-from spinner_executor.tries import Try
 
 MAX_XCOM_BYTES = 16 * 1024 * 1024
 MAX_CONF_BYTES = 1024 * 1024
@@ -46,6 +46,7 @@ class Runtime:
 
     def __init__(self, controller: Controller, shared: SharedView, runs: RunsView) -> None:
         self._controller = controller
+        self._context = controller.context
         self._shared = shared
         self._runs = runs
         self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
@@ -90,10 +91,10 @@ class Runtime:
 
     async def _blocking(self, function: Callable[..., R], *arguments: object) -> R:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._controller.pool, functools.partial(function, *arguments))
+        return await loop.run_in_executor(self._context.pool, functools.partial(function, *arguments))
 
     async def get_work(self, tried: Try, _: rt.GetWorkRequest) -> rt.GetWorkResponse:
-        order, settings = tried.order, self._controller.settings
+        order, settings = tried.order, self._context.settings
         work = rt.GetWorkResponse(
             order=order,
             heartbeat_seconds=settings.heartbeat_seconds,
@@ -102,9 +103,9 @@ class Runtime:
         )
         if order.HasField("bundle"):
             try:
-                path = self._controller.bundles.path_now(order.bundle)
+                path = self._context.bundles.path_now(order.bundle)
                 if path is None:
-                    path = await (tried.bundle or self._controller.bundles.path(order.bundle))
+                    path = await (tried.bundle or self._context.bundles.path(order.bundle))
             except BundleUnavailable as error:
                 self._controller.ends.launch_impossible(tried, Outcome.OUTCOME_LAUNCH_FAILED, str(error))
                 raise Rejected("FAILED_PRECONDITION", str(error), reason="BUNDLE_UNAVAILABLE") from error
@@ -117,7 +118,7 @@ class Runtime:
         if conf.WhichOneof("content") != "object":
             return conf.inline
         try:
-            return await self._blocking(self._controller.objects.get, conf.object.key)
+            return await self._blocking(self._context.objects.get, conf.object.key)
         except NotFound as error:
             why = f"The run's conf {conf.object.key} is not in the object store."
             self._controller.ends.launch_impossible(tried, Outcome.OUTCOME_CONFIG_ERROR, why)
@@ -130,7 +131,7 @@ class Runtime:
             raise self._not_granted(tried)
         if s.granted_segment < segment:
             try:
-                await asyncio.shield(tried.granting or controller.grant(tried))
+                await asyncio.shield(tried.granting or controller.ownership.grant(tried))
             except Fenced as error:
                 raise self._not_granted(tried) from error
         if tried.xcoms_cleared is not None:
@@ -146,11 +147,11 @@ class Runtime:
             tried.started_time = datetime.now(UTC)
             if tried.launched_time is not None:
                 took = (tried.started_time - tried.launched_time).total_seconds()
-                controller.metrics.start_seconds.observe(took)
-        report = controller.report_of(tried, SEQUENCE_STARTED)
+                self._context.metrics.start_seconds.observe(took)
+        report = self._context.report_of(tried, SEQUENCE_STARTED)
         report.time.FromDatetime(tried.started_time)
         report.started.CopyFrom(TaskStarted())
-        controller.spawn(controller.reporter.report(tried.order, report, tried.traceparent))
+        self._context.spawn(self._context.reporter.report(tried.order, report, tried.traceparent))
         return rt.StartResponse(time=timestamp(tried.started_time))
 
     def _not_granted(self, tried: Try) -> Rejected:
@@ -176,7 +177,7 @@ class Runtime:
 
         def read(run: str, index: int) -> bytes | None:
             try:
-                return self._controller.objects.get(keys.xcom_object_key(dag_id, run, request.task_id, index, key))
+                return self._context.objects.get(keys.xcom_object_key(dag_id, run, request.task_id, index, key))
             except NotFound:
                 return None
 
@@ -204,7 +205,7 @@ class Runtime:
         own = tried.order.try_key
         key = keys.xcom_object_key(own.dag_id, own.run_id, own.task_id, own.map_index, request.key or "return_value")
         try:
-            await self._blocking(self._controller.objects.put, key, request.value_json)
+            await self._blocking(self._context.objects.put, key, request.value_json)
         except ValueError as error:
             raise Rejected("INVALID_ARGUMENT", str(error)) from error
         return rt.SetXComResponse()
@@ -244,7 +245,7 @@ class Runtime:
             )
             if secret:
                 self._gave_secret(tried, f"variable/{request.name}", [request.value])
-        await self._controller.reporter.send(Outgoing("variables", request.name, variable))
+        await self._context.reporter.send(Outgoing("variables", request.name, variable))
         shared.set_local(request.name, variable)
         return rt.SetVariableResponse()
 
@@ -309,7 +310,7 @@ class Runtime:
             trigger_run=trigger,
         )
         topic = f"scheduler_inbox-{placement.cluster}_tier_{placement.tier}"
-        await self._controller.reporter.send(
+        await self._context.reporter.send(
             Outgoing(topic, request.dag_id, InboxMessage(command=command), placement.partition)
         )
         return rt.TriggerDagRunResponse(run_id=run_id)
@@ -330,7 +331,7 @@ class Runtime:
             return Blob(inline=conf, media_type="application/json")
         digest = hashlib.sha256(conf).hexdigest()
         key = f"conf/{dag_id}/{digest}.json"
-        await self._blocking(self._controller.objects.put, key, conf)
+        await self._blocking(self._context.objects.put, key, conf)
         return Blob(object=ObjectRef(key=key, size=len(conf), sha256=digest), media_type="application/json")
 
     async def finish(self, tried: Try, request: rt.FinishRequest) -> rt.FinishResponse:
@@ -356,5 +357,5 @@ class Runtime:
         except Exception as error:
             raise Rejected("INVALID_ARGUMENT", f"the layout is not a DagDefinition: {error}") from error
         record = layout_record(definition, tried.order, placement, datetime.now(UTC))
-        await self._controller.reporter.send(record)
+        await self._context.reporter.send(record)
         return rt.PublishLayoutResponse(version=definition.version)

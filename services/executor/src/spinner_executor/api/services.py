@@ -11,7 +11,7 @@ from spinner_proto.runtime.v1 import runtime_pb2, runtime_pb2_grpc
 from spinner_servicekit.errors import Rejected
 
 from spinner_executor.api.runtime import Runtime
-from spinner_executor.controller import Controller
+from spinner_executor.control.controller import Controller
 from spinner_executor.domain.keys import try_key_text
 
 RUNTIME_SERVICE = runtime_pb2.DESCRIPTOR.services_by_name["TaskRuntimeService"].full_name
@@ -73,7 +73,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
         controller = self._controller
         return executor_pb2.GetStatusResponse(
             backend=controller.backend.name,
-            partitions=controller.partitions,
+            partitions=controller.ownership.numbers,
             live_tries=controller.live,
             deferred_tries=len(controller.triggers),
             waiting_orders=controller.slots.waiting,

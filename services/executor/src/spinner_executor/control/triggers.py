@@ -13,18 +13,16 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired
 
-from spinner_executor.adapters.bundles import BundleCache, BundleUnavailable
+from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.local.process import without_secrets
+from spinner_executor.control.context import Context
+from spinner_executor.control.tries import Try
 from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.model import SEQUENCE_TRIGGER_FIRED
-from spinner_executor.tries import Try
-
-if TYPE_CHECKING:
-    from spinner_executor.controller import Controller
 
 _log = logging.getLogger(__name__)
 _IDLE_SECONDS = 30.0
@@ -92,23 +90,18 @@ class _Process:
 class Triggers:
     """All triggers of the owned partitions. Runs on the event loop."""
 
-    def __init__(self, bundles: BundleCache, log_file: Path) -> None:
-        self._bundles = bundles
+    def __init__(self, context: Context, log_file: Path) -> None:
+        self._context = context
         self._log_file = log_file
         self._processes: dict[str, _Process] = {}
         self._tries: dict[str, Try] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._controller: Controller | None = None
 
     def __len__(self) -> int:
         return len(self._tries)
 
-    def bind(self, controller: Controller) -> None:
-        self._controller = controller
-
     def start(self, tried: Try) -> None:
         """Waits for the trigger of the try's deferred order."""
-        assert self._controller is not None  # noqa: S101 - bound by the composition root
         self._forget(tried.key)
         identity = f"{tried.key}#{tried.order.segment}"
         self._tries[identity] = tried
@@ -118,15 +111,15 @@ class Triggers:
             self._timers[identity] = asyncio.get_running_loop().call_later(
                 wait, self._fire, identity, TriggerFired(error="timeout")
             )
-        self._controller.spawn(self._begin(identity, tried))
-        self._controller.metrics.deferred.set(len(self._tries))
+        self._context.spawn(self._begin(identity, tried))
+        self._context.metrics.deferred.set(len(self._tries))
 
     async def _begin(self, identity: str, tried: Try) -> None:
         order = tried.order
         path = ""
         if order.HasField("bundle") and order.bundle.object_key:
             try:
-                path = str(await self._bundles.path(order.bundle))
+                path = str(await self._context.bundles.path(order.bundle))
             except BundleUnavailable as error:
                 self._fire(identity, TriggerFired(error=str(error)))
                 return
@@ -150,12 +143,12 @@ class Triggers:
 
     def _fire(self, identity: str, fired: TriggerFired) -> None:
         tried = self._tries.get(identity)
-        if tried is None or self._controller is None:
+        if tried is None:
             return
         self._release(identity)
-        report = self._controller.report_of(tried, SEQUENCE_TRIGGER_FIRED, int(identity.rpartition("#")[2]))
+        report = self._context.report_of(tried, SEQUENCE_TRIGGER_FIRED, int(identity.rpartition("#")[2]))
         report.trigger_fired.CopyFrom(fired)
-        self._controller.spawn(self._controller.reporter.report(tried.order, report, tried.traceparent))
+        self._context.spawn(self._context.reporter.report(tried.order, report, tried.traceparent))
 
     def stop(self, key: str) -> None:
         """No trigger of this try is waited for any more."""
@@ -172,8 +165,7 @@ class Triggers:
             timer.cancel()
         for process in self._processes.values():
             process.stop(identity)
-        if self._controller is not None:
-            self._controller.metrics.deferred.set(len(self._tries))
+        self._context.metrics.deferred.set(len(self._tries))
         asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._end_idle)
 
     def _end_idle(self) -> None:

@@ -11,25 +11,23 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from spinner_eventlog.interface import Fenced, TransactionalProducer
-from spinner_objectstore import ObjectStore
-from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched, TaskReport
+from spinner_eventlog.interface import TransactionalProducer
+from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
 
-from spinner_executor.adapters.backend import Backend, Launch, LaunchFailed
-from spinner_executor.adapters.bundles import BundleCache
-from spinner_executor.adapters.grants import GrantWriter
+from spinner_executor.adapters.backend import Launch, LaunchFailed
 from spinner_executor.adapters.journal import Journal
 from spinner_executor.adapters.logs import TryLog
-from spinner_executor.adapters.reports import Reporter
+from spinner_executor.control.context import Context
+from spinner_executor.control.ends import Ends, is_final
+from spinner_executor.control.ownership import Ownership
+from spinner_executor.control.tries import Try
+from spinner_executor.control.triggers import Triggers
 from spinner_executor.domain import keys, resources
-from spinner_executor.domain.clock import datetime_of, timestamp
+from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.masking import Masker
 from spinner_executor.domain.model import (
     SEQUENCE_LAUNCHED,
@@ -42,11 +40,6 @@ from spinner_executor.domain.model import (
 )
 from spinner_executor.domain.reconcile import Action, reconcile
 from spinner_executor.domain.slots import Slots
-from spinner_executor.ends import Ends, is_final
-from spinner_executor.metrics import Metrics
-from spinner_executor.settings import Settings
-from spinner_executor.tries import Try
-from spinner_executor.triggers import Triggers
 
 _log = logging.getLogger(__name__)
 _SLOW_LAUNCH_SECONDS = 1.0
@@ -61,12 +54,6 @@ class NotOwner(Exception):  # noqa: N818 - an answer
     """Another executor owns the try's partition now: only that one may say whether a token is stale."""
 
 
-@dataclass(slots=True)
-class _Partition:
-    grants: GrantWriter
-    keys: set[str]
-
-
 class Controller:
     """See the module.
 
@@ -75,73 +62,59 @@ class Controller:
 
     def __init__(
         self,
-        settings: Settings,
-        backend: Backend,
-        reporter: Reporter,
-        bundles: BundleCache,
-        objects: ObjectStore,
-        pool: Executor,
-        metrics: Metrics,
-        triggers: Triggers,
+        context: Context,
         secret_values: Callable[[set[str]], list[str]],
         address_of: Callable[[int], str],
     ) -> None:
-        self.settings = settings
-        self.backend = backend
-        self.reporter = reporter
-        self.bundles = bundles
-        self.objects = objects
-        self.pool = pool
-        self.metrics = metrics
-        self.triggers = triggers
+        self.context = context
+        self.settings = context.settings
+        self.backend = context.backend
         self.tries: dict[str, Try] = {}
-        self.slots = Slots(settings.executor_parallelism)
-        self.ends = Ends(self)
-        self.advertised_address = settings.executor_advertised
+        self.slots = Slots(context.settings.executor_parallelism)
+        self.ownership = Ownership(context, self.revoked)
+        self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
+        self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
         self._secret_values = secret_values
         self._address_of = address_of
-        self._partitions: dict[int, _Partition] = {}
         self._by_worker: dict[str, Try] = {}
         # The slot that each living worker holds, also of a segment that is over.
         self._held: dict[str, str] = {}
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop = context.loop
         self._last_tick = self._loop.time()
 
     # What the feed of orders tells (adapters.orders.Owner).
 
     def assigned(self, restored: Restored, producer: TransactionalProducer) -> None:
         partition = restored.partition
-        if partition in self._partitions:
+        if partition in self.ownership:
             self.revoked(partition)
-        topic = f"task_grants-{self.settings.cluster}"
-        grants = GrantWriter(producer, topic, partition, self._loop, lambda: self._fenced(partition, grants))
-        self._partitions[partition] = _Partition(grants, set())
+        self.ownership.take(partition, producer)
         self.on_partition(partition, True)
         for key, order in restored.orders.items():
             self._adopt(key, order, restored.traceparents.get(key, ""), partition, restored.grants.get(key))
         for key in restored.grants.keys() - restored.orders.keys():
-            grants.forget(key)
-        for key in list(self._partitions[partition].keys):
+            self.ownership.forget(partition, key)
+        for key in list(self.ownership.keys(partition)):
             self._reconcile_key(key)
         self.backend.sweep(partition, restored.orders.keys())
 
     def revoked(self, partition: int) -> None:
-        owned = self._partitions.pop(partition, None)
-        if owned is None:
+        keys_of_tries = self.ownership.keys(partition)
+        grants = self.ownership.give_up(partition)
+        if grants is None:
             return
-        for key in owned.keys:
+        for key in keys_of_tries:
             self._drop(self.tries.pop(key))
         self.on_partition(partition, False)
-        self.spawn(asyncio.to_thread(owned.grants.close))
+        self.context.spawn(asyncio.to_thread(grants.close))
         self._refresh_gauges()
 
     def ordered(self, partition: int, changes: Sequence[tuple[str, TaskOrder | None, str]]) -> None:
-        if partition not in self._partitions:
+        if partition not in self.ownership:
             return
         for key, order, traceparent in changes:
-            self.metrics.orders.inc()
+            self.context.metrics.orders.inc()
             tried = self.tries.get(key)
             if order is None:
                 if tried is not None:
@@ -158,12 +131,6 @@ class Controller:
             self.reconcile(tried)
         self._refresh_gauges()
 
-    def _fenced(self, partition: int, grants: GrantWriter) -> None:
-        owned = self._partitions.get(partition)
-        if owned is not None and owned.grants is grants:
-            _log.warning("partition %d has another owner now", partition)
-            self.revoked(partition)
-
     # Tries.
 
     def _new_try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
@@ -173,7 +140,7 @@ class Controller:
             key, partition, order, Situation(desired_of(order), order.segment), log, Journal(path.parent), traceparent
         )
         self.tries[key] = tried
-        self._partitions[partition].keys.add(key)
+        self.ownership.keys(partition).add(key)
         return tried
 
     def _adopt(self, key: str, order: TaskOrder, traceparent: str, partition: int, grant: TaskGrant | None) -> None:
@@ -195,7 +162,7 @@ class Controller:
                 self._by_worker[observed.worker] = tried
                 self._held[observed.worker] = slot_name(key, observed.segment)
                 self.slots.take(self._held[observed.worker])
-                self.metrics.adopted.inc()
+                self.context.metrics.adopted.inc()
         elif s.granted_segment == order.segment and not self.backend.may_have_run_here(s.granted_worker):
             s.worker_state = WorkerState.FOREIGN
         tried.end = self.ends.restored(tried, grant)
@@ -264,20 +231,22 @@ class Controller:
         tried.end, tried.end_done = None, None
         self._by_worker[tried.worker] = tried
         self._held[tried.worker] = slot
-        self.metrics.launches.inc()
+        self.context.metrics.launches.inc()
         launch = Launch(
             tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition),
             tried.memory_limit, resources.environment(order.resources_json),
         )  # fmt: skip
-        self.spawn(self._launched(tried, launch))
+        self.context.spawn(self._launched(tried, launch))
         if not granted:
-            self.grant(tried)
-        if order.HasField("bundle") and self.bundles.path_now(order.bundle) is None:
-            tried.bundle = self.spawn(self.bundles.path(order.bundle))
+            self.ownership.grant(tried)
+        if order.HasField("bundle") and self.context.bundles.path_now(order.bundle) is None:
+            tried.bundle = self.context.spawn(self.context.bundles.path(order.bundle))
         if s.segment == 0 and order.try_key.try_number > 1 and order.kind == OrderKind.ORDER_KIND_TASK:
             key = order.try_key
             prefix = keys.xcom_prefix(key.dag_id, key.run_id, key.task_id, key.map_index)
-            tried.xcoms_cleared = self._loop.run_in_executor(self.pool, self.objects.delete_prefix, prefix)
+            tried.xcoms_cleared = self._loop.run_in_executor(
+                self.context.pool, self.context.objects.delete_prefix, prefix
+            )
         tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, tried.worker)
 
     async def _launched(self, tried: Try, launch: Launch) -> None:
@@ -293,44 +262,9 @@ class Controller:
     def _report_launched(self, tried: Try, worker: str) -> None:
         tried.lease_timer = None
         if not tried.removed and tried.worker == worker and tried.started_time is None:
-            report = self.report_of(tried, SEQUENCE_LAUNCHED)
+            report = self.context.report_of(tried, SEQUENCE_LAUNCHED)
             report.launched.CopyFrom(TaskLaunched())
-            self.spawn(self.reporter.report(tried.order, report, tried.traceparent))
-
-    def grant(self, tried: Try, end: TaskReport | None = None) -> asyncio.Future[None]:
-        """Writes the grant of the ordered segment to the try's worker, with `end` when it is known already."""
-        s = tried.situation
-        segment, worker = s.segment, tried.worker
-        grant = TaskGrant(try_key=tried.order.try_key, segment=segment, worker=worker)
-        grant.time.FromDatetime(datetime.now(UTC))
-        if end is not None:
-            grant.end_report = end.SerializeToString()
-        begun = self._loop.time()
-        owned = self._partitions.get(tried.partition)
-        if owned is None:
-            refused: asyncio.Future[None] = self._loop.create_future()
-            refused.set_exception(Fenced(f"partition {tried.partition} is not owned here"))
-            refused.exception()
-            return refused
-
-        def written() -> None:
-            if segment >= s.granted_segment:
-                s.granted_segment, s.granted_worker = segment, worker
-                self.metrics.grant_seconds.observe(self._loop.time() - begun)
-
-        future = owned.grants.write(grant, written)
-        tried.granting = future
-        return future
-
-    def report_of(self, tried: Try, sequence: int, segment: int | None = None) -> TaskReport:
-        return TaskReport(
-            try_key=tried.order.try_key,
-            segment=tried.order.segment if segment is None else segment,
-            sequence=sequence,
-            time=timestamp(datetime.now(UTC)),
-            executor=self.advertised_address,
-            worker=tried.worker,
-        )
+            self.context.spawn(self.context.reporter.report(tried.order, report, tried.traceparent))
 
     def kill(self, tried: Try) -> None:
         """SIGTERM to the worker's process tree now, SIGKILL after the grace period."""
@@ -369,11 +303,9 @@ class Controller:
     def _remove(self, tried: Try) -> None:
         """The order is gone: nothing of the try may stay."""
         self.tries.pop(tried.key, None)
-        owned = self._partitions.get(tried.partition)
-        if owned is not None:
-            owned.keys.discard(tried.key)
-            if tried.situation.granted_segment >= 0 or tried.granting is not None:
-                owned.grants.forget(tried.key)
+        self.ownership.keys(tried.partition).discard(tried.key)
+        if tried.situation.granted_segment >= 0 or tried.granting is not None:
+            self.ownership.forget(tried.partition, tried.key)
         tried.removed = True
         self.triggers.stop(tried.key)
         if tried.lease_timer is not None:
@@ -394,14 +326,14 @@ class Controller:
         if tried.key in self.tries:  # ordered again meanwhile
             return
         if 0 <= tried.uploaded_bytes < tried.log.size():
-            self.spawn(self._upload_again(tried))
+            self.context.spawn(self._upload_again(tried))
         else:
             self.backend.remove(tried.key)
 
     async def _upload_again(self, tried: Try) -> None:
         """The worker wrote after its end was reported (exit handlers): the final log gets that, too."""
         key = keys.log_object_key(tried.order.try_key)
-        await self._loop.run_in_executor(self.pool, tried.log.upload, self.objects, key)
+        await self._loop.run_in_executor(self.context.pool, tried.log.upload, self.context.objects, key)
         if tried.key not in self.tries:
             self.backend.remove(tried.key)
 
@@ -411,7 +343,7 @@ class Controller:
         """The live try that `token` belongs to; raises NotAllowed, or NotOwner when that is for another to say."""
         worker, _, rest = token.partition(".")
         partition = rest.partition(".")[0]
-        if not partition.isdigit() or int(partition) not in self._partitions:
+        if not partition.isdigit() or int(partition) not in self.ownership:
             raise NotOwner(f"order partition {partition or '?'} is not owned here; look for its owner")
         tried = self._by_worker.get(worker)
         if tried is None or tried.removed or not hmac.compare_digest(tried.token.encode(), token.encode()):
@@ -431,41 +363,27 @@ class Controller:
                     tried.heard = now
                 if tried.removed:
                     continue
-                tried.log.publish(self.reporter.post)
+                tried.log.publish(self.context.reporter.post)
                 s = tried.situation
                 if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
                     tried.heard = now
                     self.ends.declare_lost(tried, f"no heartbeat for {self.settings.lost_after_seconds:.0f} s")
 
     def _refresh_gauges(self) -> None:
-        self.metrics.live.set(len(self._by_worker))
-        self.metrics.waiting.set(self.slots.waiting)
-
-    @property
-    def partitions(self) -> list[int]:
-        return sorted(self._partitions)
+        self.context.metrics.live.set(len(self._by_worker))
+        self.context.metrics.waiting.set(self.slots.waiting)
 
     @property
     def live(self) -> int:
         return len(self._by_worker)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Runs a coroutine beside everything else; its failure is logged."""
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a task of the controller failed", exc_info=error)
-
     def close(self) -> None:
-        for partition in list(self._partitions):
-            owned = self._partitions.pop(partition)
-            owned.grants.close()
-            for key in owned.keys:
+        for partition in self.ownership.numbers:
+            keys_of_tries = self.ownership.keys(partition)
+            grants = self.ownership.give_up(partition)
+            if grants is not None:
+                grants.close()
+            for key in keys_of_tries:
                 self._drop(self.tries.pop(key))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 from spinner_eventlog.interface import Fenced
@@ -20,15 +20,13 @@ from spinner_proto.orders.v1.orders_pb2 import TaskGrant
 from spinner_proto.runtime.v1.runtime_pb2 import FinishRequest
 from spinner_servicekit import traces
 
+from spinner_executor.control.context import Context
+from spinner_executor.control.tries import Try
 from spinner_executor.domain import keys, stages
 from spinner_executor.domain.clock import datetime_of, timestamp
 from spinner_executor.domain.endings import classify_exit, refine_reported
 from spinner_executor.domain.model import SEQUENCE_END, Desired, Ending, Exit, WorkerState
 from spinner_executor.domain.reconcile import Action
-from spinner_executor.tries import Try
-
-if TYPE_CHECKING:
-    from spinner_executor.controller import Controller
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +37,20 @@ def is_final(report: TaskReport) -> bool:
 
 
 class Ends:
-    """The part of the controller that ends segments."""
+    """`grant(try, end)` writes an end into the try's grant; `stop_trigger(key)`; `changed(try)` hears of each
+    acknowledged end."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(
+        self,
+        context: Context,
+        grant: Callable[[Try, TaskReport], asyncio.Future[None]],
+        stop_trigger: Callable[[str], None],
+        changed: Callable[[Try], None],
+    ) -> None:
+        self._context = context
+        self._grant = grant
+        self._stop_trigger = stop_trigger
+        self._changed = changed
 
     def restored(self, tried: Try, grant: TaskGrant | None) -> TaskReport | None:
         """The end of the ordered segment that an earlier owner knew, if any."""
@@ -57,7 +65,7 @@ class Ends:
     def perform(self, tried: Try, action: Action) -> None:
         if action is Action.REPORT_END:
             if tried.end is not None and tried.end_done is None:
-                self._controller.spawn(self._report(tried, tried.end))
+                self._context.spawn(self._report(tried, tried.end))
             return
         if action is Action.DECLARE_CANCELLED:
             ending = Ending(Outcome.OUTCOME_KILLED_BY_USER, "Cancelled by a user.")
@@ -80,7 +88,7 @@ class Ends:
             self._declare(tried, Ending(outcome, why), kill=True)
 
     def _declare(self, tried: Try, ending: Ending, kill: bool) -> None:
-        controller, s = self._controller, tried.situation
+        context, s = self._context, tried.situation
         segment = s.segment
         now = datetime.now(UTC)
         ended = TaskEnded(outcome=ending.outcome, message=ending.message, exit_code=ending.exit_code, return_length=-1)
@@ -96,34 +104,34 @@ class Ends:
                     Stage.STAGE_TASK_EXEC, tried.started_time, now, StageOutcome.STAGE_OUTCOME_FAILED, ending.message
                 )
             )
-        report = controller.report_of(tried, SEQUENCE_END, segment)
+        report = context.report_of(tried, SEQUENCE_END, segment)
         report.ended.CopyFrom(ended)
         tried.end = report
         s.ended_segment, s.end_reported, s.end_is_final = segment, False, True
-        controller.triggers.stop(tried.key)
+        self._stop_trigger(tried.key)
         tried.end_done = asyncio.get_running_loop().create_future()
-        controller.spawn(self._declared(tried, report, kill))
+        context.spawn(self._declared(tried, report, kill))
 
     async def _declared(self, tried: Try, report: TaskReport, kill: bool) -> None:
-        controller = self._controller
+        context = self._context
         try:
-            await controller.grant(tried, report)
+            await self._grant(tried, report)
         except Fenced:
             return
         if kill and tried.situation.worker_state is not WorkerState.FOREIGN:
-            controller.backend.stop(tried.key, tried.worker, force=True)
+            context.backend.stop(tried.key, tried.worker, force=True)
         tried.log.note(report.ended.message)
         await self._finish_end(tried, report, report.ended.message)
         await self._report(tried, report)
 
     async def finish(self, tried: Try, request: FinishRequest) -> None:
         """A worker's own word that its segment is over. Returns when the report is durable. Idempotent."""
-        controller, s = self._controller, tried.situation
+        context, s = self._context, tried.situation
         if s.ended_segment >= s.worker_segment:
             if tried.end_done is not None:
                 await asyncio.shield(tried.end_done)
             return
-        report = controller.report_of(tried, SEQUENCE_END, s.worker_segment)
+        report = context.report_of(tried, SEQUENCE_END, s.worker_segment)
         kind = request.WhichOneof("kind")
         if kind == "ended":
             report.ended.CopyFrom(request.ended)
@@ -171,17 +179,17 @@ class Ends:
             ended.log_bytes = tried.uploaded_bytes
 
     async def _upload(self, tried: Try) -> StageResult:
-        controller = self._controller
+        context = self._context
         begun = datetime.now(UTC)
         if not tried.log.path.exists():
             return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, begun, message="There is no log.")
         outcome, message = StageOutcome.STAGE_OUTCOME_SUCCESS, ""
         try:
             tried.uploaded_bytes = await asyncio.get_running_loop().run_in_executor(
-                controller.pool,
+                context.pool,
                 tried.log.finish,
-                controller.reporter.post,
-                controller.objects,
+                context.reporter.post,
+                context.objects,
                 keys.log_object_key(tried.order.try_key),
             )
         except Exception as error:  # noqa: BLE001 - a store that is away must not hide the try's end
@@ -206,15 +214,15 @@ class Ends:
         tried.journal.store_stages(kept)
 
     async def _report(self, tried: Try, report: TaskReport) -> None:
-        controller, s = self._controller, tried.situation
+        context, s = self._context, tried.situation
         if tried.end_done is None:
             tried.end_done = asyncio.get_running_loop().create_future()
         done = tried.end_done
         report.time.CopyFrom(timestamp(datetime.now(UTC)))
-        await controller.reporter.report(tried.order, report, tried.traceparent)
+        await context.reporter.report(tried.order, report, tried.traceparent)
         kind = report.WhichOneof("kind") or ""
         outcome = Outcome.Name(report.ended.outcome) if kind == "ended" else kind
-        controller.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
+        context.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
         if kind == "ended" and tried.traceparent:
             traces.record(
                 f"try {tried.order.try_key.task_id}",
@@ -229,4 +237,4 @@ class Ends:
             done.set_result(None)
         if s.ended_segment == report.segment:
             s.end_reported = s.segment == report.segment
-        controller.reconcile(tried)
+        self._changed(tried)
