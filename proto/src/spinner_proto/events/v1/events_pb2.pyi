@@ -149,12 +149,17 @@ class DagUpdated(_message.Message):
     LAST_SCHEDULED_LOGICAL_DATE_FIELD_NUMBER: _builtins.int
     LAST_SCHEDULED_INTERVAL_END_FIELD_NUMBER: _builtins.int
     CONSECUTIVE_FAILED_RUNS_FIELD_NUMBER: _builtins.int
+    PAUSED_TIME_FIELD_NUMBER: _builtins.int
+    PAUSED_BY_FIELD_NUMBER: _builtins.int
+    PAUSED_REASON_FIELD_NUMBER: _builtins.int
+    VERSION_TIME_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Current version."""
     paused: _builtins.bool
     no_next_run_reason: _builtins.str
     active_runs: _builtins.int
     consecutive_failed_runs: _builtins.int
+    paused_reason: _builtins.str
     @_builtins.property
     def next_run_time(self) -> _timestamp_pb2.Timestamp:
         """Next run: when it is due and what it covers. Unset: none will come; reason says why."""
@@ -173,6 +178,16 @@ class DagUpdated(_message.Message):
 
     @_builtins.property
     def last_scheduled_interval_end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def paused_time(self) -> _timestamp_pb2.Timestamp:
+        """While paused: since when, by whom, and why, when it was not a person's wish."""
+
+    @_builtins.property
+    def paused_by(self) -> _common_pb2.Actor: ...
+    @_builtins.property
+    def version_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it has this version; of a removed DAG, since when it is removed."""
+
     def __init__(
         self,
         *,
@@ -188,10 +203,14 @@ class DagUpdated(_message.Message):
         last_scheduled_logical_date: _timestamp_pb2.Timestamp | None = ...,
         last_scheduled_interval_end: _timestamp_pb2.Timestamp | None = ...,
         consecutive_failed_runs: _builtins.int = ...,
+        paused_time: _timestamp_pb2.Timestamp | None = ...,
+        paused_by: _common_pb2.Actor | None = ...,
+        paused_reason: _builtins.str = ...,
+        version_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "placement", b"placement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "paused_by", b"paused_by", "paused_time", b"paused_time", "placement", b"placement", "version_time", b"version_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_runs", b"active_runs", "consecutive_failed_runs", b"consecutive_failed_runs", "last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "no_next_run_reason", b"no_next_run_reason", "paused", b"paused", "placement", b"placement", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_runs", b"active_runs", "consecutive_failed_runs", b"consecutive_failed_runs", "last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "no_next_run_reason", b"no_next_run_reason", "paused", b"paused", "paused_by", b"paused_by", "paused_reason", b"paused_reason", "paused_time", b"paused_time", "placement", b"placement", "version", b"version", "version_time", b"version_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,53 +25,58 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from spinner_proto.common.v1 import common_pb2 as spinner_dot_common_dot_v1_dot_common__pb2
 from spinner_proto.events.v1 import events_pb2 as spinner_dot_events_dot_v1_dot_events__pb2
+from spinner_proto.explain.v1 import explain_pb2 as spinner_dot_explain_dot_v1_dot_explain__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n spinner/gateway/v1/gateway.proto\x12\x12spinner.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\x1a\x1espinner/events/v1/events.proto\"\x98\x01\n\x03\x44\x61g\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x10\n\x08schedule\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0c\n\x04tier\x18\x05 \x01(\x05\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x31\n\rnext_run_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa8\x02\n\x03Run\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.spinner.common.v1.RunState\x12,\n\x08run_type\x18\x03 \x01(\x0e\x32\x1a.spinner.common.v1.RunType\x12\x30\n\x0clogical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x07 \x01(\t\"\xd6\x01\n\x0cTaskInstance\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.spinner.common.v1.TaskKey\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.spinner.common.v1.TaskState\x12\x12\n\ntry_number\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x0fListDagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05query\x18\x03 \x01(\t\"R\n\x10ListDagsResponse\x12%\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x17.spinner.gateway.v1.Dag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x13SetDagPausedRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"\x16\n\x14SetDagPausedResponse\"\x9a\x01\n\x11TriggerRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x61g_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x30\n\x0clogical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconf_json\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\"$\n\x12TriggerRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"7\n\rGetRunRequest\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\"g\n\x0eGetRunResponse\x12$\n\x03run\x18\x01 \x01(\x0b\x32\x17.spinner.gateway.v1.Run\x12/\n\x05tasks\x18\x02 \x03(\x0b\x32 .spinner.gateway.v1.TaskInstance\"H\n\x0fListRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x10ListRunsResponse\x12%\n\x04runs\x18\x01 \x03(\x0b\x32\x17.spinner.gateway.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x11\x43learTasksRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x03key\x18\x02 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x12\n\ndownstream\x18\x04 \x01(\x08\x12\x13\n\x0bonly_failed\x18\x05 \x01(\x08\"(\n\x12\x43learTasksResponse\x12\x12\n\ntask_count\x18\x01 \x01(\x05\"9\n\x0fWatchRunRequest\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\"\x87\x01\n\x10WatchRunResponse\x12\x36\n\x08snapshot\x18\x01 \x01(\x0b\x32\".spinner.gateway.v1.GetRunResponseH\x00\x12\x33\n\x06\x65vents\x18\x02 \x01(\x0b\x32!.spinner.events.v1.WorkflowEventsH\x00\x42\x06\n\x04kind\"\\\n\x0eTailLogRequest\x12*\n\x07try_key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.TryKey\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\">\n\x0fTailLogResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\x0c\x12\r\n\x05\x66inal\x18\x03 \x01(\x08\x32\xdb\x05\n\x0eGatewayService\x12U\n\x08ListDags\x12#.spinner.gateway.v1.ListDagsRequest\x1a$.spinner.gateway.v1.ListDagsResponse\x12\x61\n\x0cSetDagPaused\x12\'.spinner.gateway.v1.SetDagPausedRequest\x1a(.spinner.gateway.v1.SetDagPausedResponse\x12[\n\nTriggerRun\x12%.spinner.gateway.v1.TriggerRunRequest\x1a&.spinner.gateway.v1.TriggerRunResponse\x12O\n\x06GetRun\x12!.spinner.gateway.v1.GetRunRequest\x1a\".spinner.gateway.v1.GetRunResponse\x12U\n\x08ListRuns\x12#.spinner.gateway.v1.ListRunsRequest\x1a$.spinner.gateway.v1.ListRunsResponse\x12[\n\nClearTasks\x12%.spinner.gateway.v1.ClearTasksRequest\x1a&.spinner.gateway.v1.ClearTasksResponse\x12W\n\x08WatchRun\x12#.spinner.gateway.v1.WatchRunRequest\x1a$.spinner.gateway.v1.WatchRunResponse0\x01\x12T\n\x07TailLog\x12\".spinner.gateway.v1.TailLogRequest\x1a#.spinner.gateway.v1.TailLogResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n spinner/gateway/v1/gateway.proto\x12\x12spinner.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\x1a\x1espinner/events/v1/events.proto\x1a spinner/explain/v1/explain.proto\"\x98\x01\n\x03\x44\x61g\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x10\n\x08schedule\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0c\n\x04tier\x18\x05 \x01(\x05\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x31\n\rnext_run_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa8\x02\n\x03Run\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.spinner.common.v1.RunState\x12,\n\x08run_type\x18\x03 \x01(\x0e\x32\x1a.spinner.common.v1.RunType\x12\x30\n\x0clogical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x07 \x01(\t\"\xd6\x01\n\x0cTaskInstance\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.spinner.common.v1.TaskKey\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.spinner.common.v1.TaskState\x12\x12\n\ntry_number\x18\x03 \x01(\x05\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x0fListDagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\r\n\x05query\x18\x03 \x01(\t\"R\n\x10ListDagsResponse\x12%\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x17.spinner.gateway.v1.Dag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x13SetDagPausedRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"\x16\n\x14SetDagPausedResponse\"\x9a\x01\n\x11TriggerRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x61g_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x30\n\x0clogical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconf_json\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\"$\n\x12TriggerRunResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"7\n\rGetRunRequest\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\"g\n\x0eGetRunResponse\x12$\n\x03run\x18\x01 \x01(\x0b\x32\x17.spinner.gateway.v1.Run\x12/\n\x05tasks\x18\x02 \x03(\x0b\x32 .spinner.gateway.v1.TaskInstance\"H\n\x0fListRunsRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x10ListRunsResponse\x12%\n\x04runs\x18\x01 \x03(\x0b\x32\x17.spinner.gateway.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x11\x43learTasksRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x03key\x18\x02 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\x12\x10\n\x08task_ids\x18\x03 \x03(\t\x12\x12\n\ndownstream\x18\x04 \x01(\x08\x12\x13\n\x0bonly_failed\x18\x05 \x01(\x08\"(\n\x12\x43learTasksResponse\x12\x12\n\ntask_count\x18\x01 \x01(\x05\"9\n\x0fWatchRunRequest\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.RunKey\"\x87\x01\n\x10WatchRunResponse\x12\x36\n\x08snapshot\x18\x01 \x01(\x0b\x32\".spinner.gateway.v1.GetRunResponseH\x00\x12\x33\n\x06\x65vents\x18\x02 \x01(\x0b\x32!.spinner.events.v1.WorkflowEventsH\x00\x42\x06\n\x04kind\"\\\n\x0eTailLogRequest\x12*\n\x07try_key\x18\x01 \x01(\x0b\x32\x19.spinner.common.v1.TryKey\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\">\n\x0fTailLogResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\x0c\x12\r\n\x05\x66inal\x18\x03 \x01(\x08\">\n\x0e\x45xplainRequest\x12,\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.spinner.explain.v1.Subject\"G\n\x0f\x45xplainResponse\x12\x34\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1f.spinner.explain.v1.Explanation2\xaf\x06\n\x0eGatewayService\x12U\n\x08ListDags\x12#.spinner.gateway.v1.ListDagsRequest\x1a$.spinner.gateway.v1.ListDagsResponse\x12\x61\n\x0cSetDagPaused\x12\'.spinner.gateway.v1.SetDagPausedRequest\x1a(.spinner.gateway.v1.SetDagPausedResponse\x12[\n\nTriggerRun\x12%.spinner.gateway.v1.TriggerRunRequest\x1a&.spinner.gateway.v1.TriggerRunResponse\x12O\n\x06GetRun\x12!.spinner.gateway.v1.GetRunRequest\x1a\".spinner.gateway.v1.GetRunResponse\x12U\n\x08ListRuns\x12#.spinner.gateway.v1.ListRunsRequest\x1a$.spinner.gateway.v1.ListRunsResponse\x12[\n\nClearTasks\x12%.spinner.gateway.v1.ClearTasksRequest\x1a&.spinner.gateway.v1.ClearTasksResponse\x12W\n\x08WatchRun\x12#.spinner.gateway.v1.WatchRunRequest\x1a$.spinner.gateway.v1.WatchRunResponse0\x01\x12T\n\x07TailLog\x12\".spinner.gateway.v1.TailLogRequest\x1a#.spinner.gateway.v1.TailLogResponse0\x01\x12R\n\x07\x45xplain\x12\".spinner.gateway.v1.ExplainRequest\x1a#.spinner.gateway.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'spinner.gateway.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DAG']._serialized_start=154
-  _globals['_DAG']._serialized_end=306
-  _globals['_RUN']._serialized_start=309
-  _globals['_RUN']._serialized_end=605
-  _globals['_TASKINSTANCE']._serialized_start=608
-  _globals['_TASKINSTANCE']._serialized_end=822
-  _globals['_LISTDAGSREQUEST']._serialized_start=824
-  _globals['_LISTDAGSREQUEST']._serialized_end=895
-  _globals['_LISTDAGSRESPONSE']._serialized_start=897
-  _globals['_LISTDAGSRESPONSE']._serialized_end=979
-  _globals['_SETDAGPAUSEDREQUEST']._serialized_start=981
-  _globals['_SETDAGPAUSEDREQUEST']._serialized_end=1034
-  _globals['_SETDAGPAUSEDRESPONSE']._serialized_start=1036
-  _globals['_SETDAGPAUSEDRESPONSE']._serialized_end=1058
-  _globals['_TRIGGERRUNREQUEST']._serialized_start=1061
-  _globals['_TRIGGERRUNREQUEST']._serialized_end=1215
-  _globals['_TRIGGERRUNRESPONSE']._serialized_start=1217
-  _globals['_TRIGGERRUNRESPONSE']._serialized_end=1253
-  _globals['_GETRUNREQUEST']._serialized_start=1255
-  _globals['_GETRUNREQUEST']._serialized_end=1310
-  _globals['_GETRUNRESPONSE']._serialized_start=1312
-  _globals['_GETRUNRESPONSE']._serialized_end=1415
-  _globals['_LISTRUNSREQUEST']._serialized_start=1417
-  _globals['_LISTRUNSREQUEST']._serialized_end=1489
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1491
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1573
-  _globals['_CLEARTASKSREQUEST']._serialized_start=1576
-  _globals['_CLEARTASKSREQUEST']._serialized_end=1714
-  _globals['_CLEARTASKSRESPONSE']._serialized_start=1716
-  _globals['_CLEARTASKSRESPONSE']._serialized_end=1756
-  _globals['_WATCHRUNREQUEST']._serialized_start=1758
-  _globals['_WATCHRUNREQUEST']._serialized_end=1815
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1818
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1953
-  _globals['_TAILLOGREQUEST']._serialized_start=1955
-  _globals['_TAILLOGREQUEST']._serialized_end=2047
-  _globals['_TAILLOGRESPONSE']._serialized_start=2049
-  _globals['_TAILLOGRESPONSE']._serialized_end=2111
-  _globals['_GATEWAYSERVICE']._serialized_start=2114
-  _globals['_GATEWAYSERVICE']._serialized_end=2845
+  _globals['_DAG']._serialized_start=188
+  _globals['_DAG']._serialized_end=340
+  _globals['_RUN']._serialized_start=343
+  _globals['_RUN']._serialized_end=639
+  _globals['_TASKINSTANCE']._serialized_start=642
+  _globals['_TASKINSTANCE']._serialized_end=856
+  _globals['_LISTDAGSREQUEST']._serialized_start=858
+  _globals['_LISTDAGSREQUEST']._serialized_end=929
+  _globals['_LISTDAGSRESPONSE']._serialized_start=931
+  _globals['_LISTDAGSRESPONSE']._serialized_end=1013
+  _globals['_SETDAGPAUSEDREQUEST']._serialized_start=1015
+  _globals['_SETDAGPAUSEDREQUEST']._serialized_end=1068
+  _globals['_SETDAGPAUSEDRESPONSE']._serialized_start=1070
+  _globals['_SETDAGPAUSEDRESPONSE']._serialized_end=1092
+  _globals['_TRIGGERRUNREQUEST']._serialized_start=1095
+  _globals['_TRIGGERRUNREQUEST']._serialized_end=1249
+  _globals['_TRIGGERRUNRESPONSE']._serialized_start=1251
+  _globals['_TRIGGERRUNRESPONSE']._serialized_end=1287
+  _globals['_GETRUNREQUEST']._serialized_start=1289
+  _globals['_GETRUNREQUEST']._serialized_end=1344
+  _globals['_GETRUNRESPONSE']._serialized_start=1346
+  _globals['_GETRUNRESPONSE']._serialized_end=1449
+  _globals['_LISTRUNSREQUEST']._serialized_start=1451
+  _globals['_LISTRUNSREQUEST']._serialized_end=1523
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1525
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1607
+  _globals['_CLEARTASKSREQUEST']._serialized_start=1610
+  _globals['_CLEARTASKSREQUEST']._serialized_end=1748
+  _globals['_CLEARTASKSRESPONSE']._serialized_start=1750
+  _globals['_CLEARTASKSRESPONSE']._serialized_end=1790
+  _globals['_WATCHRUNREQUEST']._serialized_start=1792
+  _globals['_WATCHRUNREQUEST']._serialized_end=1849
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1852
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1987
+  _globals['_TAILLOGREQUEST']._serialized_start=1989
+  _globals['_TAILLOGREQUEST']._serialized_end=2081
+  _globals['_TAILLOGRESPONSE']._serialized_start=2083
+  _globals['_TAILLOGRESPONSE']._serialized_end=2145
+  _globals['_EXPLAINREQUEST']._serialized_start=2147
+  _globals['_EXPLAINREQUEST']._serialized_end=2209
+  _globals['_EXPLAINRESPONSE']._serialized_start=2211
+  _globals['_EXPLAINRESPONSE']._serialized_end=2282
+  _globals['_GATEWAYSERVICE']._serialized_start=2285
+  _globals['_GATEWAYSERVICE']._serialized_end=3100
 # @@protoc_insertion_point(module_scope)

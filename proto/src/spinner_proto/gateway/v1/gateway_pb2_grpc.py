@@ -74,6 +74,11 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/Explain',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -128,6 +133,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """B6: what a DAG, run or task waits for now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -170,6 +182,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.TailLog,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -388,6 +405,33 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/TailLog',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.TailLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/Explain',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,8 @@ class GatewayServiceStub:
     WatchRun: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchRunRequest, _gateway_pb2.WatchRunResponse]
     """The run and its tasks now, then every event until the run ends."""
     TailLog: _grpc.UnaryStreamMultiCallable[_gateway_pb2.TailLogRequest, _gateway_pb2.TailLogResponse]
+    Explain: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRequest, _gateway_pb2.ExplainResponse]
+    """B6: what a DAG, run or task waits for now."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -53,6 +55,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     WatchRun: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchRunRequest, _gateway_pb2.WatchRunResponse]  # type: ignore[assignment]
     """The run and its tasks now, then every event until the run ends."""
     TailLog: _aio.UnaryStreamMultiCallable[_gateway_pb2.TailLogRequest, _gateway_pb2.TailLogResponse]  # type: ignore[assignment]
+    Explain: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRequest, _gateway_pb2.ExplainResponse]  # type: ignore[assignment]
+    """B6: what a DAG, run or task waits for now."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -111,5 +115,13 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.TailLogRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.TailLogResponse], _abc.AsyncIterator[_gateway_pb2.TailLogResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _gateway_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ExplainResponse, _abc.Awaitable[_gateway_pb2.ExplainResponse]]:
+        """B6: what a DAG, run or task waits for now."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

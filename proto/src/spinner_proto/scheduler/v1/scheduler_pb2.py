@@ -22,21 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from spinner_proto.explain.v1 import explain_pb2 as spinner_dot_explain_dot_v1_dot_explain__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/scheduler/v1/scheduler.proto\x12\x14spinner.scheduler.v1\"\x12\n\x10GetStatusRequest\"N\n\x11GetStatusResponse\x12\x39\n\npartitions\x18\x01 \x03(\x0b\x32%.spinner.scheduler.v1.PartitionStatus\"\x89\x01\n\x0fPartitionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61gs\x18\x03 \x01(\x05\x12\x11\n\tlive_runs\x18\x04 \x01(\x05\x12\x1b\n\x13live_task_instances\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x03\x12\x0e\n\x06timers\x18\x07 \x01(\x03\x32p\n\x10SchedulerService\x12\\\n\tGetStatus\x12&.spinner.scheduler.v1.GetStatusRequest\x1a\'.spinner.scheduler.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/scheduler/v1/scheduler.proto\x12\x14spinner.scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a spinner/explain/v1/explain.proto\"\x12\n\x10GetStatusRequest\"N\n\x11GetStatusResponse\x12\x39\n\npartitions\x18\x01 \x03(\x0b\x32%.spinner.scheduler.v1.PartitionStatus\"\x89\x01\n\x0fPartitionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61gs\x18\x03 \x01(\x05\x12\x11\n\tlive_runs\x18\x04 \x01(\x05\x12\x1b\n\x13live_task_instances\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x03\x12\x0e\n\x06timers\x18\x07 \x01(\x03\"_\n\x0e\x45xplainRequest\x12,\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.spinner.explain.v1.Subject\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\"G\n\x0f\x45xplainResponse\x12\x34\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1f.spinner.explain.v1.Explanation\"Y\n\x0ePartitionOwner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xc8\x01\n\x10SchedulerService\x12\\\n\tGetStatus\x12&.spinner.scheduler.v1.GetStatusRequest\x1a\'.spinner.scheduler.v1.GetStatusResponse\x12V\n\x07\x45xplain\x12$.spinner.scheduler.v1.ExplainRequest\x1a%.spinner.scheduler.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'spinner.scheduler.v1.scheduler_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSREQUEST']._serialized_start=62
-  _globals['_GETSTATUSREQUEST']._serialized_end=80
-  _globals['_GETSTATUSRESPONSE']._serialized_start=82
-  _globals['_GETSTATUSRESPONSE']._serialized_end=160
-  _globals['_PARTITIONSTATUS']._serialized_start=163
-  _globals['_PARTITIONSTATUS']._serialized_end=300
-  _globals['_SCHEDULERSERVICE']._serialized_start=302
-  _globals['_SCHEDULERSERVICE']._serialized_end=414
+  _globals['_GETSTATUSREQUEST']._serialized_start=129
+  _globals['_GETSTATUSREQUEST']._serialized_end=147
+  _globals['_GETSTATUSRESPONSE']._serialized_start=149
+  _globals['_GETSTATUSRESPONSE']._serialized_end=227
+  _globals['_PARTITIONSTATUS']._serialized_start=230
+  _globals['_PARTITIONSTATUS']._serialized_end=367
+  _globals['_EXPLAINREQUEST']._serialized_start=369
+  _globals['_EXPLAINREQUEST']._serialized_end=464
+  _globals['_EXPLAINRESPONSE']._serialized_start=466
+  _globals['_EXPLAINRESPONSE']._serialized_end=537
+  _globals['_PARTITIONOWNER']._serialized_start=539
+  _globals['_PARTITIONOWNER']._serialized_end=628
+  _globals['_SCHEDULERSERVICE']._serialized_start=631
+  _globals['_SCHEDULERSERVICE']._serialized_end=831
 # @@protoc_insertion_point(module_scope)

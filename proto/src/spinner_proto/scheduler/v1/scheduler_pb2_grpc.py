@@ -39,6 +39,11 @@ class SchedulerServiceStub:
                 request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/spinner.scheduler.v1.SchedulerService/Explain',
+                request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -50,6 +55,13 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +69,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusRequest.FromString,
                     response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.FromString,
+                    response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +103,33 @@ class SchedulerService:
             '/spinner.scheduler.v1.SchedulerService/GetStatus',
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusRequest.SerializeToString,
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.scheduler.v1.SchedulerService/Explain',
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,
