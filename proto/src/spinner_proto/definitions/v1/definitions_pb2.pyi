@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DeadlineReference:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadlineReferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadlineReference.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEADLINE_REFERENCE_UNSPECIFIED: _DeadlineReference.ValueType  # 0
+    DEADLINE_REFERENCE_LOGICAL_DATE: _DeadlineReference.ValueType  # 1
+    DEADLINE_REFERENCE_QUEUED_TIME: _DeadlineReference.ValueType  # 2
+    DEADLINE_REFERENCE_FIXED_TIME: _DeadlineReference.ValueType  # 3
+    DEADLINE_REFERENCE_AVERAGE_RUNTIME: _DeadlineReference.ValueType  # 4
+    """From the run's start; the interval is added to the median duration of recent runs."""
+
+class DeadlineReference(_DeadlineReference, metaclass=_DeadlineReferenceEnumTypeWrapper):
+    """What a deadline counts from."""
+
+DEADLINE_REFERENCE_UNSPECIFIED: DeadlineReference.ValueType  # 0
+DEADLINE_REFERENCE_LOGICAL_DATE: DeadlineReference.ValueType  # 1
+DEADLINE_REFERENCE_QUEUED_TIME: DeadlineReference.ValueType  # 2
+DEADLINE_REFERENCE_FIXED_TIME: DeadlineReference.ValueType  # 3
+DEADLINE_REFERENCE_AVERAGE_RUNTIME: DeadlineReference.ValueType  # 4
+"""From the run's start; the interval is added to the median duration of recent runs."""
+Global___DeadlineReference: _TypeAlias = DeadlineReference  # noqa: Y015
+
 class _TriggerRule:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -71,6 +95,8 @@ class _WeightRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WeightRule
     WEIGHT_RULE_DOWNSTREAM: _WeightRule.ValueType  # 1
     WEIGHT_RULE_UPSTREAM: _WeightRule.ValueType  # 2
     WEIGHT_RULE_ABSOLUTE: _WeightRule.ValueType  # 3
+    WEIGHT_RULE_CUSTOM: _WeightRule.ValueType  # 4
+    """Weights by try: TaskDefinition.custom_weights."""
 
 class WeightRule(_WeightRule, metaclass=_WeightRuleEnumTypeWrapper): ...
 
@@ -78,7 +104,28 @@ WEIGHT_RULE_UNSPECIFIED: WeightRule.ValueType  # 0
 WEIGHT_RULE_DOWNSTREAM: WeightRule.ValueType  # 1
 WEIGHT_RULE_UPSTREAM: WeightRule.ValueType  # 2
 WEIGHT_RULE_ABSOLUTE: WeightRule.ValueType  # 3
+WEIGHT_RULE_CUSTOM: WeightRule.ValueType  # 4
+"""Weights by try: TaskDefinition.custom_weights."""
 Global___WeightRule: _TypeAlias = WeightRule  # noqa: Y015
+
+class _RetryAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetryActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETRY_ACTION_UNSPECIFIED: _RetryAction.ValueType  # 0
+    RETRY_ACTION_RETRY: _RetryAction.ValueType  # 1
+    """As without the rule, with the rule's own delay and number."""
+    RETRY_ACTION_FAIL: _RetryAction.ValueType  # 2
+
+class RetryAction(_RetryAction, metaclass=_RetryActionEnumTypeWrapper): ...
+
+RETRY_ACTION_UNSPECIFIED: RetryAction.ValueType  # 0
+RETRY_ACTION_RETRY: RetryAction.ValueType  # 1
+"""As without the rule, with the rule's own delay and number."""
+RETRY_ACTION_FAIL: RetryAction.ValueType  # 2
+Global___RetryAction: _TypeAlias = RetryAction  # noqa: Y015
 
 class _Severity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -138,6 +185,8 @@ class DagDefinition(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     ROLE_EMAILS_FIELD_NUMBER: _builtins.int
     DETAILS_JSON_FIELD_NUMBER: _builtins.int
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    ASSETS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     version: _builtins.str
     """Lower-case hexadecimal content hash (SHA-256, first 16 digits) of this message with
@@ -201,6 +250,14 @@ class DagDefinition(_message.Message):
 
     @_builtins.property
     def role_emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Deadline]:
+        """B7: by when its runs are to have ended. Callback orders name a deadline by its position here."""
+
+    @_builtins.property
+    def assets(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetDefinition]:
+        """B8: the assets that the DAG produces or waits for, for people."""
+
     def __init__(
         self,
         *,
@@ -239,14 +296,108 @@ class DagDefinition(_message.Message):
         tier: _builtins.int = ...,
         role_emails: _abc.Iterable[_builtins.str] | None = ...,
         details_json: _builtins.str = ...,
+        deadlines: _abc.Iterable[Global___Deadline] | None = ...,
+        assets: _abc.Iterable[Global___AssetDefinition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "dagrun_timeout", b"dagrun_timeout", "end_date", b"end_date", "parsed_time", b"parsed_time", "placement", b"placement", "schedule", b"schedule", "source", b"source", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_control", b"access_control", "bundle", b"bundle", "catchup", b"catchup", "dag_id", b"dag_id", "dagrun_timeout", b"dagrun_timeout", "description", b"description", "details_json", b"details_json", "doc_md", b"doc_md", "dynamic", b"dynamic", "dynamic_source_version", b"dynamic_source_version", "edge_labels", b"edge_labels", "end_date", b"end_date", "has_failure_callback", b"has_failure_callback", "has_success_callback", b"has_success_callback", "max_active_runs", b"max_active_runs", "max_active_tasks", b"max_active_tasks", "max_consecutive_failed_runs", b"max_consecutive_failed_runs", "owner", b"owner", "params_json", b"params_json", "parsed_time", b"parsed_time", "paused_upon_creation", b"paused_upon_creation", "placement", b"placement", "project", b"project", "relative_path", b"relative_path", "render_template_as_native_obj", b"render_template_as_native_obj", "role_emails", b"role_emails", "runtime", b"runtime", "schedule", b"schedule", "source", b"source", "start_date", b"start_date", "tags", b"tags", "task_groups", b"task_groups", "tasks", b"tasks", "tier", b"tier", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_control", b"access_control", "assets", b"assets", "bundle", b"bundle", "catchup", b"catchup", "dag_id", b"dag_id", "dagrun_timeout", b"dagrun_timeout", "deadlines", b"deadlines", "description", b"description", "details_json", b"details_json", "doc_md", b"doc_md", "dynamic", b"dynamic", "dynamic_source_version", b"dynamic_source_version", "edge_labels", b"edge_labels", "end_date", b"end_date", "has_failure_callback", b"has_failure_callback", "has_success_callback", b"has_success_callback", "max_active_runs", b"max_active_runs", "max_active_tasks", b"max_active_tasks", "max_consecutive_failed_runs", b"max_consecutive_failed_runs", "owner", b"owner", "params_json", b"params_json", "parsed_time", b"parsed_time", "paused_upon_creation", b"paused_upon_creation", "placement", b"placement", "project", b"project", "relative_path", b"relative_path", "render_template_as_native_obj", b"render_template_as_native_obj", "role_emails", b"role_emails", "runtime", b"runtime", "schedule", b"schedule", "source", b"source", "start_date", b"start_date", "tags", b"tags", "task_groups", b"task_groups", "tasks", b"tasks", "tier", b"tier", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DagDefinition: _TypeAlias = DagDefinition  # noqa: Y015
+
+@_typing.final
+class Deadline(_message.Message):
+    """B7: a run (or one task of it, task_id) is to have ended at reference + interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    FIXED_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    HAS_CALLBACK_FIELD_NUMBER: _builtins.int
+    CALLBACK_ON_PREDICTION_FIELD_NUMBER: _builtins.int
+    MAX_RUNS_FIELD_NUMBER: _builtins.int
+    MIN_RUNS_FIELD_NUMBER: _builtins.int
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique in the DAG."""
+    reference: Global___DeadlineReference.ValueType
+    task_id: _builtins.str
+    """Empty: the run."""
+    has_callback: _builtins.bool
+    """A worker calls it when the deadline is missed."""
+    callback_on_prediction: _builtins.bool
+    """Also called when a miss is predicted."""
+    max_runs: _builtins.int
+    """With AVERAGE_RUNTIME: how many runs are looked at (0: 10), and how many there must be (0: 1)."""
+    min_runs: _builtins.int
+    callback: _builtins.str
+    """What the callback is, for people."""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """May be negative: before the reference."""
+
+    @_builtins.property
+    def fixed_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reference: Global___DeadlineReference.ValueType = ...,
+        interval: _duration_pb2.Duration | None = ...,
+        fixed_time: _timestamp_pb2.Timestamp | None = ...,
+        task_id: _builtins.str = ...,
+        has_callback: _builtins.bool = ...,
+        callback_on_prediction: _builtins.bool = ...,
+        max_runs: _builtins.int = ...,
+        min_runs: _builtins.int = ...,
+        callback: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fixed_time", b"fixed_time", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "callback_on_prediction", b"callback_on_prediction", "fixed_time", b"fixed_time", "has_callback", b"has_callback", "interval", b"interval", "max_runs", b"max_runs", "min_runs", b"min_runs", "name", b"name", "reference", b"reference", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Deadline: _TypeAlias = Deadline  # noqa: Y015
+
+@_typing.final
+class AssetDefinition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique; what schedules and events name it by."""
+    uri: _builtins.str
+    group: _builtins.str
+    extra_json: _builtins.str
+    """JSON object."""
+    alias: _builtins.bool
+    """An alias stands for assets that a task names when it runs."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        group: _builtins.str = ...,
+        extra_json: _builtins.str = ...,
+        alias: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "extra_json", b"extra_json", "group", b"group", "name", b"name", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetDefinition: _TypeAlias = AssetDefinition  # noqa: Y015
 
 @_typing.final
 class AccessGrant(_message.Message):
@@ -442,6 +593,7 @@ class DeltaSchedule(_message.Message):
     RUN_AT_TICK_FIELD_NUMBER: _builtins.int
     MONTHS_FIELD_NUMBER: _builtins.int
     REFERENCE_TIME_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
     timezone: _builtins.str
     run_at_tick: _builtins.bool
     months: _builtins.int
@@ -452,6 +604,10 @@ class DeltaSchedule(_message.Message):
     def reference_time(self) -> _timestamp_pb2.Timestamp:
         """I3: ticks at reference + n·period, for migrated flows. Unset: aligned with start_date."""
 
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """With run_at_tick: length of the data interval before the tick. Unset: the period."""
+
     def __init__(
         self,
         *,
@@ -460,10 +616,11 @@ class DeltaSchedule(_message.Message):
         run_at_tick: _builtins.bool = ...,
         months: _builtins.int = ...,
         reference_time: _timestamp_pb2.Timestamp | None = ...,
+        interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "reference_time", b"reference_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "period", b"period", "reference_time", b"reference_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["months", b"months", "period", b"period", "reference_time", b"reference_time", "run_at_tick", b"run_at_tick", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "months", b"months", "period", b"period", "reference_time", b"reference_time", "run_at_tick", b"run_at_tick", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,16 +631,20 @@ class ExplicitSchedule(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERVALS_FIELD_NUMBER: _builtins.int
+    EVALUATED_FIELD_NUMBER: _builtins.int
+    evaluated: _builtins.bool
+    """The intervals come by TimetableEvaluated, again and again, before they run out."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]: ...
     def __init__(
         self,
         *,
         intervals: _abc.Iterable[Global___Interval] | None = ...,
+        evaluated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["intervals", b"intervals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated", b"evaluated", "intervals", b"intervals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -527,21 +688,27 @@ class AssetSchedule(_message.Message):
 
     EXPRESSION_FIELD_NUMBER: _builtins.int
     OR_CRON_FIELD_NUMBER: _builtins.int
+    OR_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def expression(self) -> Global___AssetExpression: ...
     @_builtins.property
     def or_cron(self) -> Global___CronSchedule:
         """Asset-or-time: a run also at these ticks."""
 
+    @_builtins.property
+    def or_time(self) -> Global___Schedule:
+        """Asset-or-time with any schedule of times."""
+
     def __init__(
         self,
         *,
         expression: Global___AssetExpression | None = ...,
         or_cron: Global___CronSchedule | None = ...,
+        or_time: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron", "or_time", b"or_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron", "or_time", b"or_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,7 +721,10 @@ class AssetExpression(_message.Message):
     ASSET_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
     ANY_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
+    alias: _builtins.str
+    """Any asset event that a task publishes through this alias."""
     @_builtins.property
     def all(self) -> Global___AssetExpressions: ...
     @_builtins.property
@@ -565,12 +735,13 @@ class AssetExpression(_message.Message):
         asset: _builtins.str = ...,
         all: Global___AssetExpressions | None = ...,
         any: Global___AssetExpressions | None = ...,
+        alias: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "any", b"any", "asset", b"asset", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "all", b"all", "any", b"any", "asset", b"asset", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "any", b"any", "asset", b"asset", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "all", b"all", "any", b"any", "asset", b"asset", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["asset", "all", "any"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["asset", "all", "any", "alias"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -643,6 +814,12 @@ class TaskDefinition(_message.Message):
     MAX_ACTIVE_MAPPED_FIELD_NUMBER: _builtins.int
     SETUPS_FIELD_NUMBER: _builtins.int
     FAIL_STOP_FIELD_NUMBER: _builtins.int
+    CUSTOM_WEIGHTS_FIELD_NUMBER: _builtins.int
+    RETRY_RULES_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_PAST_DEPENDS_BEFORE_SKIPPING_FIELD_NUMBER: _builtins.int
+    RETRY_JITTER_FIELD_NUMBER: _builtins.int
+    OUTLET_ALIASES_FIELD_NUMBER: _builtins.int
+    QUEUED_TIMEOUT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Unique in the DAG; group ids are part of it ("group.task")."""
     operator: _builtins.str
@@ -691,6 +868,10 @@ class TaskDefinition(_message.Message):
     max_active_mapped: _builtins.int
     fail_stop: _builtins.bool
     """Stop the whole run when this task fails."""
+    wait_for_past_depends_before_skipping: _builtins.bool
+    """Wait for the past before being skipped, too."""
+    retry_jitter: _builtins.float
+    """Up to this part of the delay is added to it, by the try: 0.5 makes 60 s to between 60 s and 90 s."""
     @_builtins.property
     def upstream(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Positions in DagDefinition.tasks. Tasks are in topological order: each is below its own."""
@@ -716,6 +897,22 @@ class TaskDefinition(_message.Message):
     @_builtins.property
     def setups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Scope of a teardown: the positions of its setups in DagDefinition.tasks."""
+
+    @_builtins.property
+    def custom_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With WEIGHT_RULE_CUSTOM: the weight of each try; the last one is that of all further ones."""
+
+    @_builtins.property
+    def retry_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetryRule]:
+        """What is done after an exception; the first rule that names one of its classes wins."""
+
+    @_builtins.property
+    def outlet_aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases through which it publishes asset events."""
+
+    @_builtins.property
+    def queued_timeout(self) -> _duration_pb2.Duration:
+        """A try that no worker has begun after this long is given up and made again. Unset: the scheduler's setting."""
 
     def __init__(
         self,
@@ -763,14 +960,63 @@ class TaskDefinition(_message.Message):
         max_active_mapped: _builtins.int = ...,
         setups: _abc.Iterable[_builtins.int] | None = ...,
         fail_stop: _builtins.bool = ...,
+        custom_weights: _abc.Iterable[_builtins.int] | None = ...,
+        retry_rules: _abc.Iterable[Global___RetryRule] | None = ...,
+        wait_for_past_depends_before_skipping: _builtins.bool = ...,
+        retry_jitter: _builtins.float = ...,
+        outlet_aliases: _abc.Iterable[_builtins.str] | None = ...,
+        queued_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "execution_timeout", b"execution_timeout", "map_length", b"map_length", "max_retry_delay", b"max_retry_delay", "retry_delay", b"retry_delay", "start_date", b"start_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "execution_timeout", b"execution_timeout", "map_length", b"map_length", "max_retry_delay", b"max_retry_delay", "queued_timeout", b"queued_timeout", "retry_delay", b"retry_delay", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "depends_on_past", b"depends_on_past", "doc_md", b"doc_md", "end_date", b"end_date", "execution_timeout", b"execution_timeout", "external_dag_id", b"external_dag_id", "fail_stop", b"fail_stop", "group_id", b"group_id", "has_callbacks", b"has_callbacks", "ignore_first_depends_on_past", b"ignore_first_depends_on_past", "inlets", b"inlets", "inline_success", b"inline_success", "is_branch", b"is_branch", "is_sensor", b"is_sensor", "is_setup", b"is_setup", "is_teardown", b"is_teardown", "map_length", b"map_length", "max_active_mapped", b"max_active_mapped", "max_active_tis_per_dag", b"max_active_tis_per_dag", "max_active_tis_per_dagrun", b"max_active_tis_per_dagrun", "max_retry_delay", b"max_retry_delay", "on_failure_fail_dagrun", b"on_failure_fail_dagrun", "operator", b"operator", "outlets", b"outlets", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "priority_weight", b"priority_weight", "queue", b"queue", "reports_length", b"reports_length", "resources_json", b"resources_json", "retries", b"retries", "retry_backoff_factor", b"retry_backoff_factor", "retry_delay", b"retry_delay", "retry_exponential_backoff", b"retry_exponential_backoff", "setups", b"setups", "start_date", b"start_date", "task_id", b"task_id", "template_fields_json", b"template_fields_json", "trigger_rule", b"trigger_rule", "upstream", b"upstream", "wait_for_downstream", b"wait_for_downstream", "weight_rule", b"weight_rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "custom_weights", b"custom_weights", "depends_on_past", b"depends_on_past", "doc_md", b"doc_md", "end_date", b"end_date", "execution_timeout", b"execution_timeout", "external_dag_id", b"external_dag_id", "fail_stop", b"fail_stop", "group_id", b"group_id", "has_callbacks", b"has_callbacks", "ignore_first_depends_on_past", b"ignore_first_depends_on_past", "inlets", b"inlets", "inline_success", b"inline_success", "is_branch", b"is_branch", "is_sensor", b"is_sensor", "is_setup", b"is_setup", "is_teardown", b"is_teardown", "map_length", b"map_length", "max_active_mapped", b"max_active_mapped", "max_active_tis_per_dag", b"max_active_tis_per_dag", "max_active_tis_per_dagrun", b"max_active_tis_per_dagrun", "max_retry_delay", b"max_retry_delay", "on_failure_fail_dagrun", b"on_failure_fail_dagrun", "operator", b"operator", "outlet_aliases", b"outlet_aliases", "outlets", b"outlets", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "priority_weight", b"priority_weight", "queue", b"queue", "queued_timeout", b"queued_timeout", "reports_length", b"reports_length", "resources_json", b"resources_json", "retries", b"retries", "retry_backoff_factor", b"retry_backoff_factor", "retry_delay", b"retry_delay", "retry_exponential_backoff", b"retry_exponential_backoff", "retry_jitter", b"retry_jitter", "retry_rules", b"retry_rules", "setups", b"setups", "start_date", b"start_date", "task_id", b"task_id", "template_fields_json", b"template_fields_json", "trigger_rule", b"trigger_rule", "upstream", b"upstream", "wait_for_downstream", b"wait_for_downstream", "wait_for_past_depends_before_skipping", b"wait_for_past_depends_before_skipping", "weight_rule", b"weight_rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskDefinition: _TypeAlias = TaskDefinition  # noqa: Y015
+
+@_typing.final
+class RetryRule(_message.Message):
+    """A policy by the class of the exception."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___RetryAction.ValueType
+    retries: _builtins.int
+    """Retries after the first try. Unset: the task's."""
+    reason: _builtins.str
+    """Why, for the message of the try."""
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of classes, with or without their module; a subclass counts as its bases."""
+
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """Unset: the task's."""
+
+    def __init__(
+        self,
+        *,
+        exceptions: _abc.Iterable[_builtins.str] | None = ...,
+        action: Global___RetryAction.ValueType = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        retries: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "delay", b"delay", "retries", b"retries"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "action", b"action", "delay", b"delay", "exceptions", b"exceptions", "reason", b"reason", "retries", b"retries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
+    _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
+
+Global___RetryRule: _TypeAlias = RetryRule  # noqa: Y015
 
 @_typing.final
 class MapLength(_message.Message):

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
 from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
@@ -21,6 +22,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DeadlineState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadlineStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadlineState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEADLINE_STATE_UNSPECIFIED: _DeadlineState.ValueType  # 0
+    DEADLINE_STATE_PENDING: _DeadlineState.ValueType  # 1
+    DEADLINE_STATE_AT_RISK: _DeadlineState.ValueType  # 2
+    """Still to come, but history says that it will be missed."""
+    DEADLINE_STATE_MET: _DeadlineState.ValueType  # 3
+    DEADLINE_STATE_MISSED: _DeadlineState.ValueType  # 4
+    DEADLINE_STATE_DROPPED: _DeadlineState.ValueType  # 5
+    """The run was over before the deadline without meeting it, or took a definition without it."""
+
+class DeadlineState(_DeadlineState, metaclass=_DeadlineStateEnumTypeWrapper): ...
+
+DEADLINE_STATE_UNSPECIFIED: DeadlineState.ValueType  # 0
+DEADLINE_STATE_PENDING: DeadlineState.ValueType  # 1
+DEADLINE_STATE_AT_RISK: DeadlineState.ValueType  # 2
+"""Still to come, but history says that it will be missed."""
+DEADLINE_STATE_MET: DeadlineState.ValueType  # 3
+DEADLINE_STATE_MISSED: DeadlineState.ValueType  # 4
+DEADLINE_STATE_DROPPED: DeadlineState.ValueType  # 5
+"""The run was over before the deadline without meeting it, or took a definition without it."""
+Global___DeadlineState: _TypeAlias = DeadlineState  # noqa: Y015
 
 @_typing.final
 class WorkflowEvents(_message.Message):
@@ -75,6 +103,12 @@ class WorkflowEvent(_message.Message):
     POOL_EVENT_FIELD_NUMBER: _builtins.int
     TASK_SKIP_DECIDED_FIELD_NUMBER: _builtins.int
     RUN_CONF_CHANGED_FIELD_NUMBER: _builtins.int
+    ASSET_EVENT_FIELD_NUMBER: _builtins.int
+    ASSET_RECEIVED_FIELD_NUMBER: _builtins.int
+    ASSETS_CONSUMED_FIELD_NUMBER: _builtins.int
+    DEADLINE_CHANGED_FIELD_NUMBER: _builtins.int
+    RUN_MEASURED_FIELD_NUMBER: _builtins.int
+    TIMETABLE_EVALUATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dag_updated(self) -> Global___DagUpdated: ...
     @_builtins.property
@@ -103,6 +137,18 @@ class WorkflowEvent(_message.Message):
     def task_skip_decided(self) -> Global___TaskSkipDecided: ...
     @_builtins.property
     def run_conf_changed(self) -> Global___RunConfChanged: ...
+    @_builtins.property
+    def asset_event(self) -> Global___AssetEvent: ...
+    @_builtins.property
+    def asset_received(self) -> Global___AssetReceived: ...
+    @_builtins.property
+    def assets_consumed(self) -> Global___AssetsConsumed: ...
+    @_builtins.property
+    def deadline_changed(self) -> Global___DeadlineChanged: ...
+    @_builtins.property
+    def run_measured(self) -> Global___RunMeasured: ...
+    @_builtins.property
+    def timetable_evaluated(self) -> _inbox_pb2.TimetableEvaluated: ...
     def __init__(
         self,
         *,
@@ -120,12 +166,18 @@ class WorkflowEvent(_message.Message):
         pool_event: Global___PoolEvent | None = ...,
         task_skip_decided: Global___TaskSkipDecided | None = ...,
         run_conf_changed: Global___RunConfChanged | None = ...,
+        asset_event: Global___AssetEvent | None = ...,
+        asset_received: Global___AssetReceived | None = ...,
+        assets_consumed: Global___AssetsConsumed | None = ...,
+        deadline_changed: Global___DeadlineChanged | None = ...,
+        run_measured: Global___RunMeasured | None = ...,
+        timetable_evaluated: _inbox_pb2.TimetableEvaluated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -232,6 +284,187 @@ class DagRemoved(_message.Message):
 Global___DagRemoved: _TypeAlias = DagRemoved  # noqa: Y015
 
 @_typing.final
+class AssetEvent(_message.Message):
+    """Of an asset or alias, by its owner. The record's key is "asset:<name>" or "alias:<name>", its dag_id is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    SUBSCRIBED_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    alias: _builtins.bool
+    @_builtins.property
+    def subscribed(self) -> _inbox_pb2.AssetSubscribed: ...
+    @_builtins.property
+    def unsubscribed(self) -> _inbox_pb2.AssetUnsubscribed: ...
+    @_builtins.property
+    def updated(self) -> _inbox_pb2.AssetUpdated: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        alias: _builtins.bool = ...,
+        subscribed: _inbox_pb2.AssetSubscribed | None = ...,
+        unsubscribed: _inbox_pb2.AssetUnsubscribed | None = ...,
+        updated: _inbox_pb2.AssetUpdated | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "updated", b"updated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "updated", b"updated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "updated"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___AssetEvent: _TypeAlias = AssetEvent  # noqa: Y015
+
+@_typing.final
+class AssetReceived(_message.Message):
+    """Of a DAG that waits for assets: this update is kept until a run consumes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def update(self) -> _inbox_pb2.AssetUpdated: ...
+    def __init__(
+        self,
+        *,
+        update: _inbox_pb2.AssetUpdated | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetReceived: _TypeAlias = AssetReceived  # noqa: Y015
+
+@_typing.final
+class AssetsConsumed(_message.Message):
+    """Of a DAG: a run was made of all updates that were kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetsConsumed: _TypeAlias = AssetsConsumed  # noqa: Y015
+
+@_typing.final
+class DeadlineChanged(_message.Message):
+    """Of a run: one of its deadlines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    EXPECTED_END_TIME_FIELD_NUMBER: _builtins.int
+    MEDIAN_DURATION_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position in DagDefinition.deadlines of the run's version."""
+    name: _builtins.str
+    task_id: _builtins.str
+    state: Global___DeadlineState.ValueType
+    run_count: _builtins.int
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expected_end_time(self) -> _timestamp_pb2.Timestamp:
+        """With AT_RISK: when history says that it will end."""
+
+    @_builtins.property
+    def median_duration(self) -> _duration_pb2.Duration:
+        """With AT_RISK: the median and how many runs it is of."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        state: Global___DeadlineState.ValueType = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        expected_end_time: _timestamp_pb2.Timestamp | None = ...,
+        median_duration: _duration_pb2.Duration | None = ...,
+        run_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time", "expected_end_time", b"expected_end_time", "median_duration", b"median_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time", "expected_end_time", b"expected_end_time", "index", b"index", "median_duration", b"median_duration", "name", b"name", "run_count", b"run_count", "state", b"state", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadlineChanged: _TypeAlias = DeadlineChanged  # noqa: Y015
+
+@_typing.final
+class RunMeasured(_message.Message):
+    """Of a DAG with deadlines: how long a run that succeeded took; from its start to the end of each task with a deadline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TaskDurationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _duration_pb2.Duration: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    TASK_DURATIONS_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def task_durations(self) -> _containers.MessageMap[_builtins.str, _duration_pb2.Duration]: ...
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        task_durations: _abc.Mapping[_builtins.str, _duration_pb2.Duration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "run_id", b"run_id", "task_durations", b"task_durations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunMeasured: _TypeAlias = RunMeasured  # noqa: Y015
+
+@_typing.final
 class CommandAccepted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -309,6 +542,7 @@ class RunCreated(_message.Message):
     AWAITING_LAYOUT_FIELD_NUMBER: _builtins.int
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
+    ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     run_type: _common_pb2.RunType.ValueType
     version: _builtins.str
     note: _builtins.str
@@ -331,6 +565,10 @@ class RunCreated(_message.Message):
     def actor(self) -> _common_pb2.Actor: ...
     @_builtins.property
     def triggered_by(self) -> _common_pb2.TaskKey: ...
+    @_builtins.property
+    def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUpdated]:
+        """With RUN_TYPE_ASSET: the updates that it was made of, oldest first; of many the latest."""
+
     def __init__(
         self,
         *,
@@ -346,10 +584,11 @@ class RunCreated(_message.Message):
         awaiting_layout: _builtins.bool = ...,
         triggered_by: _common_pb2.TaskKey | None = ...,
         task_count: _builtins.int = ...,
+        asset_events: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "run_after", b"run_after", "triggered_by", b"triggered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "awaiting_layout", b"awaiting_layout", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "asset_events", b"asset_events", "awaiting_layout", b"awaiting_layout", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,6 +827,8 @@ class TaskEnded(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     EXCEPTION_CLASSES_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    FREE_TRY_FIELD_NUMBER: _builtins.int
+    ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     map_index: _builtins.int
     try_number: _builtins.int
@@ -601,6 +842,8 @@ class TaskEnded(_message.Message):
     application_id: _builtins.str
     jss_id: _builtins.str
     worker: _builtins.str
+    free_try: _builtins.bool
+    """With UP_FOR_RETRY: the try does not count against the task's retries."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -619,6 +862,10 @@ class TaskEnded(_message.Message):
     def exception_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUpdated]:
+        """With SUCCESS: assets that it updated."""
+
     def __init__(
         self,
         *,
@@ -644,12 +891,16 @@ class TaskEnded(_message.Message):
         worker: _builtins.str = ...,
         exception_classes: _abc.Iterable[_builtins.str] | None = ...,
         duration: _duration_pb2.Duration | None = ...,
+        free_try: _builtins.bool | None = ...,
+        asset_events: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "next_time", b"next_time", "rendered", b"rendered", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_free_try", b"_free_try", "duration", b"duration", "end_time", b"end_time", "free_try", b"free_try", "next_time", b"next_time", "rendered", b"rendered", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "builds", b"builds", "duration", b"duration", "end_time", b"end_time", "exception_classes", b"exception_classes", "exit_code", b"exit_code", "jss_id", b"jss_id", "log_bytes", b"log_bytes", "log_key", b"log_key", "map_index", b"map_index", "message", b"message", "next_time", b"next_time", "outcome", b"outcome", "rendered", b"rendered", "return_length", b"return_length", "stages", b"stages", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "usage", b"usage", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_free_try", b"_free_try", "application_id", b"application_id", "asset_events", b"asset_events", "builds", b"builds", "duration", b"duration", "end_time", b"end_time", "exception_classes", b"exception_classes", "exit_code", b"exit_code", "free_try", b"free_try", "jss_id", b"jss_id", "log_bytes", b"log_bytes", "log_key", b"log_key", "map_index", b"map_index", "message", b"message", "next_time", b"next_time", "outcome", b"outcome", "rendered", b"rendered", "return_length", b"return_length", "stages", b"stages", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "usage", b"usage", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__free_try: _TypeAlias = _typing.Literal["free_try"]  # noqa: Y015
+    _WhichOneofArgType__free_try: _TypeAlias = _typing.Literal["_free_try", b"_free_try"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__free_try) -> _WhichOneofReturnType__free_try | None: ...
 
 Global___TaskEnded: _TypeAlias = TaskEnded  # noqa: Y015
 
@@ -688,20 +939,26 @@ class TaskCleared(_message.Message):
     TASK_ID_FIELD_NUMBER: _builtins.int
     MAP_INDEX_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    CONF_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     map_index: _builtins.int
     @_builtins.property
     def actor(self) -> _common_pb2.Actor: ...
+    @_builtins.property
+    def conf(self) -> _common_pb2.Blob:
+        """What its next tries see instead of the run's conf."""
+
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         map_index: _builtins.int = ...,
         actor: _common_pb2.Actor | None = ...,
+        conf: _common_pb2.Blob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conf", b"conf"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "map_index", b"map_index", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conf", b"conf", "map_index", b"map_index", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

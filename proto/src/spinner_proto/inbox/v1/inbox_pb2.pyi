@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
+from spinner_proto.definitions.v1 import definitions_pb2 as _definitions_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +34,8 @@ class InboxMessage(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
     ASSET_UPDATED_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    TIMETABLE_EVALUATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def definition_published(self) -> Global___DefinitionPublished: ...
     @_builtins.property
@@ -45,6 +48,10 @@ class InboxMessage(_message.Message):
     def pool(self) -> Global___PoolMessage: ...
     @_builtins.property
     def asset_updated(self) -> Global___AssetUpdated: ...
+    @_builtins.property
+    def asset(self) -> Global___AssetMessage: ...
+    @_builtins.property
+    def timetable_evaluated(self) -> Global___TimetableEvaluated: ...
     def __init__(
         self,
         *,
@@ -54,12 +61,14 @@ class InboxMessage(_message.Message):
         command: Global___Command | None = ...,
         pool: Global___PoolMessage | None = ...,
         asset_updated: Global___AssetUpdated | None = ...,
+        asset: Global___AssetMessage | None = ...,
+        timetable_evaluated: Global___TimetableEvaluated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_updated", b"asset_updated", "command", b"command", "definition_published", b"definition_published", "definition_removed", b"definition_removed", "kind", b"kind", "pool", b"pool", "task_report", b"task_report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "asset_updated", b"asset_updated", "command", b"command", "definition_published", b"definition_published", "definition_removed", b"definition_removed", "kind", b"kind", "pool", b"pool", "task_report", b"task_report", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_updated", b"asset_updated", "command", b"command", "definition_published", b"definition_published", "definition_removed", b"definition_removed", "kind", b"kind", "pool", b"pool", "task_report", b"task_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "asset_updated", b"asset_updated", "command", b"command", "definition_published", b"definition_published", "definition_removed", b"definition_removed", "kind", b"kind", "pool", b"pool", "task_report", b"task_report", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["definition_published", "definition_removed", "task_report", "command", "pool", "asset_updated"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["definition_published", "definition_removed", "task_report", "command", "pool", "asset_updated", "asset", "timetable_evaluated"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -124,6 +133,7 @@ class Command(_message.Message):
     MARK_TASKS_FIELD_NUMBER: _builtins.int
     MARK_RUN_FIELD_NUMBER: _builtins.int
     STOP_RUN_FIELD_NUMBER: _builtins.int
+    CREATE_ASSET_EVENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID made by the writer."""
     dag_id: _builtins.str
@@ -143,6 +153,10 @@ class Command(_message.Message):
     def mark_run(self) -> Global___MarkRun: ...
     @_builtins.property
     def stop_run(self) -> Global___StopRun: ...
+    @_builtins.property
+    def create_asset_event(self) -> Global___CreateAssetEvent:
+        """To the asset's owner; dag_id is empty."""
+
     def __init__(
         self,
         *,
@@ -156,12 +170,13 @@ class Command(_message.Message):
         mark_tasks: Global___MarkTasks | None = ...,
         mark_run: Global___MarkRun | None = ...,
         stop_run: Global___StopRun | None = ...,
+        create_asset_event: Global___CreateAssetEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "dag_id", b"dag_id", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "request_id", b"request_id", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "dag_id", b"dag_id", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "request_id", b"request_id", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -220,6 +235,29 @@ class TriggerRun(_message.Message):
 Global___TriggerRun: _TypeAlias = TriggerRun  # noqa: Y015
 
 @_typing.final
+class CreateAssetEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    extra_json: _builtins.str
+    """JSON object."""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateAssetEvent: _TypeAlias = CreateAssetEvent  # noqa: Y015
+
+@_typing.final
 class SetPaused(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -255,6 +293,7 @@ class ClearTasks(_message.Message):
     ONLY_RUNNING_FIELD_NUMBER: _builtins.int
     LATEST_VERSION_FIELD_NUMBER: _builtins.int
     CONF_FIELD_NUMBER: _builtins.int
+    TASK_CONF_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     upstream: _builtins.bool
     downstream: _builtins.bool
@@ -274,6 +313,10 @@ class ClearTasks(_message.Message):
     def conf(self) -> _common_pb2.Blob:
         """Replaces the run's conf for what runs now, when set."""
 
+    @_builtins.property
+    def task_conf(self) -> _common_pb2.Blob:
+        """The conf that only the cleared task instances see from now on, until they are cleared again."""
+
     def __init__(
         self,
         *,
@@ -288,10 +331,11 @@ class ClearTasks(_message.Message):
         only_running: _builtins.bool = ...,
         latest_version: _builtins.bool = ...,
         conf: _common_pb2.Blob | None = ...,
+        task_conf: _common_pb2.Blob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "task_conf", b"task_conf"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "downstream", b"downstream", "future", b"future", "latest_version", b"latest_version", "map_indexes", b"map_indexes", "only_failed", b"only_failed", "only_running", b"only_running", "past", b"past", "run_id", b"run_id", "task_ids", b"task_ids", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "downstream", b"downstream", "future", b"future", "latest_version", b"latest_version", "map_indexes", b"map_indexes", "only_failed", b"only_failed", "only_running", b"only_running", "past", b"past", "run_id", b"run_id", "task_conf", b"task_conf", "task_ids", b"task_ids", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -654,6 +698,7 @@ class TaskEnded(_message.Message):
     ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    EXCEPTION_BASES_FIELD_NUMBER: _builtins.int
     outcome: _common_pb2.Outcome.ValueType
     message: _builtins.str
     """One line for people."""
@@ -695,6 +740,10 @@ class TaskEnded(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def exception_bases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Bases of the outermost exception's class, nearest first, for retry rules."""
+
     def __init__(
         self,
         *,
@@ -716,10 +765,11 @@ class TaskEnded(_message.Message):
         asset_events: _abc.Iterable[Global___AssetUpdated] | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        exception_bases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "rendered", b"rendered", "retry_time", b"retry_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "asset_events", b"asset_events", "builds", b"builds", "end_time", b"end_time", "exception_classes", b"exception_classes", "exit_code", b"exit_code", "jss_id", b"jss_id", "log_bytes", b"log_bytes", "log_key", b"log_key", "message", b"message", "outcome", b"outcome", "rendered", b"rendered", "retry_time", b"retry_time", "return_length", b"return_length", "skip_task_ids", b"skip_task_ids", "stages", b"stages", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "asset_events", b"asset_events", "builds", b"builds", "end_time", b"end_time", "exception_bases", b"exception_bases", "exception_classes", b"exception_classes", "exit_code", b"exit_code", "jss_id", b"jss_id", "log_bytes", b"log_bytes", "log_key", b"log_key", "message", b"message", "outcome", b"outcome", "rendered", b"rendered", "retry_time", b"retry_time", "return_length", b"return_length", "skip_task_ids", b"skip_task_ids", "stages", b"stages", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -733,12 +783,28 @@ class AssetUpdated(_message.Message):
     PRODUCER_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    VIA_ALIAS_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     extra_json: _builtins.str
+    sequence: _builtins.int
+    """Number of the asset's event, rising; given by the asset's owner."""
+    via_alias: _builtins.str
+    """Set in what the alias's owner delivers: the alias that the consumer waits for."""
     @_builtins.property
     def producer(self) -> _common_pb2.TaskKey: ...
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Aliases through which the task published it."""
+
+    @_builtins.property
+    def actor(self) -> _common_pb2.Actor:
+        """Who made it by hand."""
+
     def __init__(
         self,
         *,
@@ -746,14 +812,163 @@ class AssetUpdated(_message.Message):
         producer: _common_pb2.TaskKey | None = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         extra_json: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        actor: _common_pb2.Actor | None = ...,
+        sequence: _builtins.int = ...,
+        via_alias: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["producer", b"producer", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "producer", b"producer", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "extra_json", b"extra_json", "producer", b"producer", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset", b"asset", "extra_json", b"extra_json", "producer", b"producer", "sequence", b"sequence", "time", b"time", "via_alias", b"via_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssetUpdated: _TypeAlias = AssetUpdated  # noqa: Y015
+
+@_typing.final
+class AssetMessage(_message.Message):
+    """Between an asset's owner and the partitions of the DAGs that wait for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    SUBSCRIBED_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Asset or alias name; of an alias, alias is set."""
+    alias: _builtins.bool
+    @_builtins.property
+    def subscribed(self) -> Global___AssetSubscribed: ...
+    @_builtins.property
+    def unsubscribed(self) -> Global___AssetUnsubscribed: ...
+    @_builtins.property
+    def delivered(self) -> Global___AssetDelivered: ...
+    @_builtins.property
+    def published(self) -> Global___AssetUpdated:
+        """To the owner of an alias."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        alias: _builtins.bool = ...,
+        subscribed: Global___AssetSubscribed | None = ...,
+        unsubscribed: Global___AssetUnsubscribed | None = ...,
+        delivered: Global___AssetDelivered | None = ...,
+        published: Global___AssetUpdated | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "kind", b"kind", "published", b"published", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "delivered", b"delivered", "kind", b"kind", "name", b"name", "published", b"published", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "delivered", "published"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___AssetMessage: _TypeAlias = AssetMessage  # noqa: Y015
+
+@_typing.final
+class AssetSubscribed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    REPLY_TOPIC_FIELD_NUMBER: _builtins.int
+    REPLY_PARTITION_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    reply_topic: _builtins.str
+    """Where its inbox is."""
+    reply_partition: _builtins.int
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        reply_topic: _builtins.str = ...,
+        reply_partition: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetSubscribed: _TypeAlias = AssetSubscribed  # noqa: Y015
+
+@_typing.final
+class AssetUnsubscribed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetUnsubscribed: _TypeAlias = AssetUnsubscribed  # noqa: Y015
+
+@_typing.final
+class AssetDelivered(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    @_builtins.property
+    def update(self) -> Global___AssetUpdated: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        update: Global___AssetUpdated | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetDelivered: _TypeAlias = AssetDelivered  # noqa: Y015
+
+@_typing.final
+class TimetableEvaluated(_message.Message):
+    """A custom timetable as far ahead as dag-sync evaluated it. Replaces what was known after the latest run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    version: _builtins.str
+    complete: _builtins.bool
+    """The timetable has no run after the last of them."""
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.Interval]: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        intervals: _abc.Iterable[_definitions_pb2.Interval] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "dag_id", b"dag_id", "intervals", b"intervals", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimetableEvaluated: _TypeAlias = TimetableEvaluated  # noqa: Y015
 
 @_typing.final
 class PoolMessage(_message.Message):

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from spinner_proto.events.v1 import events_pb2 as _events_pb2
+from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +35,7 @@ class Snapshot(_message.Message):
     DAG_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
     PARTITION_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
     events_offset: _builtins.int
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
@@ -45,6 +47,8 @@ class Snapshot(_message.Message):
     def pool(self) -> Global___PoolSnapshot: ...
     @_builtins.property
     def partition(self) -> Global___PartitionSnapshot: ...
+    @_builtins.property
+    def asset(self) -> Global___AssetSnapshot: ...
     def __init__(
         self,
         *,
@@ -54,16 +58,52 @@ class Snapshot(_message.Message):
         dag: Global___DagSnapshot | None = ...,
         pool: Global___PoolSnapshot | None = ...,
         partition: Global___PartitionSnapshot | None = ...,
+        asset: Global___AssetSnapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "kind", b"kind", "partition", b"partition", "pool", b"pool", "run", b"run", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag", b"dag", "kind", b"kind", "partition", b"partition", "pool", b"pool", "run", b"run", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "events_offset", b"events_offset", "kind", b"kind", "partition", b"partition", "pool", b"pool", "run", b"run", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "dag", b"dag", "events_offset", b"events_offset", "kind", b"kind", "partition", b"partition", "pool", b"pool", "run", b"run", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["run", "dag", "pool", "partition"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["run", "dag", "pool", "partition", "asset"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class AssetSnapshot(_message.Message):
+    """Key "asset:<name>" or "alias:<name>"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    SUBSCRIBERS_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    alias: _builtins.bool
+    last_sequence: _builtins.int
+    @_builtins.property
+    def subscribers(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetSubscribed]: ...
+    @_builtins.property
+    def last_update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        alias: _builtins.bool = ...,
+        subscribers: _abc.Iterable[_inbox_pb2.AssetSubscribed] | None = ...,
+        last_sequence: _builtins.int = ...,
+        last_update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_update_time", b"last_update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "last_sequence", b"last_sequence", "last_update_time", b"last_update_time", "name", b"name", "subscribers", b"subscribers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetSnapshot: _TypeAlias = AssetSnapshot  # noqa: Y015
 
 @_typing.final
 class RunSnapshot(_message.Message):
@@ -104,11 +144,24 @@ class DagSnapshot(_message.Message):
     DAG_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ASSET_UPDATES_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    TIMETABLE_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     format: _builtins.int
     state: _builtins.bytes
     @_builtins.property
     def dag(self) -> _events_pb2.DagUpdated: ...
+    @_builtins.property
+    def asset_updates(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUpdated]:
+        """Asset updates that wait for a run."""
+
+    @_builtins.property
+    def measured(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RunMeasured]:
+        """Of the latest runs that succeeded, oldest first."""
+
+    @_builtins.property
+    def timetable(self) -> _inbox_pb2.TimetableEvaluated: ...
     def __init__(
         self,
         *,
@@ -116,10 +169,13 @@ class DagSnapshot(_message.Message):
         dag: _events_pb2.DagUpdated | None = ...,
         format: _builtins.int = ...,
         state: _builtins.bytes = ...,
+        asset_updates: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
+        measured: _abc.Iterable[_events_pb2.RunMeasured] | None = ...,
+        timetable: _inbox_pb2.TimetableEvaluated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "timetable", b"timetable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "dag_id", b"dag_id", "format", b"format", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_updates", b"asset_updates", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "timetable", b"timetable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
