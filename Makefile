@@ -10,7 +10,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui check fmt lock proto ui bench simulate
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui check fmt lock proto ui bench worker-image simulate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ ui: ui-setup  ## Build the web UI
 
 bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.json
 	@$(BIN)/python -m bench
+
+worker-image: setup  ## Build the worker's image archive without a container engine (Debian, root)
+	@$(BIN)/python -m spinner_servers.worker_image
 
 simulate: setup  ## Seeded simulation of the scheduler: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)

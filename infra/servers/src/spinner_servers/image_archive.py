@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,7 @@ def write_archive(image: Image, path: Path) -> str:
         _add(archive, f"{identity}.json", configuration)
         for layer, digest in zip(image.layers, digests, strict=True):
             member = tarfile.TarInfo(f"{digest}/layer.tar")
-            member.size = os.path.getsize(layer)
+            member.size = layer.stat().st_size
             with layer.open("rb") as file:
                 archive.addfile(member, file)
         _add(archive, "manifest.json", json.dumps(manifest).encode())

@@ -47,6 +47,9 @@ class GetWorkResponse(_message.Message):
     HEARTBEAT_SECONDS_FIELD_NUMBER: _builtins.int
     LEASE_SECONDS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    BUNDLE_URL_FIELD_NUMBER: _builtins.int
+    CACHE_PATH_FIELD_NUMBER: _builtins.int
+    READINESS_FIELD_NUMBER: _builtins.int
     bundle_path: _builtins.str
     """The bundle unpacked, when the executor shares a file system with the worker."""
     conf_json: _builtins.bytes
@@ -56,8 +59,16 @@ class GetWorkResponse(_message.Message):
     lease_seconds: _builtins.float
     traceparent: _builtins.str
     """W3C traceparent of the try."""
+    bundle_url: _builtins.str
+    """Where a worker that shares no file system fetches the packed bundle: an HTTP address, signed for this try."""
+    cache_path: _builtins.str
+    """Where unpacked bundles and installed packages are kept between tries; empty: SPINNER_CACHE of the worker."""
     @_builtins.property
     def order(self) -> _orders_pb2.TaskOrder: ...
+    @_builtins.property
+    def readiness(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadinessCheck]:
+        """What the executor found when it looked at what tries need (C3)."""
+
     def __init__(
         self,
         *,
@@ -67,14 +78,47 @@ class GetWorkResponse(_message.Message):
         heartbeat_seconds: _builtins.float = ...,
         lease_seconds: _builtins.float = ...,
         traceparent: _builtins.str = ...,
+        bundle_url: _builtins.str = ...,
+        cache_path: _builtins.str = ...,
+        readiness: _abc.Iterable[Global___ReadinessCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "order", b"order", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "bundle_url", b"bundle_url", "cache_path", b"cache_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "order", b"order", "readiness", b"readiness", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetWorkResponse: _TypeAlias = GetWorkResponse  # noqa: Y015
+
+@_typing.final
+class ReadinessCheck(_message.Message):
+    """One thing that user code may need, and whether it answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    ready: _builtins.bool
+    message: _builtins.str
+    seconds: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        ready: _builtins.bool = ...,
+        message: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "ready", b"ready", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadinessCheck: _TypeAlias = ReadinessCheck  # noqa: Y015
 
 @_typing.final
 class StartRequest(_message.Message):
