@@ -492,10 +492,10 @@ def test_weight_rules(lab) -> None:  # type: ignore[no-untyped-def]
     made = chain(lab.dag(), "a", "b", "c")
     for task in made.tasks:
         task.priority_weight = 2
-    assert Layout(made).priorities == [6, 4, 2]
+    assert list(Layout(made).priorities) == [6, 4, 2]
     for task in made.tasks:
         task.weight_rule = 2
-    assert Layout(made).priorities == [2, 4, 6]
+    assert list(Layout(made).priorities) == [2, 4, 6]
 
 
 def test_depends_on_past(lab) -> None:  # type: ignore[no-untyped-def]

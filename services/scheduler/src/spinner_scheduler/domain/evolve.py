@@ -203,7 +203,7 @@ def _task_ended(state: PartitionState, dag: DagState, run: Run, e: ev.TaskEnded)
         free = run.free.get(slot, 0)
         if is_infrastructure(e.outcome, e.HasField("start_time")) and free < MAX_INFRASTRUCTURE_TRIES:
             run.free[slot] = free + 1
-    elif new == SUCCESS and run.layout.tasks[run.position(slot)].reports_length:
+    elif new == SUCCESS and run.layout.reports_length[run.position(slot)]:
         run.lengths[slot] = e.return_length
     _set(state, dag, run, slot, new)
 
@@ -333,13 +333,9 @@ def _run_conf_changed(state: PartitionState, dag_id: str, run_id: str, event: ev
 
 def _dag_updated(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     dag = state.dag(dag_id)
-    before = dag.updated.version
     dag.updated = ev.DagUpdated()
     dag.updated.CopyFrom(event.dag_updated)
     dag.removed = False
-    if before != dag.updated.version:
-        used = {run.layout.version for run in dag.runs.values()} | {dag.updated.version}
-        state.layouts.forget(dag_id, used)
     state.arm_dag(dag)
 
 

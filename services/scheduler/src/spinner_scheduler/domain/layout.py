@@ -1,14 +1,20 @@
 """A DAG definition compiled once to flat tables, shared by all runs of its version.
 
 Everything is indexed by the task's position in the definition. Tasks of one mapped group depend on each other map
-index by map index (`inner`), on all others by counting every instance.
+index by map index (`inner`), on all others by counting every instance. What every decision needs lies in flat tables;
+the rest of a task stays in its bytes and is decoded when asked for, because a definition as objects takes ten times
+its size and hundreds of thousands of tasks are compiled at a time.
 """
 
 from __future__ import annotations
 
+import sys
 from array import array
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import overload
+from weakref import WeakValueDictionary
 
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, MapLength, TaskDefinition, WeightRule
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
@@ -17,100 +23,189 @@ from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskOrder
 from spinner_scheduler.domain import trigger_rules
 
 DEFAULT_POOL = "default_pool"
+# How many compiled tasks `Layouts` keeps beside those of layouts in use.
+_SPARE_TASKS = 200_000
+
+
+class Tasks(Sequence[TaskDefinition]):
+    """A definition's tasks as bytes; each access decodes one (about 1 µs). Don't change what you get."""
+
+    __slots__ = ("_blob", "_ends", "_latest", "_position")
+
+    def __init__(self, values: list[bytes]) -> None:
+        self._blob = b"".join(values)
+        self._ends = array("I", [0])
+        end = 0
+        for value in values:
+            end += len(value)
+            self._ends.append(end)
+        self._position = -1
+        self._latest = TaskDefinition()
+
+    @property
+    def union(self) -> TaskDefinition:
+        """All tasks merged: a field is set when any task sets it."""
+        return TaskDefinition.FromString(self._blob)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, position: int) -> TaskDefinition: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[TaskDefinition]: ...
+    def __getitem__(self, position: int | slice) -> TaskDefinition | list[TaskDefinition]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(*position.indices(len(self)))]
+        ends = self._ends
+        if position < 0:
+            position += len(ends) - 1
+        if position != self._position:
+            # IndexError beyond the end, as of any sequence.
+            self._latest = TaskDefinition.FromString(self._blob[ends[position] : ends[position + 1]])
+            self._position = position
+        return self._latest
+
+    def __iter__(self) -> Iterator[TaskDefinition]:
+        blob, start = self._blob, 0
+        for end in self._ends[1:]:
+            yield TaskDefinition.FromString(blob[start:end])
+            start = end
 
 
 class Layout:
-    """The compiled form. Never changes."""
+    """The compiled form. Never changes. `definition` is without its tasks (see `tasks`), source and documentation."""
 
     def __init__(self, definition: DagDefinition) -> None:
         tasks: list[TaskDefinition] = list(definition.tasks)
-        self.definition = definition
+        self.tasks = Tasks([task.SerializeToString() for task in tasks])
+        union = self.tasks.union
         self.dag_id = definition.dag_id
         self.version = definition.version
-        self.tasks = tasks
-        self.n = len(tasks)
+        self.n = n = len(tasks)
         self.task_ids = [task.task_id for task in tasks]
         self.index = {task_id: position for position, task_id in enumerate(self.task_ids)}
-        self.up: list[tuple[int, ...]] = [tuple(task.upstream) for task in tasks]
-        down: list[list[int]] = [[] for _ in tasks]
-        for position, upstream in enumerate(self.up):
-            for above in upstream:
-                down[above].append(position)
-        self.down: list[tuple[int, ...]] = [tuple(below) for below in down]
-        self.rules = bytes(task.trigger_rule or trigger_rules.ALL_SUCCESS for task in tasks)
-        self.totals = array("I", (len(upstream) for upstream in self.up))
-        self.inline = bytes(1 if task.inline_success else 0 for task in tasks)
-        self.pools = [task.pool or DEFAULT_POOL for task in tasks]
-        self.pool_slots = [task.pool_slots or 1 for task in tasks]
-        self._compile_groups()
-        self.has_past = any(task.depends_on_past or task.wait_for_downstream for task in tasks)
-        self.has_setups = any(task.is_setup for task in tasks)
-        self.limits: dict[int, tuple[int, int]] = {}
+        totals = array("I", bytes(4 * n))
+        down: list[list[int] | tuple[int, ...]] = [()] * n
         for position, task in enumerate(tasks):
-            per_run = min((x for x in (task.max_active_tis_per_dagrun, task.max_active_mapped) if x), default=0)
-            if task.max_active_tis_per_dag or per_run:
-                self.limits[position] = (task.max_active_tis_per_dag, per_run)
+            upstream = task.upstream
+            for above in upstream:
+                below = down[above]
+                if below:
+                    below.append(position)  # type: ignore[union-attr]
+                else:
+                    down[above] = [position]
+            totals[position] = len(upstream)
+        self.totals = totals
+        self.down: list[tuple[int, ...]] = [tuple(below) for below in down]
+        default = trigger_rules.ALL_SUCCESS
+        self.rules = (
+            bytes(task.trigger_rule or default for task in tasks) if union.trigger_rule else bytes([default]) * n
+        )
+        self.inline = bytes(task.inline_success for task in tasks) if union.inline_success else bytes(n)
+        self.reports_length = bytes(task.reports_length for task in tasks) if union.reports_length else bytes(n)
+        self.timed = (
+            bytes(task.HasField("execution_timeout") for task in tasks)
+            if union.HasField("execution_timeout")
+            else bytes(n)
+        )
+        self.retries = array("I", (task.retries for task in tasks) if union.retries else bytes(4 * n))
+        self.pools = [sys.intern(task.pool) or DEFAULT_POOL for task in tasks] if union.pool else [DEFAULT_POOL] * n
+        self.pool_slots = array("I", (task.pool_slots or 1 for task in tasks) if union.pool_slots else [1] * n)
+        self.priorities = self._priorities(tasks)
+        self._compile_groups(definition, tasks, union)
+        self.has_past = union.depends_on_past or union.wait_for_downstream
+        self.has_setups = union.is_setup
+        self.limits: dict[int, tuple[int, int]] = {}
+        if union.max_active_tis_per_dag or union.max_active_tis_per_dagrun or union.max_active_mapped:
+            for position, task in enumerate(tasks):
+                per_run = min((x for x in (task.max_active_tis_per_dagrun, task.max_active_mapped) if x), default=0)
+                if task.max_active_tis_per_dag or per_run:
+                    self.limits[position] = (task.max_active_tis_per_dag, per_run)
         # As in Airflow, teardowns don't count in the end of a run, unless they say so.
-        ignorable = [task.is_teardown and not task.on_failure_fail_dagrun for task in tasks]
-        self.leaves = [
-            position
-            for position in range(self.n)
-            if not ignorable[position] and all(ignorable[below] for below in self.down[position])
-        ]
-        self.has_dates = any(task.HasField("start_date") or task.HasField("end_date") for task in tasks)
+        if union.is_teardown:
+            ignorable = [task.is_teardown and not task.on_failure_fail_dagrun for task in tasks]
+            self.leaves = [
+                position
+                for position in range(n)
+                if not ignorable[position] and all(ignorable[below] for below in self.down[position])
+            ]
+        else:
+            self.leaves = [position for position, below in enumerate(self.down) if not below]
+        self.has_dates = union.HasField("start_date") or union.HasField("end_date")
         self.has_special = bool(self.lengths) or self.has_past or self.has_setups or self.has_dates
-        self._orders: dict[int, TaskOrder] = {}
-        self._executions: dict[int, JobExecutionRecord] = {}
+        self.definition = DagDefinition()
+        self.definition.CopyFrom(definition)
+        for name in ("tasks", "source", "doc_md", "details_json", "edge_labels"):
+            self.definition.ClearField(name)
+        self._base_order: bytes | None = None
+        self._base_execution: bytes | None = None
 
-    def _compile_groups(self) -> None:
-        groups = {group.group_id: group for group in self.definition.task_groups}
+    @cached_property
+    def up(self) -> list[tuple[int, ...]]:
+        """The direct upstream tasks of each."""
+        return [tuple(task.upstream) for task in self.tasks]
+
+    def _compile_groups(self, definition: DagDefinition, tasks: list[TaskDefinition], union: TaskDefinition) -> None:
+        groups = {group.group_id: group for group in definition.task_groups}
         # The mapped group around each task, "" for none.
-        self.mapped_group: list[str] = []
+        self.mapped_group: list[str] = [""] * self.n
         # How long the expansion of each mapped task is; absent for tasks that are not mapped.
         self.lengths: dict[int, MapLength] = {}
         self.group_members: dict[str, list[int]] = {}
-        for position, task in enumerate(self.tasks):
+        # Upstream tasks in the same mapped group: counted by map index.
+        self.inner: dict[int, int] = {}
+        if not union.HasField("map_length") and not any(group.HasField("map_length") for group in groups.values()):
+            return
+        for position, task in enumerate(tasks):
             group_id, found = task.group_id, ""
             while group_id and group_id in groups:
                 if groups[group_id].HasField("map_length"):
                     found = group_id
                 group_id = groups[group_id].parent_id
-            self.mapped_group.append(found)
+            self.mapped_group[position] = found
+            length = groups[found].map_length if found else task.map_length
             if found:
                 self.group_members.setdefault(found, []).append(position)
-                self.lengths[position] = groups[found].map_length
-            elif task.HasField("map_length"):
-                self.lengths[position] = task.map_length
-        # Upstream tasks in the same mapped group: counted by map index.
-        self.inner: dict[int, int] = {}
+            if found or task.HasField("map_length"):
+                # A copy: a part of the definition would keep all of it alive.
+                self.lengths[position] = MapLength()
+                self.lengths[position].CopyFrom(length)
         for position, group_id in enumerate(self.mapped_group):
             if group_id:
                 self.inner[position] = sum(1 for above in self.up[position] if self.mapped_group[above] == group_id)
 
-    @cached_property
-    def priorities(self) -> list[int]:
+    def _priorities(self, tasks: list[TaskDefinition]) -> array[int]:
         """The effective priority weight of each task by its weight rule."""
-        weights = [task.priority_weight for task in self.tasks]
-        rules = [task.weight_rule for task in self.tasks]
+        weights = [task.priority_weight for task in tasks]
+        rules = [task.weight_rule for task in tasks]
         absolute = int(WeightRule.WEIGHT_RULE_ABSOLUTE)
         up = int(WeightRule.WEIGHT_RULE_UPSTREAM)
         masks: dict[int, int] = {}
         for position, weight in enumerate(weights):
             masks[weight] = masks.get(weight, 0) | (1 << position)
 
-        def total(members: int) -> int:
-            return sum(weight * (members & mask).bit_count() for weight, mask in masks.items())
+        def totals(sets: list[int]) -> list[int]:
+            """Sums of the weights of each task and its set."""
+            if len(masks) == 1:
+                return [weights[0] * (members.bit_count() + 1) for members in sets]
+            return [
+                weights[position] + sum(weight * (members & mask).bit_count() for weight, mask in masks.items())
+                for position, members in enumerate(sets)
+            ]
 
-        result = list(weights)
-        if any(rule == up for rule in rules):
-            for position, members in enumerate(self.ancestors):
-                if rules[position] == up:
-                    result[position] = total(members | (1 << position))
-        if any(rule not in (up, absolute) for rule in rules):
-            for position, members in enumerate(self.descendants):
-                if rules[position] not in (up, absolute):
-                    result[position] = total(members | (1 << position))
-        return result
+        kinds = set(rules)
+        if kinds <= {absolute}:
+            return array("q", weights)
+        above = totals(self.ancestors) if up in kinds else weights
+        below = totals(self.descendants) if kinds - {absolute, up} else weights
+        return array(
+            "q",
+            (
+                weights[position] if rule == absolute else above[position] if rule == up else below[position]
+                for position, rule in enumerate(rules)
+            ),
+        )
 
     @property
     def ancestors(self) -> list[int]:
@@ -162,13 +257,6 @@ class Layout:
                 result[position] = relevant
         return result
 
-    def order_template(self, position: int) -> TaskOrder:
-        """What an order of this task says whatever the run; the caller copies it."""
-        order = self._orders.get(position)
-        if order is None:
-            order = self._orders[position] = self._make_order(position)
-        return order
-
     @cached_property
     def setup_dependents(self) -> dict[int, tuple[int, ...]]:
         """The reverse of `indirect_setups`."""
@@ -178,21 +266,25 @@ class Layout:
                 found.setdefault(setup, []).append(position)
         return {setup: tuple(positions) for setup, positions in found.items()}
 
-    def execution_template(self, position: int) -> JobExecutionRecord:
-        """What the record of a finished try says whatever the run; the caller copies it."""
-        record = self._executions.get(position)
-        if record is None:
-            definition, task = self.definition, self.tasks[position]
-            record = self._executions[position] = JobExecutionRecord(
+    def new_execution(self, position: int) -> JobExecutionRecord:
+        """Returns a record of a finished try of a task, filled with what it says whatever the run."""
+        base = self._base_execution
+        if base is None:
+            definition = self.definition
+            base = self._base_execution = JobExecutionRecord(
                 workflow_name=self.dag_id,
                 workflow_cluster=definition.placement.cluster,
-                job_name=task.task_id,
                 project=definition.project,
                 tier=definition.tier or definition.placement.tier,
-                owner=task.owner or definition.owner,
+                owner=definition.owner,
                 version=self.version,
-                operator=task.operator,
-            )
+            ).SerializeToString()
+        record = JobExecutionRecord.FromString(base)
+        task = self.tasks[position]
+        record.job_name = task.task_id
+        record.operator = task.operator
+        if task.owner:
+            record.owner = task.owner
         return record
 
     def bare_order(self, kind: int) -> TaskOrder:
@@ -210,50 +302,66 @@ class Layout:
             map_length=0,
         )
 
-    def _make_order(self, position: int) -> TaskOrder:
+    def new_order(self, position: int) -> TaskOrder:
+        """Returns an order of a task, filled with what it says whatever the run and try."""
+        base = self._base_order
+        if base is None:
+            shared = self.bare_order(int(OrderKind.ORDER_KIND_TASK))
+            shared.try_key.dag_id = self.dag_id
+            base = self._base_order = shared.SerializeToString()
+        order = TaskOrder.FromString(base)
         task = self.tasks[position]
-        order = self.bare_order(int(OrderKind.ORDER_KIND_TASK))
-        order.try_key.dag_id = self.dag_id
         order.try_key.task_id = task.task_id
-        order.try_key.map_index = -1
         order.operator = task.operator
-        order.command = task.command
-        if task.HasField("execution_timeout"):
-            order.execution_timeout.CopyFrom(task.execution_timeout)
-        order.resources_json = task.resources_json
         order.pool = self.pools[position]
         order.pool_slots = self.pool_slots[position]
         order.priority = self.priorities[position]
-        order.queue = task.queue
-        order.owner = task.owner or self.definition.owner
-        order.reports_length = task.reports_length
+        if task.command:
+            order.command = task.command
+        if self.timed[position]:
+            order.execution_timeout.CopyFrom(task.execution_timeout)
+        if task.resources_json:
+            order.resources_json = task.resources_json
+        if task.queue:
+            order.queue = task.queue
+        if task.owner:
+            order.owner = task.owner
+        if task.reports_length:
+            order.reports_length = True
         if self.definition.runtime == "pinball":
-            order.upstream_task_ids.extend(self.tasks[above].task_id for above in task.upstream)
+            order.upstream_task_ids.extend(self.task_ids[above] for above in task.upstream)
         return order
 
 
 class Layouts:
-    """Compiled layouts by (dag id, version), compiled when first asked for.
+    """Compiled layouts by DAG and version, compiled when first asked for.
 
+    Those that runs use stay while they use them; of the others the latest, up to a number of tasks.
     `lookup(dag_id, version)` finds definitions; it must give the same answer for the same question, except that
     an unknown version can become known.
     """
 
-    def __init__(self, lookup: Callable[[str, str], DagDefinition | None]) -> None:
+    def __init__(self, lookup: Callable[[str, str], DagDefinition | None], spare_tasks: int = _SPARE_TASKS) -> None:
         self._lookup = lookup
-        self._cache: dict[tuple[str, str], Layout] = {}
+        self._known: WeakValueDictionary[tuple[str, str], Layout] = WeakValueDictionary()
+        self._recent: OrderedDict[tuple[str, str], Layout] = OrderedDict()
+        self._spare_tasks = spare_tasks
+        self._kept_tasks = 0
 
     def get(self, dag_id: str, version: str) -> Layout | None:
         key = (dag_id, version)
-        layout = self._cache.get(key)
+        layout = self._known.get(key)
         if layout is None:
             definition = self._lookup(dag_id, version)
             if definition is None:
                 return None
-            layout = self._cache[key] = Layout(definition)
+            layout = self._known[key] = Layout(definition)
+        if key in self._recent:
+            self._recent.move_to_end(key)
+        else:
+            self._recent[key] = layout
+            self._kept_tasks += layout.n
+            while self._kept_tasks > self._spare_tasks and len(self._recent) > 1:
+                _, dropped = self._recent.popitem(last=False)
+                self._kept_tasks -= dropped.n
         return layout
-
-    def forget(self, dag_id: str, keep: set[str]) -> None:
-        """Drops compiled versions of a DAG that no run uses."""
-        for key in [k for k in self._cache if k[0] == dag_id and k[1] not in keep]:
-            del self._cache[key]

@@ -75,8 +75,7 @@ def task_order(
     """Returns the order for a segment of a try; of a resumed one with what its trigger said."""
     layout = run.layout
     position = run.position(slot)
-    order = TaskOrder()
-    order.CopyFrom(layout.order_template(position))
+    order = layout.new_order(position)
     key = order.try_key
     key.run_id = run.run_id
     key.map_index = run.map_index(slot)
@@ -84,7 +83,7 @@ def task_order(
     order.segment = segment
     order.desired_state = desired  # type: ignore[assignment]
     _fill(order, state, dag, run)
-    order.max_tries = max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.tasks[position].retries + 1
+    order.max_tries = max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.retries[position] + 1
     if layout.lengths:
         if slot >= layout.n:
             order.map_length = run.map_length(position)
@@ -136,8 +135,7 @@ def _special_key(run: Run, task_id: str, try_number: int) -> TryKey:
 
 def execution_record(run: Run, slot: int, ended: TaskEnded) -> JobExecutionRecord:
     """Returns the record of a finished try."""
-    record = JobExecutionRecord()
-    record.CopyFrom(run.layout.execution_template(run.position(slot)))
+    record = run.layout.new_execution(run.position(slot))
     record.instance_id = run.run_id
     record.run_type = run.facts.run_type
     record.map_index = ended.map_index

@@ -268,8 +268,9 @@ class PartitionState:
             return
         tries, segment = run.tries[slot], run.segments[slot]
         if state == RUNNING:
-            task = run.layout.tasks[run.position(slot)]
-            if task.HasField("execution_timeout"):
+            position = run.position(slot)
+            if run.layout.timed[position]:
+                task = run.layout.tasks[position]
                 due = run.first_start.get(slot, self.now) + times.from_duration(task.execution_timeout)
                 due += self.limits.backstop
                 self.timers.add(Timer(due, Kind.EXECUTION_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
