@@ -190,7 +190,7 @@ def _replay(state: PartitionState, record: Record, covered: dict[str, int], rest
     old = record.offset < covered.get(entity, 0)
     if not old:
         restored.unsaved.setdefault(entity, record.offset)
-    state.now = max(state.now, times.from_timestamp(events.time))
+    state.at(times.from_timestamp(events.time))
     dag = state.dags.get(events.dag_id)
     known = not events.run_id or (dag is not None and (events.run_id in dag.runs or events.run_id in dag.finished))
     for event in events.events:

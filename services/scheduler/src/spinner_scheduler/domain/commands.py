@@ -156,7 +156,14 @@ def _set_paused(d: Decision, dag: DagState, command: Command) -> tuple[str, int]
     wish: SetPaused = command.set_paused
     if dag.paused == wish.paused:
         return "", 0
-    update_dag(d, dag, paused=wish.paused, failed_runs=0 if not wish.paused else None, replan=not wish.paused)
+    update_dag(
+        d,
+        dag,
+        paused=wish.paused,
+        paused_by=command.actor,
+        failed_runs=0 if not wish.paused else None,
+        replan=not wish.paused,
+    )
     if not wish.paused:
         wake(d, dag)
     d.dag_changed(dag)

@@ -74,7 +74,8 @@ def _published(d: Decision, message: InboxMessage) -> None:
     if dag.version == published.version and not dag.removed:
         return
     paused = layout.definition.paused_upon_creation if new else None
-    update_dag(d, dag, version=published.version, paused=paused)
+    why = "it was paused when it was created (is_paused_upon_creation)"
+    update_dag(d, dag, version=published.version, paused=paused, paused_reason=why)
 
 
 def _settle(d: Decision) -> None:

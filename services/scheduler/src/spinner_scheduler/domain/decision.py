@@ -46,7 +46,8 @@ class Decision:
 
     def __init__(self, state: PartitionState, now: int) -> None:
         self.state = state
-        state.now = self.now = max(now, state.now)
+        self.now = max(now, state.now)
+        state.at(self.now)
         self.time = times.to_timestamp(self.now)
         self.result = Result()
         self._open: dict[tuple[str, str], list[WorkflowEvents | int]] = {}

@@ -41,8 +41,7 @@ class MissingDefinitionError(Exception):
 
 def evolve_record(state: PartitionState, record: ev.WorkflowEvents) -> None:
     """Applies all events of one record in order."""
-    time = times.from_timestamp(record.time)
-    state.now = max(state.now, time)
+    state.at(times.from_timestamp(record.time))
     for event in record.events:
         evolve(state, record.dag_id, record.run_id, event)
 
@@ -128,7 +127,12 @@ def _task_state_changed(state: PartitionState, dag: DagState, run: Run, e: ev.Ta
             if e.segment == 0:
                 run.first_start.pop(slot, None)
             run.sequences.pop(slot, None)
+        if e.reason and not e.cancelled_as:
+            run.pending[slot] = e.reason
+        else:
+            run.pending.pop(slot, None)
     elif new == RUNNING:
+        run.pending.pop(slot, None)
         if slot not in run.first_start:
             run.first_start[slot] = times.from_timestamp(e.start_time) or state.now
     elif new == DEFERRED:
@@ -157,6 +161,7 @@ def _set(state: PartitionState, dag: DagState, run: Run, slot: int, new: int) ->
     old = run.set_state(slot, new)
     if old == new:
         return
+    run.since[slot] = state.event_seconds
     state.task_changed(dag, run, slot, old, new)
     if run.layout.has_past and FINISHED[new]:
         _wake_next(state, dag, run, slot)
@@ -186,7 +191,15 @@ def next_run(dag: DagState, run: Run) -> Run | None:
 
 def _forget(run: Run, slot: int) -> None:
     """Drops what only concerns a try in progress."""
-    for table in (run.next_time, run.sequences, run.first_start, run.deferrals, run.resumes, run.cancelled):
+    for table in (
+        run.next_time,
+        run.sequences,
+        run.first_start,
+        run.deferrals,
+        run.resumes,
+        run.cancelled,
+        run.pending,
+    ):
         table.pop(slot, None)
 
 
@@ -210,7 +223,7 @@ def _task_ended(state: PartitionState, dag: DagState, run: Run, e: ev.TaskEnded)
 
 def _task_expanded(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     _, run = _run(state, dag_id, run_id)
-    run.expand(run.layout.index[event.task_expanded.task_id], event.task_expanded.length)
+    run.expand(run.layout.index[event.task_expanded.task_id], event.task_expanded.length, state.event_seconds)
     state.dirty_runs[id(run)] = run
 
 
@@ -264,6 +277,8 @@ def _run_state_changed(state: PartitionState, dag_id: str, run_id: str, event: e
         dag.queued -= 1
     elif run.state == RUN_RUNNING:
         dag.active -= 1
+    if run.state != e.state or not run.state_time:
+        run.state_time = state.event_time
     run.state = e.state
     run.reason = e.reason
     if e.state == RUN_QUEUED:
@@ -316,6 +331,7 @@ def _carry_over(old: Run, new: Run) -> None:
             pairs = [(position, target)]
         for before, after in pairs:
             new.tries[after] = old.tries[before]
+            new.since[after] = old.since[before]
             for table in ("base", "free", "lengths", "next_time"):
                 if before in getattr(old, table):
                     getattr(new, table)[after] = getattr(old, table)[before]
@@ -343,6 +359,7 @@ def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     dag = state.dag(dag_id)
     dag.removed = True
     dag.updated.ClearField("next_run_time")
+    dag.updated.version_time.CopyFrom(times.to_timestamp(state.event_time))
 
 
 def _command_answered(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:

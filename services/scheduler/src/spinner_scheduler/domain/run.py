@@ -29,9 +29,9 @@ class Run:
     __slots__ = (
         "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
         "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
-        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "priority_date", "reason",
-        "remap", "requests", "resumes", "run_id", "segments", "sequences", "skip_by", "skips", "start", "state",
-        "states", "task_holding", "totals", "tries", "unfinished", "wanted",
+        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "pending", "priority_date",
+        "reason", "remap", "requests", "resumes", "run_id", "segments", "sequences", "since", "skip_by", "skips",
+        "start", "state", "state_time", "states", "task_holding", "totals", "tries", "unfinished", "wanted",
     )  # fmt: skip
 
     def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
@@ -41,6 +41,8 @@ class Run:
         self.logical = times.from_timestamp(facts.logical_date)
         self.priority_date = times.from_timestamp(facts.run_after)
         self.state = RUN_QUEUED
+        # When it came into its state, µs.
+        self.state_time = 0
         self.start = 0
         self.end = 0
         self.reason = ""
@@ -56,6 +58,8 @@ class Run:
         self.states = bytearray([NONE]) * n
         self.tries = array("H", bytes(2 * n))
         self.segments = array("H", bytes(2 * n))
+        # When each instance came into its state, in seconds: nothing decides by it, people ask for it. 0: unknown.
+        self.since = array("I", bytes(4 * n))
         zero = bytes(4 * n)
         # Index 0 is unused so that a category is the index.
         self.counts = [array("I"), *(array("I", zero) for _ in range(4))]
@@ -80,6 +84,8 @@ class Run:
         self.deferrals: dict[int, TaskDeferred] = {}
         self.resumes: dict[int, tuple[bytes, str]] = {}
         self.cancelled: dict[int, int] = {}
+        # Why the executor's cluster does not start a try yet, in its words.
+        self.pending: dict[int, str] = {}
         # Slots of pools owned by other partitions: the open request, and whether it is granted.
         self.requests: dict[int, int] = {}
         self.granted: set[int] = set()
@@ -173,8 +179,11 @@ class Run:
             for dependent in layout.setup_dependents.get(position, ()):
                 dirty.extend(other for other in self.slots_of(dependent) if states[other] == NONE)
 
-    def expand(self, position: int, length: int) -> None:
-        """Gives a mapped task its instances, or another number of them; those too many become REMOVED."""
+    def expand(self, position: int, length: int, seconds: int = 0) -> None:
+        """Gives a mapped task its instances, or another number of them; those too many become REMOVED.
+
+        `seconds`: since when there are new ones.
+        """
         layout = self.layout
         slots = self.instances.setdefault(position, [])
         group = layout.mapped_group[position]
@@ -190,6 +199,7 @@ class Run:
             self.states.append(NONE)
             self.tries.append(0)
             self.segments.append(0)
+            self.since.append(seconds)
             for category in range(1, 5):
                 self.counts[category].append(0)
             self.totals.append(inner)

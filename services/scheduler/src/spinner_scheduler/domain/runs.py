@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from spinner_proto.common.v1.common_pb2 import Outcome, RunType
+from spinner_proto.common.v1.common_pb2 import Actor, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import schedules, times
+from spinner_scheduler.domain import blockers, schedules, times
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.orders import callback_order, execution_record, layout_order, task_order, try_key
+from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
@@ -27,7 +28,7 @@ from spinner_scheduler.domain.states import (
     UP_FOR_RESCHEDULE,
     UPSTREAM_FAILED,
 )
-from spinner_scheduler.domain.tasks import answer, waiting_for
+from spinner_scheduler.domain.tasks import answer
 from spinner_scheduler.domain.trigger_rules import READY
 
 LAYOUT_TRIES = 3
@@ -38,16 +39,8 @@ LAYOUT_TRIES = 3
 
 def create_due(d: Decision, dag: DagState) -> None:
     """Makes the DAG's next scheduled run, if it is due and there is room, and plans the one after it."""
-    if dag.removed or dag.paused:
-        return
     layout = d.state.layout_of(dag)
-    if layout is None:
-        return
-    room = 1 if layout.definition.schedule.HasField("continuous") else d.state.max_active_runs(layout)
-    while True:
-        due = times.from_timestamp(dag.updated.next_run_time)
-        if not due or due > d.now or dag.active + dag.queued >= room:
-            return
+    while layout is not None and blockers.next_run(d.state, dag, d.now) is None:
         # Planned again: without catch-up, a run that had to wait for room is the latest one by now.
         tick, _ = schedules.timetable(layout.definition).next(_last(dag.updated), d.now)
         if tick is None or tick.run_after > d.now:
@@ -95,6 +88,8 @@ def update_dag(
     *,
     version: str = "",
     paused: bool | None = None,
+    paused_by: Actor | None = None,
+    paused_reason: str = "",
     last: schedules.Tick | None = None,
     failed_runs: int | None = None,
     replan: bool = False,
@@ -107,8 +102,16 @@ def update_dag(
     updated.CopyFrom(dag.updated)
     if version:
         updated.version = version
+        updated.version_time.CopyFrom(d.time)
     if paused is not None:
         updated.paused = paused
+        for name in ("paused_time", "paused_by", "paused_reason"):
+            updated.ClearField(name)  # type: ignore[arg-type]
+        if paused:
+            updated.paused_time.CopyFrom(d.time)
+            updated.paused_reason = paused_reason
+            if paused_by is not None:
+                updated.paused_by.CopyFrom(paused_by)
     if failed_runs is not None:
         updated.consecutive_failed_runs = failed_runs
     if last is not None:
@@ -155,7 +158,7 @@ def promote(d: Decision, dag: DagState) -> None:
         key=lambda run: (run.priority_date, run.logical, run.run_id),
     )
     for run in waiting:
-        if dag.active >= d.state.max_active_runs(run.layout):
+        if blockers.run_start(d.state, dag, run) is not None:
             return
         set_run_state(d, dag, run, RUN_RUNNING, start=d.now)
         if run.awaiting_layout:
@@ -211,7 +214,9 @@ def end_run(d: Decision, dag: DagState, run: Run, new: int, reason: str, marked:
     failed = 0 if success else dag.updated.consecutive_failed_runs + 1
     limit = definition.max_consecutive_failed_runs
     if failed != dag.updated.consecutive_failed_runs:
-        update_dag(d, dag, failed_runs=failed, paused=True if limit and failed >= limit else None)
+        why = f"{failed} of its runs failed in a row, max_consecutive_failed_runs is {limit}"
+        too_many = True if limit and failed >= limit and not dag.paused else None
+        update_dag(d, dag, failed_runs=failed, paused=too_many, paused_reason=why)
     d.dag_changed(dag)
 
 
@@ -244,8 +249,8 @@ def _waits(d: Decision, dag: DagState, run: Run) -> bool:
         return False
     for slot in run.live_slots():
         if run.states[slot] == NONE and answer(run, slot) == READY:
-            reason = waiting_for(d, dag, run, run.position(slot), slot)
-            if reason.startswith(("depends_on_past", "wait_for_downstream")):
+            held = blockers.beside_upstream(d.state, dag, run, run.position(slot), slot)
+            if held is not None and held.code in (Code.DEPENDS_ON_PAST, Code.WAIT_FOR_DOWNSTREAM):
                 return True
     return False
 

@@ -42,7 +42,18 @@ def summary(data: bytes) -> Summary:
     return Summary(*_PREFIX.unpack_from(data))
 
 
-_TABLES = ("next_time", "sequences", "first_start", "base", "free", "lengths", "skips", "cancelled", "requests")
+_TABLES = (
+    "next_time",
+    "sequences",
+    "first_start",
+    "base",
+    "free",
+    "lengths",
+    "skips",
+    "cancelled",
+    "requests",
+    "pending",
+)
 
 
 def encode_run(run: Run) -> bytes:
@@ -55,6 +66,7 @@ def encode_run(run: Run) -> bytes:
         run.totals.tobytes(),
         run.ext_pos.tobytes(),
         run.ext_index.tobytes(),
+        run.since.tobytes(),
     ]
     facts = run.facts.SerializeToString()
     head: dict[str, Any] = {
@@ -62,6 +74,7 @@ def encode_run(run: Run) -> bytes:
         "run": run.run_id,
         "version": run.layout.version,
         "state": run.state,
+        "since": run.state_time,
         "start": run.start,
         "end": run.end,
         "reason": run.reason,
@@ -119,6 +132,7 @@ def decode_run(data: bytes, layouts: Layouts) -> Run:
     run = Run(head["dag"], head["run"], layout, facts)
     run.state, run.start, run.end = head["state"], head["start"], head["end"]
     run.reason, run.ends = head["reason"], head["ends"]
+    run.state_time = head.get("since", 0)
     run.awaiting_layout, run.layout_try = head["awaiting"], head["layout_try"]
     parts: list[bytes] = []
     for size in head["sizes"]:
@@ -131,6 +145,8 @@ def decode_run(data: bytes, layouts: Layouts) -> Run:
     run.totals = array("I", parts[7])
     run.ext_pos = array("I", parts[8])
     run.ext_index = array("I", parts[9])
+    # Absent from what earlier versions wrote.
+    run.since = array("I", parts[10] if len(parts) > 10 else bytes(4 * len(run.states)))
     for name in _TABLES:
         if name in head:
             setattr(run, name, dict(head[name]))

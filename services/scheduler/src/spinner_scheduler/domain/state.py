@@ -102,6 +102,8 @@ class PartitionState:
         self.pool_partitions = pool_partitions
         self.limits = limits or Limits()
         self.now = 0
+        # The time of the event that is applied, in µs and s: the same in replay as it was live.
+        self.event_time = self.event_seconds = 0
         self.dags: dict[str, DagState] = {}
         self.pools: dict[str, Pool] = {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=self.limits.default_pool_slots)}
         # Pools of other partitions: whether they keep the slots of deferred tasks, as their grants say.
@@ -115,6 +117,12 @@ class PartitionState:
         self.freed: list[tuple[Run, int]] = []
         # Runs that were forgotten; whoever keeps snapshots removes theirs and empties this.
         self.dropped: list[tuple[str, str]] = []
+
+    def at(self, time: int) -> None:
+        """Says when the events that follow happened, µs."""
+        self.now = max(self.now, time)
+        self.event_time = time
+        self.event_seconds = time // times.SECOND
 
     # -- finding -----------------------------------------------------------------------------------------------
 

@@ -11,10 +11,9 @@ from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.events.v1.events_pb2 import TaskEnded, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage, PoolSlotGranted, PoolSlotRequested
 
-from spinner_scheduler.domain import mapping, times, trigger_rules
+from spinner_scheduler.domain import blockers, mapping, trigger_rules
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
-from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.orders import execution_record, task_order, try_key
 from spinner_scheduler.domain.pools import Address, Pool
 from spinner_scheduler.domain.run import Run
@@ -25,7 +24,6 @@ from spinner_scheduler.domain.states import (
     FAILED,
     NONE,
     QUEUED,
-    RUN_RUNNING,
     SCHEDULED,
     SKIPPED,
     SUCCESS,
@@ -41,7 +39,7 @@ def settle(d: Decision) -> None:
         _, run = state.dirty_runs.popitem()
         dag = state.dags[run.dag_id]
         dirty = run.dirty
-        if run.state != RUN_RUNNING or dag.paused or run.awaiting_layout or dag.runs.get(run.run_id) is not run:
+        if blockers.standstill(dag, run) is not None or dag.runs.get(run.run_id) is not run:
             dirty.clear()
             continue
         while dirty:
@@ -91,7 +89,7 @@ def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
         if result != READY:
             d.task_state(run, slot, result)
             return
-        if waiting_for(d, dag, run, position, slot):
+        if blockers.beside_upstream(d.state, dag, run, position, slot) is not None:
             return
         if position in layout.lengths and (slot < n or position in run.remap):
             _expand(d, run, position)
@@ -120,7 +118,7 @@ def answer(run: Run, slot: int) -> int:
     task = layout.tasks[position]
     states: list[int] = []
     if rule == trigger_rules.ALL_DONE_SETUP_SUCCESS and task.setups:
-        states = [run.states[s] for setup in task.setups for s in _relevant(run, setup, slot)]
+        states = [run.states[s] for setup in task.setups for s in relevant(run, setup, slot)]
     result = verdict(
         rule,
         total,
@@ -134,7 +132,7 @@ def answer(run: Run, slot: int) -> int:
     )
     if layout.has_setups and result == READY:
         for setup in layout.indirect_setups.get(position, ()):
-            for s in _relevant(run, setup, slot):
+            for s in relevant(run, setup, slot):
                 category = CATEGORY[run.states[s]]
                 if category in (2, 4):
                     return UPSTREAM_FAILED
@@ -145,7 +143,7 @@ def answer(run: Run, slot: int) -> int:
     return result
 
 
-def _relevant(run: Run, above: int, slot: int) -> list[int]:
+def relevant(run: Run, above: int, slot: int) -> list[int]:
     """The instances of a task that concern an instance: in one mapped group those of its map index."""
     layout = run.layout
     group = layout.mapped_group[above]
@@ -167,47 +165,6 @@ def _same_index(run: Run, source: int, position: int, slot: int) -> bool:
     if source < layout.n or not group or layout.mapped_group[position] != group or slot < layout.n:
         return True
     return run.map_index(source) == run.map_index(slot)
-
-
-def waiting_for(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> str:
-    """What beside its upstream tasks holds an instance back, "" for nothing."""
-    layout = run.layout
-    task = layout.tasks[position]
-    if layout.has_dates and run.facts.HasField("logical_date"):
-        if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
-            return "its start_date is after the run's logical date"
-        if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
-            return "its end_date is before the run's logical date"
-    if task.depends_on_past or task.wait_for_downstream:
-        return _waiting_for_past(d, dag, run, position, slot)
-    return ""
-
-
-def _waiting_for_past(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> str:
-    earlier = [entry for entry in dag.by_date if entry[0] < run.logical]
-    if not earlier:
-        return ""
-    previous_id = earlier[-1][1]
-    previous = dag.runs.get(previous_id) or revive(d.state, dag, previous_id)
-    if previous is None:
-        return ""
-    task_id = run.layout.task_ids[position]
-    target = previous.layout.index.get(task_id)
-    if target is None:
-        return ""
-    slots = previous.slots_of(target)
-    index = run.map_index(slot)
-    if 0 <= index < len(slots) and target in previous.instances:
-        slots = [slots[index]]
-    good = (SUCCESS, SKIPPED)
-    if any(previous.states[s] not in good for s in slots):
-        return f"depends_on_past: {task_id} has not succeeded in {previous_id}"
-    if run.layout.tasks[position].wait_for_downstream:
-        for below in previous.layout.down[target]:
-            if any(previous.states[s] not in good for s in previous.slots_of(below)):
-                waits = previous.layout.task_ids[below]
-                return f"wait_for_downstream: {waits} has not succeeded in {previous_id}"
-    return ""
 
 
 # -- mapping -----------------------------------------------------------------------------------------------------
@@ -298,7 +255,7 @@ def _dispatch_owned(d: Decision, pool: Pool) -> None:
             request = pool.requests.get(key)
             if request is None or request.granted:
                 continue
-            if request.message.slots > pool.free():
+            if blockers.pool(pool, request.message.slots) is not None:
                 blocked.append(entry)
                 break
             grant(d, pool, request.message)
@@ -307,7 +264,7 @@ def _dispatch_owned(d: Decision, pool: Pool) -> None:
         if dag is None:
             continue
         position = run.position(slot)
-        if run.layout.pool_slots[position] > pool.free():
+        if blockers.pool(pool, run.layout.pool_slots[position]) is not None:
             blocked.append(entry)
             break
         if not _park(d, dag, run, position, slot):
@@ -320,33 +277,29 @@ def _still_wanted(d: Decision, run: Run, slot: int) -> DagState | None:
     dag = d.state.dags[run.dag_id]
     if slot not in run.wanted or dag.runs.get(run.run_id) is not run:
         return None
-    if run.state != RUN_RUNNING:
-        run.wanted.discard(slot)
-        return None
-    if dag.paused:
+    held = blockers.standstill(dag, run)
+    if held is None:
+        return dag
+    if held is blockers.DAG_PAUSED:
         dag.parked_by_pause.append((run.run_id, slot))
-        return None
-    return dag
+    else:
+        run.wanted.discard(slot)
+    return None
 
 
 def _park(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> bool:
     """Puts an instance aside whose run or task is at its limit; it comes back when a slot frees."""
+    full = blockers.limit(d.state, dag, run, position)
+    if full is None:
+        return False
     priority = -run.layout.priorities[position]
-    if run.holding >= d.state.max_active_tasks(run.layout):
+    if full is blockers.MAX_ACTIVE_TASKS:
         heappush(run.parked, (priority, slot))
         return True
-    limits = run.layout.limits.get(position)
-    if limits is None:
-        return False
-    per_dag, per_run = limits
-    task_id = run.layout.task_ids[position]
-    if (per_run and run.task_holding.get(position, 0) >= per_run) or (
-        per_dag and dag.held_by_task.get(task_id, 0) >= per_dag
-    ):
-        heappush(dag.parked_by_task.setdefault(task_id, []), (priority, run.priority_date, run.run_id, slot))
-        d.touched[(run.dag_id, run.run_id)] = None
-        return True
-    return False
+    parked = dag.parked_by_task.setdefault(run.layout.task_ids[position], [])
+    heappush(parked, (priority, run.priority_date, run.run_id, slot))
+    d.touched[(run.dag_id, run.run_id)] = None
+    return True
 
 
 def unpark_run(d: Decision, run: Run) -> bool:

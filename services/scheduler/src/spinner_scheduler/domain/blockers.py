@@ -1,0 +1,151 @@
+"""The predicates that hold something back: the same ones decide and explain.
+
+Each returns None when nothing of its kind holds, else a Blocker. Who decides only asks whether there is one; who
+explains names it and looks up in the state who is behind it (`explain`). They read the state and change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spinner_scheduler.domain import times
+from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.pools import Pool
+from spinner_scheduler.domain.reasons import Code
+from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.states import RUN_QUEUED, RUN_RUNNING, SKIPPED, SUCCESS
+
+
+class Blocker(NamedTuple):
+    """`until` (µs): when it ends by itself. `run_id` and `task_id`: what it is about, when that isn't clear."""
+
+    code: Code
+    until: int = 0
+    run_id: str = ""
+    task_id: str = ""
+
+
+# Those without details are made once, because deciding meets them often.
+DAG_PAUSED = Blocker(Code.DAG_PAUSED)
+DAG_REMOVED = Blocker(Code.DAG_REMOVED)
+DEFINITION_MISSING = Blocker(Code.DEFINITION_MISSING)
+NO_NEXT_RUN = Blocker(Code.NO_SCHEDULE)
+MAX_ACTIVE_RUNS = Blocker(Code.MAX_ACTIVE_RUNS)
+RUN_NOT_STARTED = Blocker(Code.RUN_NOT_STARTED)
+RUN_ENDED = Blocker(Code.CANCELLING)
+LAYOUT_PENDING = Blocker(Code.LAYOUT_PENDING)
+MAX_ACTIVE_TASKS = Blocker(Code.MAX_ACTIVE_TASKS)
+MAX_ACTIVE_TIS_PER_DAG = Blocker(Code.MAX_ACTIVE_TIS_PER_DAG)
+MAX_ACTIVE_TIS_PER_RUN = Blocker(Code.MAX_ACTIVE_TIS_PER_RUN)
+POOL_MISSING = Blocker(Code.POOL_MISSING)
+POOL_HAS_NO_SLOTS = Blocker(Code.POOL_HAS_NO_SLOTS)
+POOL_TOO_SMALL = Blocker(Code.POOL_TOO_SMALL)
+POOL_FULL = Blocker(Code.POOL_FULL)
+
+_GOOD = (SUCCESS, SKIPPED)
+
+
+# -- runs --------------------------------------------------------------------------------------------------------
+
+
+def next_run(state: PartitionState, dag: DagState, now: int) -> Blocker | None:
+    """What keeps a DAG's next scheduled run from being made."""
+    if dag.removed:
+        return DAG_REMOVED
+    if dag.paused:
+        return DAG_PAUSED
+    layout = state.layout_of(dag)
+    if layout is None:
+        return DEFINITION_MISSING
+    due = times.from_timestamp(dag.updated.next_run_time)
+    if not due:
+        return NO_NEXT_RUN
+    if due > now:
+        return Blocker(Code.NOT_DUE, due)
+    room = 1 if layout.definition.schedule.HasField("continuous") else state.max_active_runs(layout)
+    return MAX_ACTIVE_RUNS if dag.active + dag.queued >= room else None
+
+
+def run_start(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
+    """What keeps a queued run from starting."""
+    if dag.paused:
+        return DAG_PAUSED
+    return MAX_ACTIVE_RUNS if dag.active >= state.max_active_runs(run.layout) else None
+
+
+def standstill(dag: DagState, run: Run) -> Blocker | None:
+    """What keeps all task instances of a run from going on."""
+    if run.state != RUN_RUNNING:
+        return RUN_NOT_STARTED if run.state == RUN_QUEUED else RUN_ENDED
+    if dag.paused:
+        return DAG_PAUSED
+    return LAYOUT_PENDING if run.awaiting_layout else None
+
+
+# -- task instances ----------------------------------------------------------------------------------------------
+
+
+def beside_upstream(state: PartitionState, dag: DagState, run: Run, position: int, slot: int) -> Blocker | None:
+    """What holds an instance back whose trigger rule is satisfied: its dates, and earlier runs."""
+    layout = run.layout
+    task = layout.tasks[position]
+    if layout.has_dates and run.facts.HasField("logical_date"):
+        if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
+            return Blocker(Code.TASK_START_DATE)
+        if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
+            return Blocker(Code.TASK_END_DATE)
+    if task.depends_on_past or task.wait_for_downstream:
+        return _past(state, dag, run, position, slot)
+    return None
+
+
+def _past(state: PartitionState, dag: DagState, run: Run, position: int, slot: int) -> Blocker | None:
+    earlier = [entry for entry in dag.by_date if entry[0] < run.logical]
+    if not earlier:
+        return None
+    previous_id = earlier[-1][1]
+    previous = dag.runs.get(previous_id) or revive(state, dag, previous_id)
+    if previous is None:
+        return None
+    task_id = run.layout.task_ids[position]
+    target = previous.layout.index.get(task_id)
+    if target is None:
+        return None
+    slots = previous.slots_of(target)
+    index = run.map_index(slot)
+    if 0 <= index < len(slots) and target in previous.instances:
+        slots = [slots[index]]
+    if any(previous.states[s] not in _GOOD for s in slots):
+        return Blocker(Code.DEPENDS_ON_PAST, 0, previous_id, task_id)
+    if run.layout.tasks[position].wait_for_downstream:
+        for below in previous.layout.down[target]:
+            if any(previous.states[s] not in _GOOD for s in previous.slots_of(below)):
+                return Blocker(Code.WAIT_FOR_DOWNSTREAM, 0, previous_id, previous.layout.task_ids[below])
+    return None
+
+
+def limit(state: PartitionState, dag: DagState, run: Run, position: int) -> Blocker | None:
+    """The limit of its run or task that an instance would exceed."""
+    if run.holding >= state.max_active_tasks(run.layout):
+        return MAX_ACTIVE_TASKS
+    limits = run.layout.limits.get(position)
+    if limits is None:
+        return None
+    per_dag, per_run = limits
+    if per_run and run.task_holding.get(position, 0) >= per_run:
+        return MAX_ACTIVE_TIS_PER_RUN
+    if per_dag and dag.held_by_task.get(run.layout.task_ids[position], 0) >= per_dag:
+        return MAX_ACTIVE_TIS_PER_DAG
+    return None
+
+
+def pool(wanted: Pool, slots: int) -> Blocker | None:
+    """What keeps a pool of this partition from giving `slots` slots now."""
+    if slots <= wanted.free():
+        return None
+    if wanted.slots < 0:
+        return POOL_MISSING
+    if wanted.slots == 0:
+        return POOL_HAS_NO_SLOTS
+    return POOL_TOO_SMALL if slots > wanted.slots else POOL_FULL
