@@ -110,7 +110,7 @@ def planned(made: DagDefinition, now: str, count: int) -> list[str]:
     found: list[str] = []
     last: Tick | None = None
     for _ in range(count):
-        tick, reason = schedules.timetable(made).next(last, us(now))
+        tick, (_, reason) = schedules.timetable(made).next(last, us(now))
         if tick is None:
             found.append(reason)
             break

@@ -42,7 +42,7 @@ def create_due(d: Decision, dag: DagState) -> None:
     layout = d.state.layout_of(dag)
     while layout is not None and blockers.next_run(d.state, dag, d.now) is None:
         # Planned again: without catch-up, a run that had to wait for room is the latest one by now.
-        tick, _ = schedules.timetable(layout.definition).next(_last(dag.updated), d.now)
+        tick, _ = schedules.timetable(layout.definition).next(last_tick(dag.updated), d.now)
         if tick is None or tick.run_after > d.now:
             update_dag(d, dag, replan=True)
             return
@@ -106,7 +106,7 @@ def update_dag(
     if paused is not None:
         updated.paused = paused
         for name in ("paused_time", "paused_by", "paused_reason"):
-            updated.ClearField(name)  # type: ignore[arg-type]
+            updated.ClearField(name)
         if paused:
             updated.paused_time.CopyFrom(d.time)
             updated.paused_reason = paused_reason
@@ -126,7 +126,8 @@ def update_dag(
     d.emit(dag.dag_id, "", lambda event: event.dag_updated.CopyFrom(updated))
 
 
-def _last(updated: DagUpdated) -> schedules.Tick | None:
+def last_tick(updated: DagUpdated) -> schedules.Tick | None:
+    """Returns what timetables need of the latest scheduled run, None before the first."""
     end = times.from_timestamp(updated.last_scheduled_interval_end)
     return schedules.Tick(times.from_timestamp(updated.last_scheduled_logical_date), 0, end, 0) if end else None
 
@@ -135,9 +136,9 @@ def _plan(d: Decision, dag: DagState, layout: Layout, updated: DagUpdated) -> No
     for name in ("next_run_time", "next_logical_date", "next_interval_start", "next_interval_end"):
         updated.ClearField(name)
     updated.no_next_run_reason = ""
-    tick, reason = schedules.timetable(layout.definition).next(_last(updated), d.now)
+    tick, reason = schedules.timetable(layout.definition).next(last_tick(updated), d.now)
     if tick is None:
-        updated.no_next_run_reason = reason
+        updated.no_next_run_reason = reason.text
         return
     updated.next_run_time.CopyFrom(times.to_timestamp(tick.run_after))
     updated.next_logical_date.CopyFrom(times.to_timestamp(tick.logical))

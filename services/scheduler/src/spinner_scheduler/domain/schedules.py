@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
@@ -19,6 +19,7 @@ from dateutil.relativedelta import relativedelta
 from spinner_proto.definitions.v1.definitions_pb2 import CronSchedule, DagDefinition, DeltaSchedule, ExplicitSchedule
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.reasons import Code
 
 _HOUR = timedelta(hours=1)
 
@@ -33,8 +34,18 @@ class Tick:
     run_after: int
 
 
+class NoTick(NamedTuple):
+    """Why no run comes."""
+
+    code: Code
+    text: str
+
+
+NO_REASON = NoTick(Code.NOT_DUE, "")
+
+
 class Timetable(Protocol):
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         """Returns the run after `last` (of which `logical` and `end` matter), or None and the reason."""
 
     def manual(self, logical: int) -> tuple[int, int]:
@@ -184,6 +195,9 @@ class _Bounds:
     end: int
     catchup: bool
 
+    def passed(self) -> NoTick:
+        return NoTick(Code.END_DATE_PASSED, f"its end_date {times.text(self.end)} is reached")
+
 
 class Intervals:
     """Runs that cover the interval between two ticks and start at its end."""
@@ -191,7 +205,7 @@ class Intervals:
     def __init__(self, clock: Clock, bounds: _Bounds) -> None:
         self._clock, self._bounds = clock, bounds
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         clock, bounds = self._clock, self._bounds
         earliest = _at_or_after(clock, bounds.start) if bounds.start else None
         if not bounds.catchup:
@@ -201,17 +215,17 @@ class Intervals:
             if latest is not None:
                 earliest = max(latest, earliest) if earliest is not None else latest
         if earliest is None and last is None:
-            return None, "it has no start_date"
+            return None, NoTick(Code.NO_START_DATE, "it has no start_date")
         start: int | None = earliest
         if last is not None:
             following = _at_or_after(clock, last.end)
             start = max(following, start or 0) if following is not None else None
         end = clock.after(start) if start is not None else None
         if start is None or end is None:
-            return None, "its schedule has no further tick"
+            return None, NoTick(Code.SCHEDULE_EXHAUSTED, "its schedule has no further tick")
         if bounds.end and start > bounds.end:
-            return None, f"its end_date {times.text(bounds.end)} is reached"
-        return Tick(start, start, end, end), ""
+            return None, bounds.passed()
+        return Tick(start, start, end, end), NO_REASON
 
     def manual(self, logical: int) -> tuple[int, int]:
         end = self._clock.before(logical + 1)
@@ -225,7 +239,7 @@ class Ticks:
     def __init__(self, clock: Clock, bounds: _Bounds, interval: int) -> None:
         self._clock, self._bounds, self._interval = clock, bounds, interval
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         clock, bounds = self._clock, self._bounds
         candidates: list[int | None] = []
         if bounds.start:
@@ -235,14 +249,14 @@ class Ticks:
         if not bounds.catchup:
             candidates.append(clock.before(now + 1))
         elif not candidates:
-            return None, "it has no start_date"
+            return None, NoTick(Code.NO_START_DATE, "it has no start_date")
         known = [tick for tick in candidates if tick is not None]
         if not known or (last is not None and clock.after(last.end) is None):
-            return None, "its schedule has no further tick"
+            return None, NoTick(Code.SCHEDULE_EXHAUSTED, "its schedule has no further tick")
         tick = max(known)
         if bounds.end and tick > bounds.end:
-            return None, f"its end_date {times.text(bounds.end)} is reached"
-        return Tick(tick, tick - self._interval, tick, tick), ""
+            return None, bounds.passed()
+        return Tick(tick, tick - self._interval, tick, tick), NO_REASON
 
     def manual(self, logical: int) -> tuple[int, int]:
         return logical - self._interval, logical
@@ -254,13 +268,13 @@ class Once:
     def __init__(self, bounds: _Bounds) -> None:
         self._bounds = bounds
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         if last is not None:
-            return None, "its only run (@once) has been made"
+            return None, NoTick(Code.ONCE_DONE, "its only run (@once) has been made")
         at = self._bounds.start or now
         if self._bounds.end and at > self._bounds.end:
-            return None, f"its end_date {times.text(self._bounds.end)} is reached"
-        return Tick(at, at, at, at), ""
+            return None, self._bounds.passed()
+        return Tick(at, at, at, at), NO_REASON
 
     def manual(self, logical: int) -> tuple[int, int]:
         return logical, logical
@@ -272,14 +286,14 @@ class Continuous:
     def __init__(self, bounds: _Bounds) -> None:
         self._bounds = bounds
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         start = last.end if last is not None else self._bounds.start or now
         at = max(now, start, self._bounds.start)
         if last is not None and at <= last.logical:
             at = last.logical + 1
         if self._bounds.end and at > self._bounds.end:
-            return None, f"its end_date {times.text(self._bounds.end)} is reached"
-        return Tick(at, min(start, at), at, at), ""
+            return None, self._bounds.passed()
+        return Tick(at, min(start, at), at, at), NO_REASON
 
     def manual(self, logical: int) -> tuple[int, int]:
         return logical, logical
@@ -303,7 +317,7 @@ class Explicit:
             key=lambda tick: (tick.logical, tick.run_after),
         )
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         bounds = self._bounds
         left = [
             tick
@@ -313,11 +327,13 @@ class Explicit:
             and (not bounds.end or tick.logical <= bounds.end)
         ]
         if not left:
-            return None, "its timetable has no further run: the next parse of its file may bring more"
+            return None, NoTick(
+                Code.TIMETABLE_EXHAUSTED, "its timetable has no further run: the next parse of its file may bring more"
+            )
         if not bounds.catchup:
             due = [tick for tick in left if tick.run_after <= now]
-            return (due[-1] if due else left[0]), ""
-        return left[0], ""
+            return (due[-1] if due else left[0]), NO_REASON
+        return left[0], NO_REASON
 
     def manual(self, logical: int) -> tuple[int, int]:
         before = [tick for tick in self._ticks if tick.run_after <= logical]
@@ -327,10 +343,10 @@ class Explicit:
 class Never:
     """No runs by time."""
 
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
+    def __init__(self, code: Code, reason: str) -> None:
+        self._reason = NoTick(code, reason)
 
-    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, str]:
+    def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
         return None, self._reason
 
     def manual(self, logical: int) -> tuple[int, int]:
@@ -375,10 +391,10 @@ def _timetable(schedule: bytes, start: int, end: int, catchup: bool) -> Timetabl
         if kind == "assets":
             if definition.schedule.assets.HasField("or_cron"):
                 return _cron(definition.schedule.assets.or_cron, bounds)
-            return Never("it runs when its assets are updated")
+            return Never(Code.ASSETS_NOT_UPDATED, "it runs when its assets are updated")
     except ValueError as error:
-        return Never(f"its schedule can't be evaluated: {error}")
-    return Never("it has no schedule: it runs when triggered")
+        return Never(Code.SCHEDULE_INVALID, f"its schedule can't be evaluated: {error}")
+    return Never(Code.NO_SCHEDULE, "it has no schedule: it runs when triggered")
 
 
 def _cron(schedule: CronSchedule, bounds: _Bounds) -> Timetable:
