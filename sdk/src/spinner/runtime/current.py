@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _api: RuntimeApi | None = None
 _context: dict[str, Any] | None = None
+# Whether code asked for a running task where there was none.
+was_missed = False
 
 
 def set_current(api: RuntimeApi | None, context: dict[str, Any] | None = None) -> None:
@@ -21,7 +23,9 @@ def set_current(api: RuntimeApi | None, context: dict[str, Any] | None = None) -
 
 def current_api() -> RuntimeApi:
     """The executor's interface. Raises RuntimeUnavailable outside of a running task."""
+    global was_missed
     if _api is None:
+        was_missed = True
         raise RuntimeUnavailable(
             "There is no running task here: variables, connections and other runs can only be read while a task runs. "
             "Move the call from the top level of the file into a task, or use a template such as {{ var.value.x }}."

@@ -86,8 +86,8 @@ def _find(work: Work) -> tuple[DAG, BaseOperator]:
     dag = work.load_dag()
     if isinstance(dag, DynamicDAG):
         dag = dag.layout(_logical_date(work), parse_conf(work.conf_json))
-    for task in dag.tasks:
-        task.connect_references()
+        for task in dag.tasks:
+            task.connect_references()
     found = dag.task_dict.get(order.try_key.task_id)
     if found is None:
         raise SpinnerException(

@@ -58,7 +58,7 @@ class Work:
         from spinner.serialization.loading import load_dag_file
 
         file = load_dag_file(self.bundle_path, self.order.relative_path)
-        dag = file.dags.get(self.order.try_key.dag_id)
+        dag = file.dag(self.order.try_key.dag_id)
         if dag is None:
             raise SpinnerException(
                 f"{self.order.relative_path} has no DAG {self.order.try_key.dag_id!r} in this bundle version; "

@@ -24,6 +24,20 @@ class DagFile:
     def __init__(self, module: ModuleType, dags: list[DAG]) -> None:
         self.module = module
         self.dags = {dag.dag_id: dag for dag in dags}
+        self._connected: set[str] = set()
+
+    def dag(self, dag_id: str) -> DAG | None:
+        """A DAG whose tasks know what their arguments refer to."""
+        dag = self.dags.get(dag_id)
+        if dag is not None and dag_id not in self._connected:
+            self._connected.add(dag_id)
+            for task in dag.tasks:
+                task.connect_references()
+        return dag
+
+
+# Files that a reader (see read_ahead) has loaded, by the bundle's folder and their path.
+_ahead: dict[tuple[str, str], DagFile] = {}
 
 
 def dags_of_module(module: ModuleType) -> list[DAG]:
@@ -63,6 +77,8 @@ def load_dag_file(root: str | Path, relative_path: str) -> DagFile:
 
     Raises SpinnerDagError when the file does not exist, and whatever the file raises.
     """
+    if (read := _ahead.get((str(root), relative_path))) is not None:
+        return read
     path = Path(root) / relative_path
     try:
         source = path.read_bytes()
@@ -79,3 +95,11 @@ def load_dag_file(root: str | Path, relative_path: str) -> DagFile:
     sys.modules[name] = module
     exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - a DAG file is a program
     return DagFile(module, dags_of_module(module))
+
+
+def read_ahead(root: str | Path, relative_path: str) -> None:
+    """Loads a file for all forks of this process. Raises what `load_dag_file` raises."""
+    file = load_dag_file(root, relative_path)
+    for dag_id in file.dags:
+        file.dag(dag_id)
+    _ahead[str(root), relative_path] = file

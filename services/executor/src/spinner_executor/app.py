@@ -63,7 +63,12 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
     backend = LocalBackend(
-        data, settings.executor_entry, settings.executor_ahead, lambda key: partition_for(key, count), pool
+        data,
+        settings.executor_entry,
+        settings.executor_ahead,
+        lambda key: partition_for(key, count),
+        pool,
+        settings.executor_niceness,
     )
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
     context = Context(settings, backend, reporter, bundles, store, pool, metrics)

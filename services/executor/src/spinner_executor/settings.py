@@ -17,6 +17,9 @@ class Settings(ServiceSettings):
     )
     executor_parallelism: int = Field(default=32, ge=1, description="live workers at most; the rest waits by priority")
     executor_ahead: int = Field(default=4, ge=0, description="idle workers forked ahead")
+    executor_niceness: int = Field(
+        default=5, ge=0, le=19, description="by how much local workers give way to the services on a busy machine"
+    )
     executor_entry: str = Field(
         default="spinner.runtime.runner:run_local", description="module:function that a local worker calls"
     )

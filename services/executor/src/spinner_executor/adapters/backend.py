@@ -21,7 +21,10 @@ class LaunchFailed(Exception):  # noqa: N818 - an answer
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A worker to make. `address`: where it reaches its executor; `token`: what it proves itself with."""
+    """A worker to make. `address`: where it reaches its executor; `token`: what it proves itself with.
+
+    `file`: the unpacked bundle's folder and the DAG file in it, when they are known already.
+    """
 
     key: str
     segment: int
@@ -30,6 +33,7 @@ class Launch:
     address: str
     memory_limit_bytes: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    file: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ class Controller:
         self.context.metrics.launches.inc()
         launch = Launch(
             tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition),
-            tried.memory_limit, resources.environment(order.resources_json),
+            tried.memory_limit, resources.environment(order.resources_json), self._dag_file(order),
         )  # fmt: skip
         self.context.spawn(self._launched(tried, launch))
         if not granted:
@@ -248,6 +248,13 @@ class Controller:
                 self.context.pool, self.context.objects.delete_prefix, prefix
             )
         tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, tried.worker)
+
+    def _dag_file(self, order: TaskOrder) -> tuple[str, str] | None:
+        """Where the file is that the worker will read, when its bundle is here already."""
+        root = self.bundles.path_now(order.bundle) if order.HasField("bundle") else None
+        if root is None or not order.relative_path or order.runtime not in ("", "spinner"):
+            return None
+        return str(root), order.relative_path
 
     async def _launched(self, tried: Try, launch: Launch) -> None:
         try:

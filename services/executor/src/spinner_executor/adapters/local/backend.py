@@ -57,16 +57,27 @@ def short_socket_path(folder: Path, name: str) -> str:
 
 def _sdk_fingerprint(entry: str) -> str:
     newest = max((path.stat().st_mtime_ns for path in Path(spinner.__path__[0]).rglob("*.py")), default=0)
-    own = Path(__file__).with_name("forkserver.py").stat().st_mtime_ns
+    own = max(path.stat().st_mtime_ns for path in Path(__file__).parent.glob("*.py"))
     return hashlib.blake2b(f"{sys.executable} {entry} {newest} {own}".encode(), digest_size=6).hexdigest()
 
 
 class LocalBackend:
-    """`entry`: what a worker calls; `ahead`: workers forked ahead; `partition_of(key)`: a try's order partition."""
+    """`entry`: what a worker calls; `ahead`: workers forked ahead; `partition_of(key)`: a try's order partition.
+
+    `niceness`: by how much workers give way to the services, 0 to 19.
+    """
 
     name = "local"
 
-    def __init__(self, data: Path, entry: str, ahead: int, partition_of: Callable[[str], int], pool: Executor) -> None:
+    def __init__(
+        self,
+        data: Path,
+        entry: str,
+        ahead: int,
+        partition_of: Callable[[str], int],
+        pool: Executor,
+        niceness: int = 0,
+    ) -> None:
         self._data = data
         self._tries = data / "tries"
         self._trash = data / "trash"
@@ -75,6 +86,7 @@ class LocalBackend:
         self._pool = pool
         self._entry = entry
         self._ahead = ahead
+        self._niceness = niceness
         self._socket_path = short_socket_path(data, f"fork-{_sdk_fingerprint(entry)}.sock")
         place_file = data / "place"
         if not place_file.exists():
@@ -183,7 +195,7 @@ class LocalBackend:
         request = {
             "op": "fork", "worker": launch.worker, "key": launch.key, "segment": launch.segment,
             "folder": str(folder), "address": launch.address, "memory_limit_bytes": launch.memory_limit_bytes,
-            "environment": dict(launch.environment),
+            "environment": dict(launch.environment), "file": launch.file, "niceness": self._niceness,
         }  # fmt: skip
         self._watched[launch.worker] = (launch.key, 0, "")
         try:

@@ -6,8 +6,11 @@ Every bad end of a worker is first written to `exit-<worker>.json` in the try's 
 clients, so an executor that was away finds it. Workers are leaders of sessions of their own. A few are forked ahead
 and wait for their assignment on a pipe, which takes the fork out of a task's way.
 
+Workers of a DAG file that is asked for often come from a copy of this server that has read the file (`warm_files`);
+what the copy says is passed on.
+
 A worker's first act is to create `worker-<worker>.json` exclusively: a second process of the same name ends there,
-and the file's absence proves that no worker of this name ever ran. No user code is imported here.
+and the file's absence proves that no worker of this name ever ran. No user code is imported in the main server.
 """
 
 from __future__ import annotations
@@ -23,11 +26,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spinner_executor.adapters.local.process import start_time
+from spinner_executor.adapters.local import warm_files, worker
 
 LINGER_SECONDS = 30.0
 # Idle workers are forked again in the first calm moment, not while the machine is busy with a launch.
@@ -52,33 +56,53 @@ class _Child:
 
 
 class ForkServer:
-    """`entry`: "module:function" that a worker calls; `ahead`: how many idle workers to keep."""
+    """`entry`: what a worker calls; `ahead`: how many idle workers to keep.
 
-    def __init__(self, socket_path: str, entry: str, ahead: int) -> None:
-        self._path = socket_path
-        self._entry = entry
+    `linger_seconds`: how long it stays without a client and a living worker.
+    """
+
+    def __init__(self, entry: Callable[[], object], ahead: int, linger_seconds: float) -> None:
+        self._run_entry = entry
         self._ahead = ahead
+        self._linger = linger_seconds
         self._selector = selectors.DefaultSelector()
+        self._path = ""
+        self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
         self._idle: list[_Child] = []
         self._working: dict[int, _Child] = {}
         self._names: dict[str, int] = {}
         self._oom_seen = oom_kills()
         self._retiring = False
+        self._inherited: list[int] = []
+        self._warm = warm_files.WarmFiles(
+            self._start_reader,
+            lambda connection: self._selector.register(connection, selectors.EVENT_READ, "reader"),
+            self._selector.unregister,
+        )
 
-    def serve(self) -> None:
-        """Runs until no client was connected for LINGER_SECONDS and no worker lives."""
-        module, _, function = self._entry.partition(":")
-        entry = getattr(importlib.import_module(module), function)
-        with contextlib.suppress(ImportError, AttributeError):
-            importlib.import_module("spinner.runtime").preload()
+    def listen(self, path: str) -> None:
+        """Takes clients at a Unix socket."""
+        self._path = path
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        temporary = f"{self._path}.{os.getpid()}"
+        temporary = f"{path}.{os.getpid()}"
         listener.bind(temporary)
         Path(temporary).chmod(0o600)
         listener.listen(16)
-        Path(temporary).rename(self._path)
+        Path(temporary).rename(path)
         listener.setblocking(False)
+        self._listener = listener
+        self._inherited.append(listener.fileno())
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def adopt(self, client: socket.socket) -> None:
+        """Takes a connected client."""
+        client.setblocking(True)
+        self._clients[client] = bytearray()
+        self._selector.register(client, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Runs until there was no client for the linger time and no worker lives."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
@@ -86,53 +110,59 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._retire())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._inherited = [listener.fileno(), wake_read, wake_write]
-        self._run_entry = entry
-        self._selector.register(listener, selectors.EVENT_READ)
+        self._inherited += [wake_read, wake_write]
         self._selector.register(wake_read, selectors.EVENT_READ)
         gc.collect()
         gc.freeze()
-        lonely_since = time.monotonic()
+        lonely_since = tidied = time.monotonic()
         while True:
             refill = len(self._idle) < self._ahead and not self._retiring
             events = self._selector.select(_CALM_SECONDS if refill else 1.0)
             for key, _ in events:
-                if key.fileobj is listener:
-                    self._accept(listener)
+                if key.fileobj is self._listener:
+                    self._accept()
                 elif key.fd == wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wake_read, 4096)
+                elif key.data == "reader":
+                    self._relay(key.fileobj)  # type: ignore[arg-type]
                 else:
                     self._read(key.fileobj)  # type: ignore[arg-type]
             self._reap()
+            now = time.monotonic()
+            if now - tidied > 1.0:
+                self._warm.tidy(self._retiring)
+                tidied = now
             if refill and not events:
                 self._idle.append(self._fork())
             if self._clients and not self._retiring:
-                lonely_since = time.monotonic()
-            elif not self._working and (self._retiring or time.monotonic() - lonely_since > LINGER_SECONDS):
+                lonely_since = now
+            elif not self._working and not self._warm.busy and (self._retiring or now - lonely_since >= self._linger):
                 break
-        self._leave(listener)
+        self._leave()
 
-    def _leave(self, listener: socket.socket) -> None:
-        listener.close()
-        if not self._retiring:
-            with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+    def _leave(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            if not self._retiring:
+                with contextlib.suppress(OSError):
+                    Path(self._path).unlink()
+        self._warm.close()
         for child in self._idle:
             os.close(child.pipe)
 
     def _retire(self) -> None:
         if not self._retiring:
             self._retiring = True
-            with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+            if self._path:
+                with contextlib.suppress(OSError):
+                    Path(self._path).unlink()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self) -> None:
+        assert self._listener is not None  # noqa: S101 - it is what has become readable
         with contextlib.suppress(BlockingIOError):
-            client, _ = listener.accept()
-            client.setblocking(True)
-            self._clients[client] = bytearray()
-            self._selector.register(client, selectors.EVENT_READ)
+            client, _ = self._listener.accept()
+            self.adopt(client)
 
     def _drop(self, client: socket.socket) -> None:
         if client not in self._clients:
@@ -166,13 +196,35 @@ class ForkServer:
         if request["op"] == "retire":
             self._retire()
             return
-        worker = request["worker"]
-        try:
-            pid = self._names.get(worker) or self._assign(request)
-        except OSError as error:
-            self._send(client, {"failed": worker, "error": str(error)})
+        name = request["worker"]
+        if self._warm.is_asked(name):
             return
-        self._send(client, {"forked": worker, "pid": pid})
+        if pid := self._names.get(name):
+            self._send(client, {"forked": name, "pid": pid})
+        elif not self._warm.pass_on(request):
+            self._send(client, self._answer(request))
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"forked": request["worker"], "pid": self._assign(request)}
+        except OSError as error:
+            return {"failed": request["worker"], "error": str(error)}
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for client in list(self._clients):
+            self._send(client, message)
+
+    def _relay(self, connection: socket.socket) -> None:
+        """Passes on what a reader says, and does what a dead one has left."""
+        told, undone = self._warm.received(connection)
+        for message in told:
+            if "forked" in message:
+                self._names[message["forked"]] = message["pid"]
+            elif "exited" in message:
+                self._names.pop(message["exited"], None)
+            self._tell(message)
+        for request in undone:
+            self._tell(self._answer(request))
 
     def _assign(self, request: dict[str, Any]) -> int:
         while True:
@@ -202,6 +254,8 @@ class ForkServer:
                     os.close(idle.pipe)
                 continue
             self._names.pop(child.assignment["worker"], None)
+            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == worker.EXIT_DOUBLE:
+                continue
             self._tell_exit(child, status, usage)
 
     def _tell_exit(self, child: _Child, status: int, usage: resource.struct_rusage) -> None:
@@ -225,33 +279,45 @@ class ForkServer:
                 temporary = path.with_suffix(".new")
                 temporary.write_text(json.dumps(message))
                 temporary.rename(path)
-        for client in list(self._clients):
-            self._send(client, message)
+        self._tell(message)
 
     def _fork(self) -> _Child:
         read_end, write_end = os.pipe()
-        pid = os.fork()
-        if pid:
-            os.close(read_end)
-            return _Child(pid, write_end)
-        status = 70
-        try:
+
+        def child() -> None:
             os.close(write_end)
             self._become_worker(read_end)
-            status = 0
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else (0 if stop.code is None else 1)
-        except BaseException:  # noqa: BLE001 - nothing may go on in the copy of the server's loop
-            import traceback
 
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)
+        pid = _in_a_fork(child)
+        os.close(read_end)
+        return _Child(pid, write_end)
+
+    def _start_reader(self, file: warm_files.File, connection: socket.socket) -> int:
+        def child() -> None:
+            self._leave_server()
+            try:
+                warm_files.read(file)
+            except warm_files.Cold as cold:
+                connection.sendall(json.dumps({"cold": str(cold)}).encode() + b"\n")
+                return
+            server = ForkServer(self._run_entry, self._ahead, 0)
+            server.adopt(connection)
+            connection.sendall(b'{"ready": true}\n')
+            server.serve()
+
+        return _in_a_fork(child)
 
     def _become_worker(self, pipe: int) -> None:
+        self._leave_server()
+        with os.fdopen(pipe, "rb") as stream:
+            text = stream.read()
+        if not text:
+            os._exit(0)
+        worker.take(json.loads(text))
+        self._run_entry()
+
+    def _leave_server(self) -> None:
+        """In a fork: gives up everything that belongs to the server."""
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -262,50 +328,42 @@ class ForkServer:
             os.close(idle.pipe)
         for client in self._clients:
             client.close()
+        self._warm.close()
         self._selector.close()
-        with os.fdopen(pipe, "rb") as stream:
-            text = stream.read()
-        if not text:
-            os._exit(0)
-        assignment = json.loads(text)
-        folder = Path(assignment["folder"])
-        record = {
-            "pid": os.getpid(),
-            "start_time": start_time(os.getpid()),
-            "worker": assignment["worker"],
-            "segment": assignment["segment"],
-        }
-        try:
-            descriptor = os.open(
-                folder / f"worker-{assignment['worker']}.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
-            )
-        except OSError:
-            os._exit(0)
-        os.write(descriptor, json.dumps(record).encode())
-        os.close(descriptor)
-        log = os.open(folder / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        limit = assignment["memory_limit_bytes"]
-        if limit:
-            kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
-            with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(kind, (limit, limit))
-        os.environ.update(assignment["environment"])
-        os.environ["SPINNER_RUNTIME_SOCKET"] = assignment["address"]
-        os.environ["SPINNER_TOKEN_FILE"] = str(folder / "token")
-        self._run_entry()
+
+
+def _in_a_fork(run: Callable[[], object]) -> int:
+    """Runs `run` in a fork, which ends with it. Returns the fork's process number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        run()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else (0 if stop.code is None else 1)
+    except BaseException:  # noqa: BLE001 - nothing may go on in the copy of the server's loop
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
 
 
 def main() -> None:
     socket_path, entry, ahead = sys.argv[1:4]
     sys.argv = sys.argv[:1]
-    ForkServer(socket_path, entry, int(ahead)).serve()
+    module, _, function = entry.partition(":")
+    run = getattr(importlib.import_module(module), function)
+    with contextlib.suppress(ImportError, AttributeError):
+        importlib.import_module("spinner.runtime").preload()
+    server = ForkServer(run, int(ahead), LINGER_SECONDS)
+    server.listen(socket_path)
+    server.serve()
 
 
 if __name__ == "__main__":
