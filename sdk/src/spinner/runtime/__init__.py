@@ -45,7 +45,7 @@ def _rehearse() -> None:
     from spinner.core.decorators import task
     from spinner.operators.bash import BashOperator
     from spinner.operators.empty import EmptyOperator
-    from spinner.runtime.report import usage
+    from spinner.runtime.usage import meter
 
     def nothing(ti: object = None) -> None:
         """Does nothing."""
@@ -54,6 +54,6 @@ def _rehearse() -> None:
     with DAG("rehearsal", schedule="@daily", start_date=start, tier=3, access_control={"x": {"can_dag_read"}}) as dag:
         task(nothing)() >> BashOperator(task_id="b", bash_command="true") >> EmptyOperator(task_id="e")
     dag.check()
-    usage()
+    meter.usage()
     logging.Formatter("%(message)s")
     stack.reset()

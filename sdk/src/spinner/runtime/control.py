@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -18,7 +19,8 @@ from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import TaskTerminated, TaskTimeout
 from spinner.runtime.connection import CallError, shield
-from spinner.runtime.report import Stages, usage
+from spinner.runtime.report import Stages
+from spinner.runtime.usage import meter
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from spinner.runtime.connection import Connection
 
 _log = logging.getLogger("spinner.runtime")
+_LOOK_SECONDS = 1.0
 
 
 class Control:
@@ -51,11 +54,18 @@ class Control:
         self._ended.set()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._period):
+        due = time.monotonic() + self._period
+        while not self._ended.wait(min(_LOOK_SECONDS, max(0.0, due - time.monotonic()))):
+            meter.look()
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + self._period
             self._connection.lease.check()
             try:
                 answer = self._connection.call(
-                    "Heartbeat", pb.HeartbeatRequest(usage=usage(), stage=self._stages.current), pb.HeartbeatResponse
+                    "Heartbeat",
+                    pb.HeartbeatRequest(usage=meter.usage(), stage=self._stages.current),
+                    pb.HeartbeatResponse,
                 )
             except CallError as error:
                 _log.warning("The heartbeat was refused: %s", error)

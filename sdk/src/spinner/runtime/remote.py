@@ -14,6 +14,7 @@ from spinner_proto.runtime.v1 import runtime_pb2 as pb
 from spinner.runtime.connection import GrpcConnection, LocalConnection
 from spinner.runtime.logs import LogTee
 from spinner.runtime.runner import run_try, worker_name
+from spinner.runtime.usage import Cgroup, meter
 
 
 def main() -> int:
@@ -30,6 +31,8 @@ def main() -> int:
     if path:
         return run_try(LocalConnection(path, token), worker_name())
     connection = GrpcConnection(address, token.decode())
+    # A pod's container is a control group of its own; a process on a shared machine is not, and then has no such files.
+    meter.cgroup = Cgroup.find() if os.environ.get("KUBERNETES_SERVICE_HOST") else None
 
     def push(offset: int, text: bytes) -> int:
         return connection.call("PushLog", pb.PushLogRequest(offset=offset, text=text), pb.PushLogResponse).next_offset

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from spinner_proto.common.v1 import common_pb2 as pb
@@ -64,24 +61,6 @@ class Stages:
                 result.outcome = pb.STAGE_OUTCOME_SUCCESS
         finally:
             result.end_time.FromDatetime(datetime.now(UTC))
-
-
-def usage() -> pb.Usage:
-    """What this process and its ended children used so far."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    unit = 1 if sys.platform == "darwin" else 1024
-    result = pb.Usage(
-        peak_memory_bytes=max(own.ru_maxrss, children.ru_maxrss) * unit,
-        cpu_seconds=own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
-    )
-    try:
-        lines = Path("/proc/self/io").read_text().splitlines()
-    except OSError:
-        return result
-    facts = dict(line.split(": ") for line in lines)
-    result.read_bytes = int(facts.get("rchar", 0))
-    result.written_bytes = int(facts.get("wchar", 0))
-    return result
 
 
 def outcome_of(error: BaseException) -> pb.Outcome.ValueType:

@@ -26,7 +26,8 @@ from spinner.runtime.api import RuntimeApi
 from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
 from spinner.runtime.control import Control
 from spinner.runtime.current import set_current
-from spinner.runtime.report import Stages, class_names, log_failure, one_line, outcome_of, rendered_json, usage
+from spinner.runtime.report import Stages, class_names, log_failure, one_line, outcome_of, rendered_json
+from spinner.runtime.usage import meter
 
 if TYPE_CHECKING:
     from spinner.core.dag import DAG
@@ -185,7 +186,7 @@ def complete(work: Work, ended: inbox.TaskEnded) -> None:
     """Adds to an end what is the same for all."""
     del ended.stages[:]
     ended.stages.extend(work.stages.results)
-    ended.usage.CopyFrom(usage())
+    ended.usage.CopyFrom(meter.usage())
     ended.start_time.FromDatetime(work.started)
     ended.end_time.FromDatetime(datetime.now(UTC))
     if work.rendered:

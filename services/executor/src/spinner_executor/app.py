@@ -20,6 +20,7 @@ from spinner_executor.adapters.bundles import BundleCache
 from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
 from spinner_executor.adapters.orders import OrderFeed
 from spinner_executor.adapters.reports import Reporter
+from spinner_executor.adapters.usage import UsageView
 from spinner_executor.adapters.views import RunsView, SharedView
 from spinner_executor.api.frames import WorkerSockets
 from spinner_executor.api.runtime import Runtime
@@ -27,9 +28,11 @@ from spinner_executor.api.services import EXECUTOR_SERVICE, RUNTIME_SERVICE, Exe
 from spinner_executor.control.context import Context
 from spinner_executor.control.controller import Controller
 from spinner_executor.control.metrics import Metrics
+from spinner_executor.domain.prediction import Policy
 from spinner_executor.settings import Settings
 
 _log = logging.getLogger(__name__)
+_USAGE_SECONDS = 3.0
 
 
 class Life(Protocol):
@@ -71,7 +74,8 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         settings.executor_niceness,
     )
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
-    context = Context(settings, backend, reporter, bundles, store, pool, metrics)
+    usage = UsageView(log, memory_policy(settings))
+    context = Context(settings, backend, reporter, bundles, store, pool, metrics, usage)
     controller = Controller(context, shared.secret_values, paths.__getitem__)
     runtime = Runtime(controller, shared, runs)
     sockets = WorkerSockets(runtime, paths)
@@ -93,8 +97,11 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     feed = OrderFeed(log, settings.cluster, controller, loop, poisoned, life.crash)
     ticking = asyncio.ensure_future(controller.run())
     try:
-        await backend.start(controller.exited)
+        usage.start()
         shared.start()
+        await backend.start(controller.exited)
+        # The first launches should know what was learned; without Kafka they wait for orders anyway.
+        await asyncio.to_thread(usage.ready.wait, _USAGE_SECONDS)
         feed.start()
         life.ready(grpc=server.address)
         await ticking
@@ -106,8 +113,20 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
             sockets.close(partition)
         await server.stop(1.0)
         await controller.triggers.close()
-        await asyncio.to_thread(producer.flush, 5.0)
         controller.close()
-        for view in (shared, runs):
+        usage.flush(reporter.post)
+        await asyncio.to_thread(producer.flush, 5.0)
+        for view in (shared, runs, usage):
             await asyncio.to_thread(view.stop)
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def memory_policy(settings: Settings) -> Policy:
+    """How memory is learned, by the settings."""
+    return Policy(
+        settings.memory_learning,
+        settings.memory_percentile,
+        settings.memory_head_room,
+        settings.memory_minimum,
+        settings.memory_maximum,
+    )

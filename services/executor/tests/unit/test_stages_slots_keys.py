@@ -53,6 +53,19 @@ def test_slots_go_by_priority_then_age() -> None:
     assert slots.ask("low", 1)
 
 
+def test_requests_for_memory_add_up_to_what_there_is() -> None:
+    slots = Slots(10, memory=100)
+    assert slots.ask("a", 0, 60)
+    assert not slots.ask("large", 5, 60)
+    assert not slots.ask("small", 0, 10)  # would fit, but must not pass the one before it
+    assert slots.release("a") == ["large", "small"]
+    assert slots.used_memory == 70
+    slots.release("large")
+    slots.release("small")
+    assert slots.ask("larger than all", 0, 500)
+    assert not slots.ask("next", 0, 1)
+
+
 def test_an_adopted_worker_counts_also_above_the_limit() -> None:
     slots = Slots(1)
     slots.take("adopted1")
@@ -80,13 +93,13 @@ def test_equal_triggers_of_one_segment_are_one_request() -> None:
     ],
 )
 def test_memory_limits(text: str, limit: int) -> None:
-    assert resources.memory_limit_bytes(text) == limit
+    assert resources.memory_of(text)[1] == limit
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"limit_memory": "much"}'])
 def test_unreadable_resources_are_refused_with_a_reason(text: str) -> None:
     with pytest.raises(resources.InvalidResources, match=r"\w+"):
-        resources.memory_limit_bytes(text)
+        resources.memory_of(text)
 
 
 def test_a_layout_is_stamped_and_its_version_is_its_content() -> None:

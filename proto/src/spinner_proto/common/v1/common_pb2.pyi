@@ -472,10 +472,18 @@ class Usage(_message.Message):
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
     READ_BYTES_FIELD_NUMBER: _builtins.int
     WRITTEN_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_SOURCE_FIELD_NUMBER: _builtins.int
     peak_memory_bytes: _builtins.int
     cpu_seconds: _builtins.float
     read_bytes: _builtins.int
     written_bytes: _builtins.int
+    memory_request_bytes: _builtins.int
+    """What the try asked for and was held to; 0: nothing."""
+    memory_limit_bytes: _builtins.int
+    memory_source: _builtins.str
+    """Where these came from: "set" (by a person), "raised" (after an out-of-memory end), "learned", "configured"."""
     def __init__(
         self,
         *,
@@ -483,10 +491,13 @@ class Usage(_message.Message):
         cpu_seconds: _builtins.float = ...,
         read_bytes: _builtins.int = ...,
         written_bytes: _builtins.int = ...,
+        memory_request_bytes: _builtins.int = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        memory_source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "peak_memory_bytes", b"peak_memory_bytes", "read_bytes", b"read_bytes", "written_bytes", b"written_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "memory_limit_bytes", b"memory_limit_bytes", "memory_request_bytes", b"memory_request_bytes", "memory_source", b"memory_source", "peak_memory_bytes", b"peak_memory_bytes", "read_bytes", b"read_bytes", "written_bytes", b"written_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

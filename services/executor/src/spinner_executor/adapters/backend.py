@@ -31,6 +31,8 @@ class Launch:
     worker: str
     token: str
     address: str
+    # What it should have and may have at most; 0: not said.
+    memory_request_bytes: int = 0
     memory_limit_bytes: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     file: tuple[str, str] | None = None

@@ -14,6 +14,8 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 
+from spinner_executor.domain.prediction import Memory
+
 
 class Journal:
     """The journal of one try, in its folder."""
@@ -42,6 +44,14 @@ class Journal:
         with contextlib.suppress(DecodeError):
             return TaskEnded.FromString(data or b"")
         return TaskEnded()
+
+    def store_memory(self, memory: Memory) -> None:
+        """Keeps what a worker was launched with."""
+        self._write("memory.json", json.dumps([memory.request, memory.limit, memory.source]).encode())
+
+    def memory(self) -> Memory | None:
+        data = self._read("memory.json")
+        return Memory(*json.loads(data)) if data else None
 
     def store_secret_names(self, names: set[str]) -> None:
         """Keeps which variables and connections the try was given, never their values."""

@@ -31,7 +31,7 @@ class Unreadable(Exception):  # noqa: N818 - an answer
     """A secret cannot be decrypted. Says which, and how to fix it."""
 
 
-class _Follower(threading.Thread):
+class Follower(threading.Thread):
     """Reads topics to their end, then goes on; `ready` is set at the first end."""
 
     def __init__(self, name: str, log: EventLog, topics: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ class _Follower(threading.Thread):
             self.join(5)
 
 
-class SharedView(_Follower):
+class SharedView(Follower):
     """Variables, connections and placements. Thread-safe."""
 
     def __init__(self, log: EventLog, secret_key: str) -> None:
@@ -198,7 +198,7 @@ class RunView:
     tasks: dict[tuple[str, int], TaskState.ValueType] = field(default_factory=dict)
 
 
-class RunsView(_Follower):
+class RunsView(Follower):
     """The latest MAX_RUNS runs of all cells of the cluster. Thread-safe."""
 
     def __init__(self, log: EventLog, cells: Sequence[str]) -> None:

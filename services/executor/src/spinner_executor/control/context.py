@@ -16,6 +16,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_executor.adapters.backend import Backend
 from spinner_executor.adapters.bundles import BundleCache
 from spinner_executor.adapters.reports import Reporter
+from spinner_executor.adapters.usage import UsageView
 from spinner_executor.control.metrics import Metrics
 from spinner_executor.control.tries import Try
 from spinner_executor.domain.clock import timestamp
@@ -35,6 +36,7 @@ class Context:
     objects: ObjectStore
     pool: Executor
     metrics: Metrics
+    usage: UsageView
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     advertised_address: str = ""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

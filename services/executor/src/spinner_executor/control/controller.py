@@ -38,6 +38,7 @@ from spinner_executor.domain.model import (
     WorkerState,
     desired_of,
 )
+from spinner_executor.domain.prediction import Memory
 from spinner_executor.domain.reconcile import Action, reconcile
 from spinner_executor.domain.slots import Slots
 
@@ -70,7 +71,7 @@ class Controller:
         self.settings = context.settings
         self.backend = context.backend
         self.tries: dict[str, Try] = {}
-        self.slots = Slots(context.settings.executor_parallelism)
+        self.slots = Slots(context.settings.executor_parallelism, context.settings.executor_memory)
         self.ownership = Ownership(context, self.revoked)
         self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
         self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
@@ -155,13 +156,14 @@ class Controller:
             s.worker_state, s.worker_segment, s.exit = observed.state, observed.segment, observed.exit
             tried.worker, tried.token = observed.worker, observed.token
             tried.heard = self._loop.time()
-            tried.memory_limit = self._memory_limit(order)
+            tried.configured_memory = configured_memory(order)
+            tried.memory = tried.journal.memory() or tried.configured_memory
             if grant is not None and s.granted_worker == observed.worker:
                 tried.started_time = datetime_of(grant.time)
             if observed.state is WorkerState.ALIVE:
                 self._by_worker[observed.worker] = tried
                 self._held[observed.worker] = slot_name(key, observed.segment)
-                self.slots.take(self._held[observed.worker])
+                self.slots.take(self._held[observed.worker], tried.memory.request)
                 self.context.metrics.adopted.inc()
         elif s.granted_segment == order.segment and not self.backend.may_have_run_here(s.granted_worker):
             s.worker_state = WorkerState.FOREIGN
@@ -207,16 +209,19 @@ class Controller:
         elif action is not Action.NOTHING:
             self.ends.perform(tried, action)
 
-    def _memory_limit(self, order: TaskOrder) -> int:
-        try:
-            return resources.memory_limit_bytes(order.resources_json)
-        except resources.InvalidResources:
-            return 0
+    def _memory(self, tried: Try) -> Memory:
+        """What the next worker of a try gets."""
+        tried.configured_memory = configured_memory(tried.order)
+        if tried.order.kind != OrderKind.ORDER_KIND_TASK:
+            return tried.configured_memory
+        key = tried.order.try_key
+        return self.context.usage.memory(key.dag_id, key.task_id, tried.configured_memory)
 
     def _launch(self, tried: Try) -> None:
         s, order = tried.situation, tried.order
         slot = slot_name(tried.key, s.segment)
-        if not self.slots.ask(slot, order.priority):
+        memory = self._memory(tried)
+        if not self.slots.ask(slot, order.priority, memory.request):
             return
         now = datetime.now(UTC)
         s.worker_state, s.worker_segment, s.exit, s.killing = WorkerState.LAUNCHING, s.segment, None, False
@@ -227,14 +232,16 @@ class Controller:
         tried.worker = s.granted_worker if granted else self.backend.new_worker_name()
         tried.token = f"{tried.worker}.{tried.partition}.{secrets.token_hex(16)}"
         tried.launched_time, tried.started_time, tried.heard = now, None, self._loop.time()
-        tried.memory_limit = self._memory_limit(order)
+        tried.memory = memory
+        if memory != tried.configured_memory:
+            tried.journal.store_memory(memory)
         tried.end, tried.end_done = None, None
         self._by_worker[tried.worker] = tried
         self._held[tried.worker] = slot
         self.context.metrics.launches.inc()
         launch = Launch(
             tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition),
-            tried.memory_limit, resources.environment(order.resources_json), self._dag_file(order),
+            memory.request, memory.limit, resources.environment(order.resources_json), self._dag_file(order),
         )  # fmt: skip
         self.context.spawn(self._launched(tried, launch))
         if not granted:
@@ -251,14 +258,14 @@ class Controller:
 
     def _dag_file(self, order: TaskOrder) -> tuple[str, str] | None:
         """Where the file is that the worker will read, when its bundle is here already."""
-        root = self.bundles.path_now(order.bundle) if order.HasField("bundle") else None
+        root = self.context.bundles.path_now(order.bundle) if order.HasField("bundle") else None
         if root is None or not order.relative_path or order.runtime not in ("", "spinner"):
             return None
         return str(root), order.relative_path
 
     async def _launched(self, tried: Try, launch: Launch) -> None:
         try:
-            resources.memory_limit_bytes(tried.order.resources_json)
+            resources.memory_of(tried.order.resources_json)
             await self.backend.launch(launch)
         except (LaunchFailed, resources.InvalidResources) as error:
             self.exited(tried.key, launch.worker, Exit(launch_error=str(error)))
@@ -362,6 +369,7 @@ class Controller:
         """Leases, live logs and gauges, until cancelled."""
         while True:
             await asyncio.sleep(_TICK_SECONDS / 2)
+            self.context.usage.flush(self.context.reporter.post)
             now = self._loop.time()
             paused = now - self._last_tick > self.settings.lease_seconds / 2
             self._last_tick = now
@@ -392,6 +400,15 @@ class Controller:
                 grants.close()
             for key in keys_of_tries:
                 self._drop(self.tries.pop(key))
+
+
+def configured_memory(order: TaskOrder) -> Memory:
+    """What the definition says; nothing when it can't be read (the launch then says why)."""
+    try:
+        request, limit = resources.memory_of(order.resources_json)
+    except resources.InvalidResources:
+        return Memory()
+    return Memory(request, limit, "configured" if request or limit else "")
 
 
 def slot_name(key: str, segment: int) -> str:

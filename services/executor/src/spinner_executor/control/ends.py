@@ -16,13 +16,14 @@ from google.protobuf.message import DecodeError
 from spinner_eventlog.interface import Fenced
 from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, StageResult
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
-from spinner_proto.orders.v1.orders_pb2 import TaskGrant
+from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant
 from spinner_proto.runtime.v1.runtime_pb2 import FinishRequest
+from spinner_proto.usage.v1.usage_pb2 import UsageSample
 from spinner_servicekit import traces
 
 from spinner_executor.control.context import Context
 from spinner_executor.control.tries import Try
-from spinner_executor.domain import keys, stages
+from spinner_executor.domain import keys, prediction, stages
 from spinner_executor.domain.clock import datetime_of, timestamp
 from spinner_executor.domain.endings import classify_exit, refine_reported
 from spinner_executor.domain.model import SEQUENCE_END, Desired, Ending, Exit, WorkerState
@@ -72,7 +73,7 @@ class Ends:
         else:
             s = tried.situation
             exit = s.exit or Exit()
-            ending = classify_exit(exit, tried.memory_limit, tried.started_time is not None)
+            ending = classify_exit(exit, tried.memory.limit, tried.started_time is not None)
         self._declare(tried, ending, kill=False)
 
     def declare_lost(self, tried: Try, why: str) -> None:
@@ -135,7 +136,7 @@ class Ends:
         kind = request.WhichOneof("kind")
         if kind == "ended":
             report.ended.CopyFrom(request.ended)
-            refine_reported(report.ended, tried.memory_limit, s.desired is Desired.CANCELLED)
+            refine_reported(report.ended, tried.memory.limit, s.desired is Desired.CANCELLED)
         elif kind == "deferred":
             report.deferred.CopyFrom(request.deferred)
         elif kind == "rescheduled":
@@ -166,6 +167,9 @@ class Ends:
         merged = stages.merge(earlier.stages, own, ended.stages)
         ended.usage.cpu_seconds += earlier.usage.cpu_seconds
         ended.usage.peak_memory_bytes = max(ended.usage.peak_memory_bytes, earlier.usage.peak_memory_bytes)
+        ended.usage.memory_request_bytes = tried.memory.request
+        ended.usage.memory_limit_bytes = tried.memory.limit
+        ended.usage.memory_source = tried.memory.source
         first = datetime_of(tried.order.first_start_time) or tried.started_time
         if first is not None:
             ended.start_time.FromDatetime(first)
@@ -213,6 +217,22 @@ class Ends:
             kept.usage.peak_memory_bytes = max(kept.usage.peak_memory_bytes, tried.usage.peak_memory_bytes)
         tried.journal.store_stages(kept)
 
+    def _learn(self, tried: Try, ended: TaskEnded) -> None:
+        """C7: what the try used says what the next one asks for."""
+        out_of_memory = ended.outcome == Outcome.OUTCOME_OUT_OF_MEMORY
+        if not out_of_memory and ended.outcome != Outcome.OUTCOME_SUCCESS:
+            return
+        sample = UsageSample(
+            id=prediction.sample_id(tried.key),
+            end_time=ended.end_time,
+            peak_memory_bytes=ended.usage.peak_memory_bytes,
+            cpu_seconds=ended.usage.cpu_seconds,
+            out_of_memory=out_of_memory,
+            limit_bytes=tried.memory.limit,
+        )
+        key = tried.order.try_key
+        self._context.usage.learn(key.dag_id, key.task_id, sample, tried.configured_memory)
+
     async def _report(self, tried: Try, report: TaskReport) -> None:
         context, s = self._context, tried.situation
         if tried.end_done is None:
@@ -221,6 +241,8 @@ class Ends:
         report.time.CopyFrom(timestamp(datetime.now(UTC)))
         await context.reporter.report(tried.order, report, tried.traceparent)
         kind = report.WhichOneof("kind") or ""
+        if kind == "ended" and tried.order.kind == OrderKind.ORDER_KIND_TASK:
+            self._learn(tried, report.ended)
         outcome = Outcome.Name(report.ended.outcome) if kind == "ended" else kind
         context.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
         if kind == "ended" and tried.traceparent:

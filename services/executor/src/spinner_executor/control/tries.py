@@ -15,6 +15,7 @@ from spinner_executor.adapters.journal import Journal
 from spinner_executor.adapters.logs import TryLog
 from spinner_executor.domain.masking import Masker
 from spinner_executor.domain.model import Situation
+from spinner_executor.domain.prediction import UNKNOWN, Memory
 
 
 @dataclass(slots=True)
@@ -30,7 +31,9 @@ class Try:
     traceparent: str = ""
     worker: str = ""
     token: str = ""
-    memory_limit: int = 0
+    # What the worker was launched with, and what the definition says.
+    memory: Memory = UNKNOWN
+    configured_memory: Memory = UNKNOWN
     launched_time: datetime | None = None
     started_time: datetime | None = None
     granting: asyncio.Future[None] | None = None

@@ -26,18 +26,18 @@ def parse_bytes(quantity: str | int | float) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def memory_limit_bytes(resources_json: str) -> int:
-    """The `limit_memory` of a task in bytes, 0 when it has none; raises InvalidResources."""
+def memory_of(resources_json: str) -> tuple[int, int]:
+    """The `request_memory` and `limit_memory` of a task in bytes, 0 for none; raises InvalidResources."""
     if not resources_json:
-        return 0
+        return 0, 0
     try:
         resources = json.loads(resources_json)
     except ValueError as error:
         raise InvalidResources(f"resources are not JSON: {error}") from error
     if not isinstance(resources, dict):
         raise InvalidResources('resources must be a JSON object such as {"limit_memory": "2Gi"}')
-    limit = resources.get("limit_memory")
-    return parse_bytes(limit) if limit else 0
+    request, limit = resources.get("request_memory"), resources.get("limit_memory")
+    return parse_bytes(request) if request else 0, parse_bytes(limit) if limit else 0
 
 
 def environment(resources_json: str) -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""The limit on live workers: orders wait by priority, then by age. Pure."""
+"""The limits on live workers and on the memory that they ask for: orders wait by priority, then by age. Pure.
+
+The first in the queue is never passed by a smaller one behind it, so a large order does not starve; one that asks for
+more than there is runs alone.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import itertools
 
 
 class Slots:
-    """Which tries may have a worker now. Not thread-safe."""
+    """Which tries may have a worker now. `memory`: bytes for all together, 0 for no bound. Not thread-safe."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, memory: int = 0) -> None:
         self.limit = limit
-        self._held: set[str] = set()
-        self._waiting: dict[str, int] = {}
+        self.memory = memory
+        self.used_memory = 0
+        self._held: dict[str, int] = {}
+        self._waiting: dict[str, tuple[int, int]] = {}
         self._heap: list[tuple[int, int, str]] = []
         self._ticket = itertools.count()
 
@@ -23,33 +29,46 @@ class Slots:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def ask(self, key: str, priority: int) -> bool:
-        """True when `key` holds a slot now; otherwise it waits until `release` returns it."""
+    def _fits(self, size: int) -> bool:
+        if len(self._held) >= self.limit:
+            return False
+        return not self.memory or not self._held or self.used_memory + size <= self.memory
+
+    def _hold(self, key: str, size: int) -> None:
+        self.used_memory += size - self._held.get(key, 0)
+        self._held[key] = size
+
+    def ask(self, key: str, priority: int, size: int = 0) -> bool:
+        """True when `key` holds a slot now; otherwise it waits until `release` returns it. `size`: bytes."""
         if key in self._held:
             return True
-        if len(self._held) < self.limit and not self._waiting:
-            self._held.add(key)
+        if not self._waiting and self._fits(size):
+            self._hold(key, size)
             return True
         if key not in self._waiting:
             ticket = next(self._ticket)
-            self._waiting[key] = ticket
+            self._waiting[key] = ticket, size
             heapq.heappush(self._heap, (-priority, ticket, key))
         return False
 
-    def take(self, key: str) -> None:
-        """Counts a worker that already lives (adopted), also above the limit."""
-        self._held.add(key)
+    def take(self, key: str, size: int = 0) -> None:
+        """Counts a worker that already lives (adopted), also above the limits."""
+        self._hold(key, size)
         self._waiting.pop(key, None)
 
     def release(self, key: str) -> list[str]:
         """Frees `key`'s slot or place in the queue; returns the tries that got slots by it."""
-        self._held.discard(key)
+        self.used_memory -= self._held.pop(key, 0)
         self._waiting.pop(key, None)
         granted = []
-        while self._heap and len(self._held) < self.limit:
-            _, ticket, next_key = heapq.heappop(self._heap)
-            if self._waiting.get(next_key) == ticket:
+        while self._heap:
+            _, ticket, next_key = self._heap[0]
+            waits = self._waiting.get(next_key)
+            if waits is not None and waits[0] == ticket:
+                if not self._fits(waits[1]):
+                    break
                 del self._waiting[next_key]
-                self._held.add(next_key)
+                self._hold(next_key, waits[1])
                 granted.append(next_key)
+            heapq.heappop(self._heap)
         return granted

@@ -6,6 +6,7 @@ It stands in for `spinner.runtime` where a test is about the executor alone; the
 from __future__ import annotations
 
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -133,4 +134,6 @@ def run() -> None:
         ended.outcome = c.OUTCOME_FAILED
         ended.message = str(error)
         ended.exception_classes.append(f"builtins.{type(error).__name__}")
+    if finish.HasField("ended"):
+        ended.usage.peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     client.call("Finish", finish, rt.FinishResponse())
