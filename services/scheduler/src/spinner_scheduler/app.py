@@ -103,17 +103,12 @@ class Scheduler:
                         state="active" if active else "restoring",
                         dags=sum(1 for dag in list(state.dags.values()) if not dag.removed),
                         live_runs=state.live_runs,
-                        live_task_instances=_live_task_instances(machine),
+                        live_task_instances=state.live_task_instances(),
                         lag=partition.lag,
                         timers=len(state.timers),
                     )
                 )
         return found
-
-
-def _live_task_instances(machine: SchedulerMachine) -> int:
-    # The partition's own thread changes these tables meanwhile: copies, and a figure that is a moment old.
-    return sum(run.unfinished for dag in list(machine.state.dags.values()) for run in list(dag.runs.values()))
 
 
 def main(app: App[SchedulerSettings]) -> None:

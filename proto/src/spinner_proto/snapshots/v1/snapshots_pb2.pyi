@@ -115,11 +115,16 @@ class RunSnapshot(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     run_id: _builtins.str
     format: _builtins.int
-    """Format of state."""
+    """Format of state; from 2 on, held is complete."""
     state: _builtins.bytes
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___PoolUse]:
+        """What the run's tasks hold of pools, so that it can be counted before state is decoded."""
+
     def __init__(
         self,
         *,
@@ -127,14 +132,42 @@ class RunSnapshot(_message.Message):
         run_id: _builtins.str = ...,
         format: _builtins.int = ...,
         state: _builtins.bytes = ...,
+        held: _abc.Iterable[Global___PoolUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "format", b"format", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "format", b"format", "held", b"held", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSnapshot: _TypeAlias = RunSnapshot  # noqa: Y015
+
+@_typing.final
+class PoolUse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    DEFERRED_FIELD_NUMBER: _builtins.int
+    pool: _builtins.str
+    slots: _builtins.int
+    """Slots of tasks that have or may have a worker."""
+    deferred: _builtins.int
+    """Slots of deferred tasks: held in pools that include them."""
+    def __init__(
+        self,
+        *,
+        pool: _builtins.str = ...,
+        slots: _builtins.int = ...,
+        deferred: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "pool", b"pool", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PoolUse: _TypeAlias = PoolUse  # noqa: Y015
 
 @_typing.final
 class DagSnapshot(_message.Message):

@@ -29,6 +29,9 @@ from spinner_scheduler.domain.state import Limits, PartitionState
 
 logger = logging.getLogger("spinner_scheduler.machine")
 
+# How long a decision after a restart may wait for runs that are being decoded.
+_ROUSE_SECONDS = 0.01
+
 EXECUTIONS_TOPIC = "workflow_job_executions"
 
 
@@ -92,6 +95,8 @@ class SchedulerMachine:
     def handle(self, records: Sequence[Record], now: datetime) -> list[Outgoing]:
         started = time.perf_counter()
         saved = self._snapshots(now)
+        if self.state.asleep:
+            self.state.rouse(lambda: time.perf_counter() - started > _ROUSE_SECONDS)
         messages = [record.decode(InboxMessage) for record in records]
         for message in messages:
             self._await_definition(message)
@@ -116,6 +121,8 @@ class SchedulerMachine:
         self._written = []
 
     def next_due(self) -> datetime | None:
+        if self.state.unsettled:
+            return times.to_datetime(self.state.now)
         due = self.state.timers.next_due()
         at = times.to_datetime(due) if due else None
         if self._unsaved or self.state.dropped:

@@ -17,13 +17,12 @@ from google.protobuf.message import Message
 from spinner_eventlog import telemetry
 from spinner_eventlog.interface import EventLog, Poison, Record
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
-from spinner_proto.snapshots.v1.snapshots_pb2 import Snapshot
+from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.pools import Pool
-from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import PartitionState
+from spinner_scheduler.domain.state import PartitionState, Sleeper
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
 
 logger = logging.getLogger("spinner_scheduler.recovery")
@@ -55,14 +54,16 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
     elif kind == "run":
         dag_id, _, run_id = name.partition("/")
         dag = state.dags.get(dag_id)
-        found: Run | bytes | None = None
-        if dag is not None:
-            found = dag.runs.get(run_id) or dag.finished.get(run_id)
-        if found is None:
+        run = dag.runs.get(run_id) if dag is not None else None
+        finished = dag.finished.get(run_id) if dag is not None else None
+        if run is None and finished is None:
             return None
         snapshot.run.dag_id, snapshot.run.run_id = dag_id, run_id
         snapshot.run.format = snapshots.FORMAT
-        snapshot.run.state = found if isinstance(found, bytes) else snapshots.encode_run(found)
+        snapshot.run.state = snapshots.encode_run(run) if run is not None else finished or b""
+        if run is not None:
+            for pool_name, (slots, deferred) in snapshots.held(run).items():
+                snapshot.run.held.add(pool=pool_name, slots=slots, deferred=deferred)
     else:
         pool = state.pools.get(name)
         if pool is None:
@@ -135,7 +136,7 @@ def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_to
         restored.snapshots += 1
     for dag in state.dags.values():
         if len(dag.finished) > 1:
-            for run_id, _ in sorted(dag.finished.items(), key=lambda item: snapshots.summary(item[1]).end):  # type: ignore[arg-type]
+            for run_id, _ in sorted(dag.finished.items(), key=lambda item: snapshots.summary(item[1]).end):
                 dag.finished.move_to_end(run_id)
     restored.next_offset = start
     for record in log.read_all(events_topic, partition, start):
@@ -173,6 +174,8 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
             state.know(dag, said.logical, snapshot.run.run_id)
             if said.state == RUN_SUCCESS:
                 state.remember_success(dag, (said.logical, said.interval_start, said.interval_end))
+        elif snapshot.run.format >= snapshots.FORMAT:
+            state.add_sleeper(dag, snapshot.run.run_id, Sleeper(data, said, _held(state, snapshot.run)))
         else:
             state.add_run(dag, snapshots.decode_run(data, state.layouts))
     elif kind == "pool":
@@ -180,6 +183,15 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         events.ParseFromString(snapshot.pool.state)
         for event in events.events:
             evolve(state, "", "", event)
+
+
+def _held(state: PartitionState, run: RunSnapshot) -> tuple[tuple[str, int], ...]:
+    found = []
+    for use in run.held:
+        pool = state.pool(use.pool)
+        if pool.owned:
+            found.append((use.pool, use.slots + (use.deferred if pool.include_deferred else 0)))
+    return tuple(found)
 
 
 def _replay(state: PartitionState, record: Record, covered: dict[str, int], restored: Restored) -> None:
@@ -192,7 +204,10 @@ def _replay(state: PartitionState, record: Record, covered: dict[str, int], rest
         restored.unsaved.setdefault(entity, record.offset)
     state.at(times.from_timestamp(events.time))
     dag = state.dags.get(events.dag_id)
-    known = not events.run_id or (dag is not None and (events.run_id in dag.runs or events.run_id in dag.finished))
+    # Asking for runs wakes them: not for events that their snapshot covers.
+    known = (
+        old or not events.run_id or (dag is not None and (events.run_id in dag.finished or events.run_id in dag.runs))
+    )
     for event in events.events:
         kind = event.WhichOneof("kind")
         if old and kind not in ("command_accepted", "command_rejected"):

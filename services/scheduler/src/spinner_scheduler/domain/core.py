@@ -20,27 +20,43 @@ from spinner_scheduler.domain.states import RUN_FAILED, UP_FOR_RETRY
 from spinner_scheduler.domain.tasks import dispatch, release_parked, settle
 from spinner_scheduler.domain.timers import Kind, Timer
 
+# Starts of runs in a decision that is full of runs that were due: so that starting never stands still.
+_LEAST_STARTS = 2
+
 __all__ = ["Result", "decide", "evolve_record"]
 
 
 def decide(state: PartitionState, inputs: Sequence[InboxMessage], now: int) -> Result:
-    """Decides on `inputs` in order and on all timers due at `now` (µs); evolves `state` by the answer's events."""
+    """Decides on `inputs` in order and on timers due at `now` (µs); evolves `state` by the answer's events.
+
+    Timers and starts of runs that would make one decision too large are left for the next: then the state is
+    `unsettled`, or its next timer is due.
+    """
     d = Decision(state, now)
     for message in inputs:
         _take(d, message)
     # Timers that the decision itself sets for now or earlier belong to it.
     for _ in range(1_000):
         _settle(d)
-        timer = state.timers.pop_due(d.now)
-        if timer is None:
+        if not _ring_due(d):
             break
-        while timer is not None:
-            if state.applies(timer):
-                _ring(d, timer)
-            timer = state.timers.pop_due(d.now)
     _update_dags(d)
     state.timers.compact(state.applies)
     return d.result
+
+
+def _ring_due(d: Decision) -> bool:
+    """Rings timers that are due while there is room; False when there was none to ring."""
+    timers, state = d.state.timers, d.state
+    rang = False
+    while not d.full:
+        timer = timers.pop_due(d.now)
+        if timer is None:
+            break
+        rang = True
+        if state.applies(timer):
+            _ring(d, timer)
+    return rang
 
 
 def _take(d: Decision, message: InboxMessage) -> None:
@@ -94,10 +110,26 @@ def _settle(d: Decision) -> None:
             run = dag.runs.get(run_id) if dag is not None else None
             if dag is not None and run is not None:
                 conclude(d, dag, run)
-        for dag_id in list(d.dags):
-            promote(d, d.state.dags[dag_id])
+        _promote(d)
         if not d.touched and not d.state.dirty_runs:
             break
+
+
+def _promote(d: Decision) -> None:
+    """Starts runs whose DAG has room, after all that are due were made: those come first when there are many."""
+    state = d.state
+    least = _LEAST_STARTS
+    due = state.timers.next_due()
+    more_due = 0 < due <= d.now
+    for dag_id in list(state.promotable):
+        if (d.full or more_due) and least <= 0:
+            return
+        dag = state.dags[dag_id]
+        if dag.asleep:
+            continue
+        del state.promotable[dag_id]
+        promote(d, dag)
+        least -= 1
 
 
 def _update_dags(d: Decision) -> None:

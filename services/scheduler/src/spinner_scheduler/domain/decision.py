@@ -56,6 +56,7 @@ class Decision:
         # Runs whose end may have come, DAGs whose facts may have changed.
         self.touched: dict[tuple[str, str], None] = {}
         self.dags: dict[str, None] = {}
+        self.events = 0
 
     # -- events ------------------------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class Decision:
             self.result.records.append(record)
             found = self._open[(dag_id, run_id)] = [record, 0]
         found[1] += size  # type: ignore[operator]
+        self.events += 1
         return found[0].events.add()  # type: ignore[union-attr]
 
     def emit(self, dag_id: str, run_id: str, fill: Callable[[WorkflowEvent], None]) -> None:
@@ -164,6 +166,13 @@ class Decision:
 
     def dag_changed(self, dag: DagState) -> None:
         self.dags[dag.dag_id] = None
+        if dag.queued:
+            self.state.promotable[dag.dag_id] = None
+
+    @property
+    def full(self) -> bool:
+        """Whether what need not be decided now should wait for the next decision."""
+        return self.events >= self.state.limits.decision_events
 
 
 def order_key(key: TryKey) -> str:

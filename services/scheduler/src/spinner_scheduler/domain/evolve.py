@@ -31,8 +31,8 @@ from spinner_scheduler.domain.states import (
     is_infrastructure,
 )
 
-# How many finished runs of a DAG stay decoded.
-_DECODED = 2
+# How many finished runs stay decoded: those that a later run's depends_on_past or a clear may ask for at once.
+_DECODED = 64
 
 
 class MissingDefinitionError(Exception):
@@ -76,6 +76,7 @@ def _run(state: PartitionState, dag_id: str, run_id: str) -> tuple[DagState, Run
         if run is None:
             raise ValueError(f"event of unknown run {dag_id}/{run_id}")
         dag.finished.pop(run_id)
+        state.decoded.pop((dag_id, run_id), None)
         state.note_success(dag, run, finished=False)
         state.add_run(dag, run)
     return dag, run
@@ -86,21 +87,27 @@ def revive(state: PartitionState, dag: DagState, run_id: str) -> Run | None:
     kept = dag.finished.get(run_id)
     if kept is None:
         return None
-    return snapshots.decode_run(kept, state.layouts) if isinstance(kept, bytes) else kept
+    key = (dag.dag_id, run_id)
+    run = state.decoded.get(key)
+    if run is None:
+        run = snapshots.decode_run(kept, state.layouts)
+        _keep_decoded(state, key, run)
+    return run
+
+
+def _keep_decoded(state: PartitionState, key: tuple[str, str], run: Run) -> None:
+    state.decoded[key] = run
+    if len(state.decoded) > _DECODED:
+        state.decoded.popitem(last=False)
 
 
 def _put_away(state: PartitionState, dag: DagState, run: Run) -> None:
     state.drop_run(dag, run)
     run.dirty.clear()
     run.parked.clear()
-    dag.finished[run.run_id] = run
+    dag.finished[run.run_id] = snapshots.encode_run(run)
+    _keep_decoded(state, (dag.dag_id, run.run_id), run)
     state.note_success(dag, run, finished=True)
-    if len(dag.finished) > _DECODED:
-        for position, (run_id, kept) in enumerate(reversed(dag.finished.items())):
-            if position >= _DECODED:
-                if isinstance(kept, Run):
-                    dag.finished[run_id] = snapshots.encode_run(kept)
-                break
     while len(dag.finished) > state.limits.keep_finished_runs:
         dropped, _ = dag.finished.popitem(last=False)
         state.dropped.append((dag.dag_id, dropped))
@@ -288,7 +295,7 @@ def _run_state_changed(state: PartitionState, dag_id: str, run_id: str, event: e
         dag.active += 1
         run.start = times.from_timestamp(e.start_time)
         run.end = 0
-        run.dirty.extend(slot for slot in run.live_slots() if run.states[slot] == NONE)
+        run.dirty.extend(run.undecided())
         run.dirty.extend(position for position in run.instances if run.states[position] != NONE)
         state.dirty_runs[id(run)] = run
         state.arm_run(run)
@@ -391,6 +398,7 @@ def _pool_changed(state: PartitionState, pool: Pool, changed: PoolChanged) -> No
     pool.slots = -1 if changed.deleted else changed.slots
     pool.description = changed.description
     if pool.include_deferred != changed.include_deferred:
+        state.rouse()
         pool.include_deferred = changed.include_deferred
         for dag in state.dags.values():
             for run in dag.runs.values():

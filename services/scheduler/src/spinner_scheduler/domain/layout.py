@@ -134,6 +134,15 @@ class Layout:
             self.leaves = [position for position, below in enumerate(self.down) if not below]
         self.has_dates = union.HasField("start_date") or union.HasField("end_date")
         self.has_special = bool(self.lengths) or self.has_past or self.has_setups or self.has_dates
+        # Those that may have something to decide before any other has ended.
+        self.first: Sequence[int] = range(n)
+        if not self.has_special:
+            rules, wait = self.rules, trigger_rules.WAIT
+            self.first = [
+                position
+                for position, total in enumerate(totals)
+                if not total or trigger_rules.verdict(rules[position], total, 0, 0, 0, 0) != wait
+            ]
         self.definition = DagDefinition()
         self.definition.CopyFrom(definition)
         for name in ("tasks", "source", "doc_md", "details_json", "edge_labels"):

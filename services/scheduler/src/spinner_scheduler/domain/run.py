@@ -91,7 +91,7 @@ class Run:
         self.granted: set[int] = set()
         self.remap: set[int] = set()
         # Derived, not part of the state: what has to be looked at, and who waits in a queue.
-        self.dirty: list[int] = list(range(n))
+        self.dirty: list[int] = list(layout.first)
         self.wanted: set[int] = set()
         self.parked: list[tuple[int, int]] = []
         self.task_holding: dict[int, int] = {}
@@ -138,7 +138,17 @@ class Run:
         """Number of instances of a mapped task, 0 while it is not expanded."""
         if self.states[position] != EXPANDED:
             return 0
-        return sum(1 for slot in self.instances[position] if self.states[slot] != REMOVED)
+        slots = self.instances[position]
+        if REMOVED not in self.states:
+            return len(slots)
+        return sum(1 for slot in slots if self.states[slot] != REMOVED)
+
+    def undecided(self) -> list[int]:
+        """The instances that a run which starts or goes on has to look at."""
+        states = self.states
+        if self.unfinished == self.layout.n == states.count(NONE) == len(states):
+            return list(self.layout.first)
+        return [slot for slot, state in enumerate(states) if state == NONE]
 
     # -- changes -----------------------------------------------------------------------------------------------
 

@@ -21,8 +21,10 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.states import DEFERRED, QUEUED, RESTARTING, RUNNING
 
-FORMAT = 1
+# 2: as 1, and the snapshot says what the run holds of pools.
+FORMAT = 2
 _PREFIX = struct.Struct("<qqqqIB")
 
 
@@ -40,6 +42,21 @@ class Summary:
 
 def summary(data: bytes) -> Summary:
     return Summary(*_PREFIX.unpack_from(data))
+
+
+def held(run: Run) -> dict[str, tuple[int, int]]:
+    """What a run's tasks hold of each pool: slots of tasks with a worker, and of deferred ones."""
+    found: dict[str, tuple[int, int]] = {}
+    states, layout = run.states, run.layout
+    for state in (QUEUED, RUNNING, RESTARTING, DEFERRED):
+        slot = states.find(state)
+        while slot >= 0:
+            position = run.position(slot)
+            pool, slots = layout.pools[position], layout.pool_slots[position]
+            working, deferred = found.get(pool, (0, 0))
+            found[pool] = (working, deferred + slots) if state == DEFERRED else (working + slots, deferred)
+            slot = states.find(state, slot + 1)
+    return found
 
 
 _TABLES = (

@@ -8,13 +8,14 @@ entity is added, kept while it changes, so that entities may be restored from sn
 from __future__ import annotations
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spinner_proto.events.v1.events_pb2 import DagUpdated
 
-from spinner_scheduler.domain import times
+from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.layout import DEFAULT_POOL, Layout, Layouts
 from spinner_scheduler.domain.pools import NO_REQUEST, Address, Pool, owner_of
 from spinner_scheduler.domain.run import Run
@@ -50,18 +51,36 @@ class Limits:
     backstop: int = 120 * times.SECOND
     # 0: an order may wait for its executor for ever.
     queued_timeout: int = 0
+    # A decision with more events rings no more timers and starts no more runs: those are for the next one, so that
+    # thousands of DAGs due at once don't hold up the first. One input's consequences are never split.
+    decision_events: int = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """A live run as its snapshot, counted but not decoded: a new owner decides before it has decoded everything."""
+
+    data: bytes
+    said: snapshots.Summary
+    # What was added to the usage of each pool of ours for it.
+    held: tuple[tuple[str, int], ...]
 
 
 @dataclass(slots=True)
 class DagState:
-    """A DAG and its runs. `updated` is its latest DagUpdated: all that survives of it besides the runs."""
+    """A DAG and its runs. `updated` is its latest DagUpdated: all that survives of it besides the runs.
+
+    Either all live runs sleep or none: asking for `runs` wakes them.
+    """
 
     dag_id: str
     updated: DagUpdated = field(default_factory=DagUpdated)
     removed: bool = False
-    runs: dict[str, Run] = field(default_factory=dict)
-    # Oldest first; the latest stay decoded.
-    finished: OrderedDict[str, Run | bytes] = field(default_factory=OrderedDict)
+    awake: dict[str, Run] = field(default_factory=dict)
+    asleep: dict[str, Sleeper] = field(default_factory=dict)
+    wake: Callable[[DagState], None] | None = None
+    # As encoded, oldest first.
+    finished: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
     # (logical date, run id) of all runs that are known.
     by_date: list[tuple[int, str]] = field(default_factory=list)
     # (logical date, interval start, interval end) of those that succeeded, by date.
@@ -72,6 +91,13 @@ class DagState:
     held_by_task: dict[str, int] = field(default_factory=dict)
     parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
     parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The live runs."""
+        if self.asleep and self.wake is not None:
+            self.wake(self)
+        return self.awake
 
     @property
     def version(self) -> str:
@@ -112,7 +138,15 @@ class PartitionState:
         self.request_ids: OrderedDict[str, None] = OrderedDict()
         self.timers = Timers()
         self.dirty_runs: dict[int, Run] = {}
-        self.live_runs = 0
+        self.live: dict[int, Run] = {}
+        # DAGs whose runs sleep, and what those are: see Sleeper.
+        self.asleep: dict[str, DagState] = {}
+        self.sleeping_runs = 0
+        self.sleeping_tasks = 0
+        # Finished runs that were decoded lately.
+        self.decoded: OrderedDict[tuple[str, str], Run] = OrderedDict()
+        # DAGs that may have room for runs that are queued.
+        self.promotable: dict[str, None] = {}
         # Instances that stopped holding a slot of their task's limit, since this was last looked at.
         self.freed: list[tuple[Run, int]] = []
         # Runs that were forgotten; whoever keeps snapshots removes theirs and empties this.
@@ -151,18 +185,67 @@ class PartitionState:
     def max_active_tasks(self, layout: Layout) -> int:
         return layout.definition.max_active_tasks or self.limits.max_active_tasks
 
+    @property
+    def live_runs(self) -> int:
+        return len(self.live) + self.sleeping_runs
+
     def live_task_instances(self) -> int:
-        return sum(run.unfinished for dag in self.dags.values() for run in dag.runs.values())
+        """Unfinished task instances of live runs. Another thread gets a figure that is a moment old."""
+        return sum(run.unfinished for run in list(self.live.values())) + self.sleeping_tasks
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something is left to do now: runs that sleep, or that may start."""
+        return bool(self.asleep or self.promotable)
 
     # -- adding entities (evolve and restore) --------------------------------------------------------------------
 
     def add_run(self, dag: DagState, run: Run) -> None:
         """Makes a run live and everything derived aware of it."""
         dag.runs[run.run_id] = run
-        self.live_runs += 1
+        self._register(dag, run)
+
+    def add_sleeper(self, dag: DagState, run_id: str, sleeper: Sleeper) -> None:
+        """Makes a run live without decoding it; the usage of pools must be right at once."""
+        dag.asleep[run_id] = sleeper
+        dag.wake = self._wake
+        self.asleep[dag.dag_id] = dag
+        self.know(dag, sleeper.said.logical, run_id)
+        self._count_sleeper(dag, sleeper, 1)
+
+    def _count_sleeper(self, dag: DagState, sleeper: Sleeper, change: int) -> None:
+        self.sleeping_runs += change
+        self.sleeping_tasks += change * sleeper.said.unfinished
+        if sleeper.said.state == RUN_QUEUED:
+            dag.queued += change
+        elif sleeper.said.state == RUN_RUNNING:
+            dag.active += change
+        for name, slots in sleeper.held:
+            self.pools[name].used += change * slots
+
+    def _wake(self, dag: DagState) -> None:
+        sleepers, dag.asleep = dag.asleep, {}
+        self.asleep.pop(dag.dag_id, None)
+        for run_id, sleeper in sleepers.items():
+            self._count_sleeper(dag, sleeper, -1)
+            dag.awake[run_id] = snapshots.decode_run(sleeper.data, self.layouts)
+        for run in list(dag.awake.values()):
+            if id(run) not in self.live:
+                self._register(dag, run)
+
+    def rouse(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wakes runs until all are awake or `enough` says so (asked after each DAG)."""
+        while self.asleep:
+            self._wake(next(iter(self.asleep.values())))
+            if enough():
+                return
+
+    def _register(self, dag: DagState, run: Run) -> None:
+        self.live[id(run)] = run
         self.know(dag, run.logical, run.run_id)
         if run.state == RUN_QUEUED:
             dag.queued += 1
+            self.promotable[dag.dag_id] = None
         elif run.state == RUN_RUNNING:
             dag.active += 1
         for position, held in run.task_holding.items():
@@ -188,7 +271,7 @@ class PartitionState:
     def drop_run(self, dag: DagState, run: Run) -> None:
         """Takes a run out of everything derived; it may stay among the finished ones."""
         del dag.runs[run.run_id]
-        self.live_runs -= 1
+        del self.live[id(run)]
         if run.state == RUN_QUEUED:
             dag.queued -= 1
         elif run.state == RUN_RUNNING:
@@ -198,8 +281,9 @@ class PartitionState:
 
     def know(self, dag: DagState, logical: int, run_id: str) -> None:
         entry = (logical, run_id)
-        if entry not in dag.by_date:
-            insort(dag.by_date, entry)
+        at = bisect_left(dag.by_date, entry)
+        if at == len(dag.by_date) or dag.by_date[at] != entry:
+            dag.by_date.insert(at, entry)
 
     def note_success(self, dag: DagState, run: Run, finished: bool) -> None:
         """Keeps `successes` to the finished runs that succeeded."""

@@ -44,10 +44,7 @@ def dump(state: PartitionState) -> dict[str, Any]:
 
 def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
     dag = state.dags[dag_id]
-    finished = {
-        run_id: snapshots.decode_run(kept, state.layouts) if isinstance(kept, bytes) else kept
-        for run_id, kept in dag.finished.items()
-    }
+    finished = {run_id: snapshots.decode_run(kept, state.layouts) for run_id, kept in dag.finished.items()}
     return {
         "updated": str(dag.updated),
         "removed": dag.removed,
@@ -194,8 +191,7 @@ def check_ended(state: PartitionState) -> None:
             text = {run.position(slot): run.states[slot] for slot in run.live_slots() if not FINISHED[run.states[slot]]}
             require(False, f"every run ends: {run.dag_id}/{run.run_id} is {run.state}, tasks {text}")
         for run_id, kept in dag.finished.items():
-            if isinstance(kept, Run):
-                require(kept.state in (RUN_SUCCESS, RUN_FAILED), f"every run ends: {run_id}")
+            require(snapshots.summary(kept).state in (RUN_SUCCESS, RUN_FAILED), f"every run ends: {run_id}")
 
 
 __all__ = ["UP_FOR_RETRY", "Checker", "ViolatedError", "check_complete", "check_ended", "check_limits", "dump"]
