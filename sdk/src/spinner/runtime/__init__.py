@@ -11,6 +11,7 @@ _PRELOADED = (
     "spinner.runtime.runner",
     "spinner.runtime.execution",
     "spinner.runtime.special",
+    "spinner.runtime.readiness",
     "spinner.runtime.pinball", "spinner.runtime.connection", "spinner.runtime.context", "spinner.runtime.templates",
     "spinner.serialization", "spinner.operators.decorated", "spinner.operators.empty",
     "spinner.operators.latest_only", "spinner.operators.trigger_dagrun", "spinner.sensors.date_time",

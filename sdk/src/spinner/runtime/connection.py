@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import threading
@@ -33,6 +34,8 @@ M = TypeVar("M", bound="Message")
 EXIT_LEASE_LOST = 75
 EXIT_START_REFUSED = 76
 _RETRY_SECONDS = 0.05
+_SLOWEST_RETRY_SECONDS = 2.0
+_CONNECT_SECONDS = 3.0
 
 
 class CallError(SpinnerException):
@@ -174,49 +177,122 @@ class LocalConnection:
 
 
 class GrpcConnection:
-    """gRPC with the try's token."""
+    """gRPC with the try's token, to whichever executor owns the try.
 
-    def __init__(self, address: str, token: str, lease: Lease | None = None) -> None:
+    ``addresses`` are ``host:port``, comma-separated; a name may stand for many executors (a headless Service). One
+    after the other is asked until one neither is away nor says that another is the owner; a round that finds none is
+    repeated, ever more slowly, until the lease is over. ``on_moved`` is called after the owner changed.
+    """
+
+    def __init__(self, addresses: str, token: str, lease: Lease | None = None) -> None:
         import grpc
-        from spinner_proto.runtime.v1.runtime_pb2_grpc import TaskRuntimeServiceStub
 
-        self._error: type[Exception] = grpc.RpcError
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", local_frames.MAX_FRAME_BYTES),
-                ("grpc.max_send_message_length", local_frames.MAX_FRAME_BYTES),
-                ("grpc.max_reconnect_backoff_ms", 2000),
-            ],
-        )
-        self._stub: Any = TaskRuntimeServiceStub(self._channel)
+        self._grpc = grpc
+        self._addresses = [address.strip() for address in addresses.split(",") if address.strip()]
         self._metadata = (("authorization", f"Bearer {token}"),)
+        self._lock = threading.Lock()
+        self._targets: list[str] = []
+        self._target = ""
+        self._answered = ""
+        self._channel: Any = None
+        self._stub: Any = None
+        self._fruitless = 0
+        self.on_moved: Callable[[], None] = lambda: None
         self.lease = lease or Lease()
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
+        # An executor that doesn't answer a heartbeat hangs and may have a successor; other calls may take their time.
+        seconds = self.lease.seconds / 3 if method == "Heartbeat" else self.lease.seconds
         while True:
+            stub: Any = None
             with shield:
                 try:
-                    answer: M = getattr(self._stub, method)(
-                        request, metadata=self._metadata, timeout=self.lease.seconds, wait_for_ready=True
-                    )
-                    self.lease.renew()
+                    target, stub = self._connected()
+                    answer: M = getattr(stub, method)(request, metadata=self._metadata, timeout=seconds)
+                    self._is_owner(target)
                     return answer
-                except self._error as error:
+                except self._grpc.RpcError as error:
                     status, text = _grpc_status(error)
-            if status in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED):
+                except (OSError, self._grpc.FutureTimeoutError) as error:
+                    status, text = Status.UNAVAILABLE, str(error)
+            # CANCELLED: another thread has left this executor meanwhile.
+            if status in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED):
                 self.lease.check()
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(self._leave(stub))
                 continue
             self.lease.renew()
             if status is Status.PERMISSION_DENIED:
                 self.lease.lost(text)
             raise CallError(method, status, text)
 
+    def _connected(self) -> tuple[str, Any]:
+        from spinner_proto.runtime.v1.runtime_pb2_grpc import TaskRuntimeServiceStub
+
+        with self._lock:
+            if self._stub is None:
+                if not self._targets:
+                    self._targets = self._resolved()
+                self._target = self._targets.pop(0)
+                channel = self._grpc.insecure_channel(
+                    self._target,
+                    options=[
+                        ("grpc.max_receive_message_length", local_frames.MAX_FRAME_BYTES),
+                        ("grpc.max_send_message_length", local_frames.MAX_FRAME_BYTES),
+                        ("grpc.enable_http_proxy", 0),
+                        ("grpc.use_local_subchannel_pool", 1),
+                    ],
+                )
+                try:
+                    self._grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+                except BaseException:
+                    channel.close()
+                    raise
+                self._channel, self._stub = channel, TaskRuntimeServiceStub(channel)
+            return self._target, self._stub
+
+    def _resolved(self) -> list[str]:
+        """Every executor's address, the one that answered last at first; raises OSError when no name is known."""
+        found: dict[str, None] = {}
+        problem: OSError | None = None
+        for address in self._addresses:
+            host, _, port = address.rpartition(":")
+            try:
+                for *_, name in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+                    ip = str(name[0])
+                    found[f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"] = None
+            except OSError as error:
+                problem = error
+        if not found:
+            raise problem or OSError("no address")
+        return sorted(found, key=lambda target: (target != self._answered, random.random()))  # noqa: S311 - spreads load
+
+    def _is_owner(self, target: str) -> None:
+        self.lease.renew()
+        self._fruitless = 0
+        if target != self._answered:
+            earlier, self._answered = self._answered, target
+            if earlier:
+                self.on_moved()
+
+    def _leave(self, stub: Any) -> float:
+        """Gives up the executor that did not answer, unless another thread has; returns how long to wait, seconds."""
+        with self._lock:
+            if stub is self._stub and stub is not None:
+                self._channel.close()
+                self._channel = self._stub = None
+            if self._targets:
+                return 0.0
+            self._fruitless += 1
+            longest = min(_RETRY_SECONDS * 1.5**self._fruitless, _SLOWEST_RETRY_SECONDS)
+            return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+
     def close(self) -> None:
         """See :class:`Connection`."""
-        self._channel.close()
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = self._stub = None
 
 
 def _grpc_status(error: Exception) -> tuple[Status, str]:

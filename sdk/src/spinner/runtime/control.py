@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from spinner_proto.common.v1 import common_pb2 as common
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import TaskTerminated, TaskTimeout
@@ -42,6 +43,13 @@ class Control:
         self._ended = threading.Event()
         self.task: BaseOperator | None = None
         self.terminated = False
+        # The executor said so; a pod gets SIGTERM also when somebody deletes it or its node drains.
+        self.cancelled = not os.environ.get("SPINNER_POD")
+
+    @property
+    def stop_outcome(self) -> common.Outcome.ValueType:
+        """What a try that was told to stop reports."""
+        return common.OUTCOME_KILLED_BY_USER if self.cancelled else common.OUTCOME_DELETED
 
     def start(self) -> None:
         """Starts the heartbeat and listens to SIGTERM. Call it in the main thread, after the start was granted."""
@@ -70,6 +78,7 @@ class Control:
             except CallError as error:
                 _log.warning("The heartbeat was refused: %s", error)
                 continue
+            self.cancelled |= answer.cancelled
             if answer.cancelled and not self.terminated and not self._ended.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -79,8 +88,9 @@ class Control:
             shield.interrupt(self._terminate)
 
     def _terminate(self) -> NoReturn:
-        self.kill_task("The try was cancelled")
-        raise TaskTerminated("The try was cancelled.")
+        why = "The try was cancelled" if self.cancelled else "The worker was told to end (SIGTERM)"
+        self.kill_task(why)
+        raise TaskTerminated(f"{why}.")
 
     def kill_task(self, why: str) -> None:
         """Calls the operator's on_kill; what it raises is logged."""

@@ -59,7 +59,7 @@ def run_task(work: Work) -> pb.FinishRequest:
         _log.info("The next question is at %s", reschedule.reschedule_date.isoformat())
         return pb.FinishRequest(rescheduled=message)
     except TaskTerminated as error:
-        ended = failure(work, error, common.OUTCOME_KILLED_BY_USER)
+        ended = failure(work, error, work.control.stop_outcome)
         context["exception"] = error
     except SkipTask as error:
         _log.info("Skipped: %s", error)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Text is sent at most this long after it was written.
 _PUSH_SECONDS = 0.2
+_PUSH_BYTES = 1 << 18
 
 _stage = "LaunchStage"
 
@@ -62,17 +63,51 @@ def configure(level: str = "INFO") -> None:
     logging.captureWarnings(True)
 
 
-class LogTee:
-    """Copies stdout and stderr of this process to ``push(offset, text) -> next offset`` and to the old stdout.
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Keeps lines of ``logging`` back; they are written only when the block raises."""
+    root = logging.getLogger()
+    shown = root.handlers[:]
+    kept = _Keeper()
+    root.handlers[:] = [kept]
+    try:
+        yield
+    except BaseException:
+        root.handlers[:] = shown
+        for record in kept.records:
+            root.handle(record)
+        raise
+    finally:
+        root.handlers[:] = shown
 
-    For workers that share no file system with their executor. One thread reads a pipe that both streams go to.
+
+class _Keeper(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class LogTee:
+    """Copies stdout and stderr of this process to the old stdout and to ``push(offset, text) -> next offset``.
+
+    For workers that share no file system with their executor: the old stdout is what a kubelet keeps. Two threads: one
+    reads the pipe that both streams go to and writes a file without a name; the other pushes from that file, so that
+    what is printed waits for the disk, never for an executor. An executor that has less than was pushed (it took over)
+    asks for it again. After ``limit_bytes`` a mark says that only stdout has the rest.
     """
 
-    def __init__(self, push: Callable[[int, bytes], int]) -> None:
+    def __init__(self, push: Callable[[int, bytes], int], limit_bytes: int = 1 << 30) -> None:
         self._push = push
-        self._offset = 0
-        self._pending = bytearray()
+        self._limit = limit_bytes
         self._original = os.dup(1)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
+        self._written = 0
+        self._changed = threading.Condition()
+        self._complete = False
+        self._moved = False
         read_end, write_end = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -80,40 +115,67 @@ class LogTee:
         os.dup2(write_end, 2)
         os.close(write_end)
         self._read_end = read_end
-        self._thread = threading.Thread(target=self._pump, name="log", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._keep, self._send)]
+        for thread in self._threads:
+            thread.start()
 
-    def _pump(self) -> None:
-        due = 0.0
-        while True:
-            wait = max(0.0, due - time.monotonic()) if self._pending else None
-            if select.select([self._read_end], [], [], wait)[0]:
-                data = os.read(self._read_end, 1 << 16)
-                if not data:
-                    break
-                due = due if self._pending else time.monotonic() + _PUSH_SECONDS
-                self._pending += data
-                os.write(self._original, data)
-            if len(self._pending) >= 1 << 16 or time.monotonic() >= due:
-                self._send()
-                due = time.monotonic() + _PUSH_SECONDS
-        self._send()
+    def _keep(self) -> None:
+        while data := os.read(self._read_end, 1 << 16):
+            _write_all(self._original, data)
+            if self._written >= self._limit:
+                continue
+            if self._written + len(data) >= self._limit:
+                mark = f"[the log is longer than {self._limit} bytes; the rest is on the container's standard output]"
+                data = data[: self._limit - self._written] + f"\n{mark}\n".encode()
+            _write_all(self._file.fileno(), data)
+            with self._changed:
+                self._written += len(data)
+                self._changed.notify()
+        with self._changed:
+            self._complete = True
+            self._changed.notify()
 
     def _send(self) -> None:
-        while self._pending:
-            part = bytes(self._pending[: 1 << 18])
-            following = self._push(self._offset, part)
-            done = max(0, min(following - self._offset, len(part)))
-            if not done:
+        offset = 0
+        while True:
+            with self._changed:
+                if offset >= self._written and not self._complete and not self._moved:
+                    self._changed.wait()
+                    if not self._complete:
+                        self._changed.wait(_PUSH_SECONDS)
+                self._moved = False
+            # Empty at the end: the answer says whether the executor has it all.
+            text = os.pread(self._file.fileno(), _PUSH_BYTES, offset)
+            try:
+                following = self._push(offset, text)
+            except Exception as error:  # noqa: BLE001 - a log that cannot be sent must not end the try
+                _write_all(self._original, f"The log is no longer sent to the executor: {error}\n".encode())
                 return
-            del self._pending[:done]
-            self._offset += done
+            if following == offset and (text or self._complete):
+                return  # it has all of it, or wants no more
+            offset = max(0, min(following, offset + len(text)))
 
-    def close(self, seconds: float = 10.0) -> None:
+    def moved(self) -> None:
+        """Another executor answers now: it is asked how much it has."""
+        with self._changed:
+            self._moved = True
+            self._changed.notify()
+
+    def close(self, seconds: float = 60.0) -> None:
         """Sends what is left; waits for ``seconds`` at most."""
-
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(self._original, 1)
         os.dup2(self._original, 2)
-        self._thread.join(seconds)
+        deadline = time.monotonic() + seconds
+        # Children that still hold the pipe keep it open: they get a moment.
+        self._threads[0].join(min(seconds, 5.0))
+        with self._changed:
+            self._complete = True
+            self._changed.notify()
+        self._threads[1].join(max(0.0, deadline - time.monotonic()))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,17 +1,21 @@
 """Workers that reach their executor over gRPC: pods and remote machines.
 
-``SPINNER_RUNTIME_ADDRESS`` (host:port) and ``SPINNER_TOKEN_FILE``; or ``SPINNER_RUNTIME_SOCKET`` for a local one.
+``SPINNER_RUNTIME_ADDRESS`` (``host:port``, comma-separated) and ``SPINNER_TOKEN_FILE``; or ``SPINNER_RUNTIME_SOCKET``
+for a local one. In a pod (``SPINNER_POD`` is its name) process 1 only looks after the worker.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.runtime.connection import GrpcConnection, LocalConnection
+from spinner.runtime.init import run_below
 from spinner.runtime.logs import LogTee
 from spinner.runtime.runner import run_try, worker_name
 from spinner.runtime.usage import Cgroup, meter
@@ -19,7 +23,12 @@ from spinner.runtime.usage import Cgroup, meter
 
 def main() -> int:
     """Runs one try. Returns the exit status."""
-    token_file = os.environ.get("SPINNER_TOKEN_FILE", "")
+    return run_below(work) if os.getpid() == 1 else work()
+
+
+def work() -> int:
+    """The worker itself."""
+    token_file = os.environ.pop("SPINNER_TOKEN_FILE", "")
     address, path = os.environ.get("SPINNER_RUNTIME_ADDRESS", ""), os.environ.get("SPINNER_RUNTIME_SOCKET", "")
     if not token_file or not (address or path):
         sys.stderr.write(
@@ -27,6 +36,7 @@ def main() -> int:
             "SPINNER_RUNTIME_ADDRESS (host:port) or SPINNER_RUNTIME_SOCKET.\n"
         )
         return 2
+    signal.signal(signal.SIGTERM, _ended_early)
     token = Path(token_file).read_bytes().strip()
     if path:
         return run_try(LocalConnection(path, token), worker_name())
@@ -38,4 +48,11 @@ def main() -> int:
         return connection.call("PushLog", pb.PushLogRequest(offset=offset, text=text), pb.PushLogResponse).next_offset
 
     tee = LogTee(push)
+    connection.on_moved = tee.moved
     return run_try(connection, worker_name(), before_finish=tee.close)
+
+
+def _ended_early(number: int, frame: object) -> NoReturn:
+    """Told to end before user code had begun: nothing is to be unwound."""
+    os.write(2, b"The worker was told to end before it started user code.\n")
+    os._exit(128 + number)

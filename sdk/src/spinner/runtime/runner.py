@@ -26,6 +26,7 @@ from spinner.runtime.api import RuntimeApi
 from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
 from spinner.runtime.control import Control
 from spinner.runtime.current import set_current
+from spinner.runtime.readiness import make_ready
 from spinner.runtime.report import Stages, class_names, log_failure, one_line, outcome_of, rendered_json
 from spinner.runtime.usage import meter
 
@@ -46,7 +47,12 @@ class Work:
         self.connection = connection
         self.api = RuntimeApi(connection)
         self.order = answer.order
+        # Fetched from `bundle_url` when the executor shares no file system with this worker.
         self.bundle_path = answer.bundle_path
+        self.bundle_url = answer.bundle_url
+        self.cache_path = answer.cache_path
+        self.readiness = list(answer.readiness)
+        self.readiness_addresses = list(answer.readiness_addresses)
         self.conf_json = answer.conf_json
         self.started = started
         self.stages = Stages()
@@ -118,7 +124,7 @@ def _report(work: Work) -> pb.FinishRequest:
     try:
         report = _dispatch(work)
     except TaskTerminated as error:
-        report = pb.FinishRequest(ended=failure(work, error, common.OUTCOME_KILLED_BY_USER))
+        report = pb.FinishRequest(ended=failure(work, error, work.control.stop_outcome))
     except BaseException as error:  # noqa: BLE001 - a try always ends with a report
         log_failure(error, "The try failed")
         report = pb.FinishRequest(ended=failure(work, error))
@@ -132,8 +138,7 @@ def _report(work: Work) -> pb.FinishRequest:
 
 def _dispatch(work: Work) -> pb.FinishRequest:
     order = work.order
-    with work.stages.stage(common.STAGE_READINESS, "Checking what the try needs"):
-        check_ready(work)
+    make_ready(work)
     if order.runtime == "pinball":
         from spinner.runtime.pinball import run_command_job
 
@@ -153,18 +158,6 @@ def _dispatch(work: Work) -> pb.FinishRequest:
     from spinner.runtime.execution import run_task
 
     return run_task(work)
-
-
-def check_ready(work: Work) -> None:
-    """C3: what a try needs is there, before user code. Raises SpinnerException naming what is missing."""
-    of_a_file = work.order.runtime in ("", "spinner") and work.order.relative_path
-    if of_a_file and not Path(work.bundle_path, work.order.relative_path).is_file():
-        raise SpinnerException(
-            f"The DAG file {work.order.relative_path} is not in the bundle at {work.bundle_path or '(no path)'}. "
-            "The bundle's version of this run may have been removed."
-        )
-    if work.bundle_path:
-        os.chdir(work.bundle_path)
 
 
 def failure(work: Work, error: BaseException, outcome: common.Outcome.ValueType | None = None) -> inbox.TaskEnded:

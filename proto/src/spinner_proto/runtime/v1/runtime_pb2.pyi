@@ -50,6 +50,7 @@ class GetWorkResponse(_message.Message):
     BUNDLE_URL_FIELD_NUMBER: _builtins.int
     CACHE_PATH_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
+    READINESS_ADDRESSES_FIELD_NUMBER: _builtins.int
     bundle_path: _builtins.str
     """The bundle unpacked, when the executor shares a file system with the worker."""
     conf_json: _builtins.bytes
@@ -69,6 +70,10 @@ class GetWorkResponse(_message.Message):
     def readiness(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadinessCheck]:
         """What the executor found when it looked at what tries need (C3)."""
 
+    @_builtins.property
+    def readiness_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the worker itself must be able to connect to: "name=host:port"."""
+
     def __init__(
         self,
         *,
@@ -81,10 +86,11 @@ class GetWorkResponse(_message.Message):
         bundle_url: _builtins.str = ...,
         cache_path: _builtins.str = ...,
         readiness: _abc.Iterable[Global___ReadinessCheck] | None = ...,
+        readiness_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "bundle_url", b"bundle_url", "cache_path", b"cache_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "order", b"order", "readiness", b"readiness", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "bundle_url", b"bundle_url", "cache_path", b"cache_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "order", b"order", "readiness", b"readiness", "readiness_addresses", b"readiness_addresses", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

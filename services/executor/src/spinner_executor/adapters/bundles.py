@@ -7,16 +7,13 @@ leave the folder, and links out of it, are refused.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import shutil
-import tarfile
 import tempfile
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
 
-import zstandard
+from spinner.runtime.bundle import entry_name, unpack
 from spinner_proto.common.v1.common_pb2 import BundleRef
 
 
@@ -59,20 +56,13 @@ class BundleCache:
         return path
 
     def _make(self, bundle: BundleRef) -> Path:
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{bundle.name}-{bundle.version}")[:120].lstrip(".")
-        digest = hashlib.sha256(bundle.object_key.encode()).hexdigest()[:12]
-        target = self._folder / f"{safe}-{digest}"
+        target = self._folder / entry_name(bundle)
         if target.is_dir():
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".unpacking-"))
         try:
-            packed = self._store.get(bundle.object_key)
-            with (
-                zstandard.ZstdDecompressor().stream_reader(packed) as stream,
-                tarfile.open(fileobj=stream, mode="r|") as archive,
-            ):
-                archive.extractall(temporary, filter="data")
+            unpack(self._store.get(bundle.object_key), temporary)
             temporary.chmod(0o755)
             try:
                 temporary.rename(target)

@@ -1,0 +1,82 @@
+"""The DAG bundle of a run, at its exact version: fetched as one packed object (tar, zstd) and unpacked once.
+
+Members that would leave the folder, and links out of it, are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from spinner.exceptions import SpinnerException
+from spinner.runtime import cache as caches
+
+if TYPE_CHECKING:
+    from spinner_proto.common.v1.common_pb2 import BundleRef
+
+_ATTEMPTS = 4
+_TIMEOUT_SECONDS = 20.0
+_PAUSE_SECONDS = 0.5
+
+
+def entry_name(bundle: BundleRef) -> str:
+    """The name of the folder of a bundle at a version: readable, and unique by the packed object's key."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{bundle.name}-{bundle.version}")[:120].lstrip(".")
+    return f"{safe}-{hashlib.sha256(bundle.object_key.encode()).hexdigest()[:12]}"
+
+
+def unpack(packed: IO[bytes] | bytes, folder: Path) -> None:
+    """Unpacks a bundle into an empty folder. Raises what tarfile and zstandard raise."""
+    import zstandard
+
+    with (
+        zstandard.ZstdDecompressor().stream_reader(packed) as stream,
+        tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive,
+    ):
+        archive.extractall(folder, filter="data")
+
+
+def fetch(bundle: BundleRef, url: str, cache: Path) -> Path:
+    """The folder of the bundle, fetched from ``url`` when it isn't in the cache. Raises SpinnerException."""
+
+    def make(folder: Path) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - of the executor
+                    unpack(answer, folder)
+                return
+            except urllib.error.HTTPError as error:
+                problem, final = f"HTTP {error.code} {error.reason}", 400 <= error.code < 500 and error.code != 429
+            except (OSError, http.client.HTTPException) as error:
+                problem, final = str(error), False
+            except Exception as error:  # noqa: BLE001 - a damaged archive
+                problem, final = f"the packed bundle cannot be read: {error}", True
+            if final or attempt == _ATTEMPTS:
+                raise SpinnerException(
+                    f"The bundle {bundle.name} at version {bundle.version} cannot be had from the object store "
+                    f"({bundle.object_key}): {problem}."
+                )
+            _empty(folder)
+            time.sleep(_PAUSE_SECONDS * attempt)
+
+    try:
+        return caches.entry(cache, "bundles", entry_name(bundle), make)
+    except OSError as error:
+        raise SpinnerException(f"The bundle {bundle.name} cannot be unpacked into {cache}: {error}") from error
+
+
+def _empty(folder: Path) -> None:
+    import shutil
+
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
