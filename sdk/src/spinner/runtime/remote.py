@@ -42,7 +42,7 @@ def work() -> int:
         return run_try(LocalConnection(path, token), worker_name())
     connection = GrpcConnection(address, token.decode())
     # A pod's container is a control group of its own; a process on a shared machine is not, and then has no such files.
-    meter.cgroup = Cgroup.find() if os.environ.get("KUBERNETES_SERVICE_HOST") else None
+    meter.cgroup = Cgroup.find() if os.environ.get("SPINNER_POD") else None
 
     def push(offset: int, text: bytes) -> int:
         return connection.call("PushLog", pb.PushLogRequest(offset=offset, text=text), pb.PushLogResponse).next_offset
