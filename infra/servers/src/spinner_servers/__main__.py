@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spinner_servers import elasticsearch, kafka, mariadb, objectstore, process
+from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
 from spinner_servers.install import cache_folder
+from spinner_servers.kubernetes import build
 from spinner_servers.process import Launch, ServerError, free_port
 
 _DEFAULT_PORTS = {"kafka": 19092, "mariadb": 13306, "elasticsearch": 19200, "s3": 19000}
@@ -23,13 +24,16 @@ _PREPARE: dict[str, Callable[[Path, int], Launch]] = {
 def main() -> int:
     """Runs one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m spinner_servers", description=__doc__)
-    parser.add_argument("server", choices=sorted(_PREPARE))
+    parser.add_argument("server", choices=sorted([*_PREPARE, "kubernetes"]))
     parser.add_argument("action", choices=["start", "stop", "install"])
     parser.add_argument("--data", type=Path, help="data folder; default: one in the cache folder")
     parser.add_argument("--port", type=int, help="preferred port on loopback; the next free one is taken when busy")
+    parser.add_argument("--nodes", type=int, default=1, help="kubernetes: simulated nodes (kwok); default: 1")
     arguments = parser.parse_args()
     data = (arguments.data or cache_folder() / "data" / arguments.server).resolve()
     try:
+        if arguments.server == "kubernetes":
+            return _kubernetes(arguments.action, data, arguments.port or 16443, arguments.nodes)
         if arguments.action == "stop":
             print("stopped" if process.stop(data) else "nothing was running")
             return 0
@@ -42,6 +46,18 @@ def main() -> int:
     except ServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _kubernetes(action: str, data: Path, port: int, nodes: int) -> int:
+    """Several processes, so not a Launch."""
+    if action == "install":
+        print(build.kube(), build.kwok())
+    elif action == "stop":
+        print("stopped" if kubernetes.stop(data) else "nothing was running")
+    else:
+        cluster = kubernetes.start(data, port, nodes=nodes)
+        print(f"{cluster.url} KUBECONFIG={cluster.kubeconfig}")
     return 0
 
 

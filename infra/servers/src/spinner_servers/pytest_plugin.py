@@ -1,8 +1,9 @@
-"""Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`.
+"""Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`,
+`kubernetes_api`.
 
 Each starts its server once a session, on first use, in a temporary folder, and removes it at the end. An
-environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH) names a running
-one to use instead.
+environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH, the data folder in
+SPINNER_TEST_KUBERNETES) names a running one to use instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from spinner_servers import elasticsearch, kafka, mariadb, objectstore, process
+from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
 from spinner_servers.process import Launch, free_port
 
 
@@ -93,3 +94,20 @@ def s3_endpoint() -> Iterator[dict[str, str]]:
             "secret_key": objectstore.SECRET_KEY,
             "kind": objectstore.kind(),
         }
+
+
+@pytest.fixture(scope="session")
+def kubernetes_api() -> Iterator[kubernetes.Cluster]:
+    """A real Kubernetes API with controllers, scheduler and four simulated nodes; builds it on first use (minutes).
+
+    SPINNER_TEST_KUBERNETES=<data folder> uses a cluster started by `python -m spinner_servers kubernetes start`.
+    """
+    if stated := os.environ.get("SPINNER_TEST_KUBERNETES"):
+        yield kubernetes.start(Path(stated), nodes=4)
+        return
+    data = Path(tempfile.mkdtemp(prefix="spinner-kubernetes-"))
+    try:
+        yield kubernetes.start(data, nodes=4, with_parent=True)
+    finally:
+        kubernetes.stop(data, grace_seconds=0)
+        shutil.rmtree(data, ignore_errors=True)
