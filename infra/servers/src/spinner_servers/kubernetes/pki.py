@@ -52,13 +52,11 @@ def write(folder: Path, address: str) -> None:
 def tokens(file: Path, users: dict[str, tuple[str, str]]) -> dict[str, str]:
     """The token of each name, from the API server's token file or made now. `users`: name → (user, group or "")."""
     if file.exists():
-        lines = (line.split(",") for line in file.read_text().splitlines())
-        return {name: token for token, _, name, *_ in lines}
+        known = (line.split(",") for line in file.read_text().splitlines())
+        return {name: token for token, _, name, *_ in known}
     made = {name: secrets.token_hex(16) for name in users}
     file.touch(mode=0o600)
-    lines = [
-        f"{made[name]},{user},{name}" + (f',"{group}"' if group else "") for name, (user, group) in users.items()
-    ]
+    lines = [f"{made[name]},{user},{name}" + (f',"{group}"' if group else "") for name, (user, group) in users.items()]
     file.write_text("".join(f"{line}\n" for line in lines))
     return made
 
