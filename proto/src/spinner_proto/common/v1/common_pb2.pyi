@@ -142,6 +142,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The worker died without a report (crash, signal)."""
     OUTCOME_PARSE_FAILED: _Outcome.ValueType  # 18
     """The DAG file could not be loaded in the worker."""
+    OUTCOME_NODE_OUT_OF_MEMORY: _Outcome.ValueType  # 19
+    """The node ran out of memory and its kubelet evicted the worker."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How a try ended. Stable codes: the record, the UI and the diagnosis read them."""
@@ -171,6 +173,8 @@ OUTCOME_CRASHED: Outcome.ValueType  # 17
 """The worker died without a report (crash, signal)."""
 OUTCOME_PARSE_FAILED: Outcome.ValueType  # 18
 """The DAG file could not be loaded in the worker."""
+OUTCOME_NODE_OUT_OF_MEMORY: Outcome.ValueType  # 19
+"""The node ran out of memory and its kubelet evicted the worker."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _Stage:

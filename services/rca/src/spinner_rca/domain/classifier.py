@@ -21,6 +21,7 @@ from spinner_rca.domain.rules import Rule, Rules
 DECISIVE_OUTCOMES = frozenset(
     {
         "out_of_memory",
+        "node_out_of_memory",
         "timed_out",
         "killed_by_user",
         "deleted",

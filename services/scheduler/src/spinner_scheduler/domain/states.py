@@ -49,6 +49,7 @@ INFRASTRUCTURE = frozenset(
         Outcome.OUTCOME_LOST,
         Outcome.OUTCOME_LAUNCH_FAILED,
         Outcome.OUTCOME_EVICTED,
+        Outcome.OUTCOME_NODE_OUT_OF_MEMORY,
         Outcome.OUTCOME_PREEMPTED,
         Outcome.OUTCOME_NODE_LOST,
         Outcome.OUTCOME_IMAGE_PULL_FAILED,
