@@ -23,6 +23,8 @@ START = 1_760_000_400 * times.SECOND  # 2025-10-09T09:00:00Z
 class Lab:
     """Times are seconds after START."""
 
+    epoch = START
+
     def __init__(self, here: Address | None = None, limits: Limits | None = None, pool_partitions: int = 1) -> None:
         self.definitions: dict[tuple[str, str], DagDefinition] = {}
         self.state = PartitionState(

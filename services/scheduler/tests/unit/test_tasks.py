@@ -133,18 +133,42 @@ def test_retry_time_of_the_report_wins(lab) -> None:  # type: ignore[no-untyped-
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome.OUTCOME_LOST, Outcome.OUTCOME_LAUNCH_FAILED, Outcome.OUTCOME_EVICTED, Outcome.OUTCOME_NODE_LOST]
+    ("outcome", "free"),
+    [
+        (Outcome.OUTCOME_LOST, 3),
+        (Outcome.OUTCOME_LAUNCH_FAILED, 3),
+        (Outcome.OUTCOME_IMAGE_PULL_FAILED, 3),
+        (Outcome.OUTCOME_EVICTED, 5),
+        (Outcome.OUTCOME_NODE_LOST, 5),
+        (Outcome.OUTCOME_PREEMPTED, 10),
+    ],
 )
-def test_infrastructure_failures_do_not_use_up_retries(lab, outcome: int) -> None:  # type: ignore[no-untyped-def]
+def test_infrastructure_failures_do_not_use_up_retries(lab, outcome: int, free: int) -> None:  # type: ignore[no-untyped-def]
     begin(lab, chain(lab.dag(), "a"))
-    for number in range(1, 4):
+    for number in range(1, free + 1):
         assert lab.order("a").try_key.try_number == number
         lab.end("a", outcome)
-        lab.at(100 * number)
-    # The fourth is one too many: the task has no retries of its own.
+        lab.at(400 * number)
+    # One more is too many: the task has no retries of its own.
     lab.end("a", outcome)
     assert lab.run_state() == "failed"
-    assert [record.try_number for record in lab.executions] == [1, 2, 3, 4]
+    assert [record.try_number for record in lab.executions] == list(range(1, free + 2))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OUTCOME_OUT_OF_MEMORY, Outcome.OUTCOME_CONFIG_ERROR])
+def test_ends_by_the_task_itself_use_up_its_retries(lab, outcome: int) -> None:  # type: ignore[no-untyped-def]
+    begin(lab, chain(lab.dag(), "a"))
+    lab.end("a", outcome)
+    assert lab.run_state() == "failed"
+
+
+def test_free_tries_of_several_kinds_are_bounded_together(lab) -> None:  # type: ignore[no-untyped-def]
+    begin(lab, chain(lab.dag(), "a"))
+    for number in range(1, 4):
+        lab.end("a", Outcome.OUTCOME_EVICTED)
+        lab.at(400 * number)
+    lab.end("a", Outcome.OUTCOME_LOST)
+    assert lab.run_state() == "failed"
 
 
 # -- stale reports ---------------------------------------------------------------------------------------------

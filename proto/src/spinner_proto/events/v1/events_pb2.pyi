@@ -692,6 +692,7 @@ class TaskStateChanged(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     RESUME_EVENT_JSON_FIELD_NUMBER: _builtins.int
     RESUME_ERROR_FIELD_NUMBER: _builtins.int
+    CONF_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     map_index: _builtins.int
     state: _common_pb2.TaskState.ValueType
@@ -726,6 +727,10 @@ class TaskStateChanged(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """With RUNNING: when the first segment of this try started."""
 
+    @_builtins.property
+    def conf(self) -> _common_pb2.Blob:
+        """With RESTARTING: what its next tries see instead of the run's conf."""
+
     def __init__(
         self,
         *,
@@ -746,10 +751,11 @@ class TaskStateChanged(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         resume_event_json: _builtins.bytes = ...,
         resume_error: _builtins.str = ...,
+        conf: _common_pb2.Blob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "deferral", b"deferral", "next_time", b"next_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conf", b"conf", "deferral", b"deferral", "next_time", b"next_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancelled_as", b"cancelled_as", "deferral", b"deferral", "executor", b"executor", "map_index", b"map_index", "marked", b"marked", "next_time", b"next_time", "reason", b"reason", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "segment", b"segment", "sequence", b"sequence", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancelled_as", b"cancelled_as", "conf", b"conf", "deferral", b"deferral", "executor", b"executor", "map_index", b"map_index", "marked", b"marked", "next_time", b"next_time", "reason", b"reason", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "segment", b"segment", "sequence", b"sequence", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "try_number", b"try_number", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from spinner_eventlog import telemetry
 from spinner_eventlog.interface import EventLog, Poison, Record
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
@@ -50,6 +51,8 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.dag.dag_id = name
         snapshot.dag.dag.CopyFrom(dag.updated)
         snapshot.dag.format = 1
+        if dag.evaluated is not None:
+            snapshot.dag.timetable.CopyFrom(dag.evaluated)
         snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
     elif kind == "run":
         dag_id, _, run_id = name.partition("/")
@@ -164,6 +167,9 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         dag = state.dag(snapshot.dag.dag_id)
         dag.updated.CopyFrom(snapshot.dag.dag)
         dag.removed = snapshot.dag.state == b"\x01"
+        if snapshot.dag.HasField("timetable"):
+            dag.evaluated = TimetableEvaluated()
+            dag.evaluated.CopyFrom(snapshot.dag.timetable)
         state.arm_dag(dag)
     elif kind == "run":
         data = snapshot.run.state

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from spinner_proto.common.v1.common_pb2 import RunType
+
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.pools import Pool
@@ -87,38 +89,64 @@ def standstill(dag: DagState, run: Run) -> Blocker | None:
 
 
 def beside_upstream(state: PartitionState, dag: DagState, run: Run, position: int, slot: int) -> Blocker | None:
-    """What holds an instance back whose trigger rule is satisfied: its dates, and earlier runs."""
-    layout = run.layout
-    task = layout.tasks[position]
-    if layout.has_dates and run.facts.HasField("logical_date"):
-        if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
-            return Blocker(Code.TASK_START_DATE)
-        if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
-            return Blocker(Code.TASK_END_DATE)
+    """What holds an instance back whose trigger rule is satisfied: earlier runs."""
+    if not run.layout.has_past:
+        return None
+    task = run.layout.tasks[position]
     if task.depends_on_past or task.wait_for_downstream:
         return _past(state, dag, run, position, slot)
     return None
 
 
-def _past(state: PartitionState, dag: DagState, run: Run, position: int, slot: int) -> Blocker | None:
-    earlier = [entry for entry in dag.by_date if entry[0] < run.logical]
-    if not earlier:
+def outside_dates(run: Run, position: int) -> Blocker | None:
+    """Whether a task has no part in a run, by its start_date and end_date. As in Airflow, a backfill ignores them."""
+    if not run.layout.has_dates or not run.facts.HasField("logical_date"):
         return None
-    previous_id = earlier[-1][1]
-    previous = dag.runs.get(previous_id) or revive(state, dag, previous_id)
+    if run.facts.run_type == RunType.RUN_TYPE_BACKFILL:
+        return None
+    task = run.layout.tasks[position]
+    if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
+        return Blocker(Code.TASK_START_DATE)
+    if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
+        return Blocker(Code.TASK_END_DATE)
+    return None
+
+
+def _previous(state: PartitionState, dag: DagState, run: Run) -> Run | None:
+    """The run before: with catch-up, of those that were not made by hand."""
+    for logical, run_id in reversed(dag.by_date):
+        if logical < run.logical:
+            found = dag.runs.get(run_id) or revive(state, dag, run_id)
+            if found is None or not run.layout.definition.catchup:
+                return found
+            if found.facts.run_type != RunType.RUN_TYPE_MANUAL:
+                return found
+    return None
+
+
+def _past(state: PartitionState, dag: DagState, run: Run, position: int, slot: int) -> Blocker | None:
+    previous = _previous(state, dag, run)
     if previous is None:
         return None
-    task_id = run.layout.task_ids[position]
+    previous_id = previous.run_id
+    task = run.layout.tasks[position]
+    task_id = task.task_id
+    if (
+        run.layout.definition.catchup
+        and task.HasField("start_date")
+        and previous.logical < times.from_timestamp(task.start_date)
+    ):
+        return None
     target = previous.layout.index.get(task_id)
     if target is None:
-        return None
+        return None if task.ignore_first_depends_on_past else Blocker(Code.DEPENDS_ON_PAST, 0, previous_id, task_id)
     slots = previous.slots_of(target)
     index = run.map_index(slot)
     if 0 <= index < len(slots) and target in previous.instances:
         slots = [slots[index]]
     if any(previous.states[s] not in _GOOD for s in slots):
         return Blocker(Code.DEPENDS_ON_PAST, 0, previous_id, task_id)
-    if run.layout.tasks[position].wait_for_downstream:
+    if task.wait_for_downstream:
         for below in previous.layout.down[target]:
             if any(previous.states[s] not in _GOOD for s in previous.slots_of(below)):
                 return Blocker(Code.WAIT_FOR_DOWNSTREAM, 0, previous_id, previous.layout.task_ids[below])

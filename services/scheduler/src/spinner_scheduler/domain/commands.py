@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from spinner_proto.common.v1.common_pb2 import Actor, RunType
+from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
@@ -141,7 +141,7 @@ def _trigger(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     if wish.HasField("data_interval_start"):
         start, end = times.from_timestamp(wish.data_interval_start), times.from_timestamp(wish.data_interval_end)
     else:
-        start, end = schedules.timetable(layout.definition).manual(logical)
+        start, end = dag.timetable(layout.definition).manual(logical)
     extra = RunCreated(note=wish.note)
     extra.actor.CopyFrom(command.actor)
     if wish.HasField("conf"):
@@ -247,6 +247,8 @@ def _slots(run: Run, wish: ClearTasks | MarkTasks) -> list[int]:
             for position in named:
                 bits = sets[position]
                 members.update(other for other in range(layout.n) if bits >> other & 1)
+    if isinstance(wish, ClearTasks):
+        members |= layout.scopes_of(members)
     wanted = set(wish.map_indexes)
     return [
         slot
@@ -283,35 +285,29 @@ def _clear(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
             run, slots = _rebind(d, dag, run, slots)
         if wish.HasField("conf"):
             d.emit(dag.dag_id, run.run_id, lambda event: event.run_conf_changed.conf.CopyFrom(wish.conf))
+        conf = wish.task_conf if wish.HasField("task_conf") else None
         for slot in slots:
-            count += _clear_one(d, dag, run, slot, command.actor)
+            count += _clear_one(d, dag, run, slot, command.actor, conf)
         live = dag.runs.get(run.run_id)
         if live is not None and live.state in (RUN_SUCCESS, RUN_FAILED):
             set_run_state(d, dag, live, RUN_QUEUED)
     return wish.run_id, count
 
 
-def _clear_one(d: Decision, dag: DagState, run: Run, slot: int, actor: Actor) -> int:
+def _clear_one(d: Decision, dag: DagState, run: Run, slot: int, actor: Actor, conf: Blob | None) -> int:
     # Evolving may have brought the run back: work on the live one.
     run = dag.runs.get(run.run_id, run)
     state = run.states[slot]
     if state == RESTARTING:
         return 0
     if HOLDING[state] or state == DEFERRED:
-        cancel(d, dag, run, slot, 6, "cleared while it ran", RESTARTING)
+        cancel(d, dag, run, slot, int(Outcome.OUTCOME_KILLED_BY_USER), "cleared while it ran", RESTARTING, conf)
         return 1
     if state == UP_FOR_RESCHEDULE or slot in run.resumes:
         end_try(d, dag, run, slot, FAILED, "cleared while it waited")
     else:
         withdraw(d, run, slot)
-    task_id, map_index = run.layout.task_ids[run.position(slot)], run.map_index(slot)
-
-    def fill(event: WorkflowEvent) -> None:
-        event.task_cleared.task_id = task_id
-        event.task_cleared.map_index = map_index
-        event.task_cleared.actor.CopyFrom(actor)
-
-    d.emit(dag.dag_id, run.run_id, fill)
+    clear_event(d, run, slot, conf, actor)
     return 1
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinner_proto.common.v1.common_pb2 import Outcome
-from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
+from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
 
 from spinner_scheduler.domain import asking, commands, reports
 from spinner_scheduler.domain.decision import Decision, Result
@@ -69,6 +69,8 @@ def _take(d: Decision, message: InboxMessage) -> None:
         asking.handle(d, message.pool)
     elif kind == "definition_published":
         _published(d, message)
+    elif kind == "timetable_evaluated":
+        _evaluated(d, message.timetable_evaluated)
     elif kind == "definition_removed":
         dag_id = message.definition_removed.dag_id
         if dag_id in d.state.dags and not d.state.dags[dag_id].removed:
@@ -92,6 +94,14 @@ def _published(d: Decision, message: InboxMessage) -> None:
     paused = layout.definition.paused_upon_creation if new else None
     why = "it was paused when it was created (is_paused_upon_creation)"
     update_dag(d, dag, version=published.version, paused=paused, paused_reason=why)
+
+
+def _evaluated(d: Decision, evaluated: TimetableEvaluated) -> None:
+    dag = d.state.dags.get(evaluated.dag_id)
+    if dag is None or dag.removed or dag.version != evaluated.version or dag.evaluated == evaluated:
+        return
+    d.emit(dag.dag_id, "", lambda event: event.timetable_evaluated.CopyFrom(evaluated))
+    update_dag(d, dag, replan=True)
 
 
 def _settle(d: Decision) -> None:

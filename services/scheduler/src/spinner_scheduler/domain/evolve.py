@@ -6,8 +6,9 @@ unfinished is put away. An event of an unknown kind is fatal: this scheduler is 
 
 from __future__ import annotations
 
+from spinner_proto.common.v1.common_pb2 import Blob, RunType
 from spinner_proto.events.v1 import events_pb2 as ev
-from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged
+from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged, TimetableEvaluated
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.pools import Pool
@@ -16,9 +17,9 @@ from spinner_scheduler.domain.state import DagState, PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,
-    MAX_INFRASTRUCTURE_TRIES,
     NONE,
     QUEUED,
+    RESTARTING,
     RUN_FAILED,
     RUN_QUEUED,
     RUN_RUNNING,
@@ -28,7 +29,7 @@ from spinner_scheduler.domain.states import (
     SUCCESS,
     UP_FOR_RESCHEDULE,
     UP_FOR_RETRY,
-    is_infrastructure,
+    free_retry_delay,
 )
 
 # How many finished runs stay decoded: those that a later run's depends_on_past or a clear may ask for at once.
@@ -155,6 +156,8 @@ def _task_state_changed(state: PartitionState, dag: DagState, run: Run, e: ev.Ta
     elif new in (UP_FOR_RETRY, UP_FOR_RESCHEDULE):
         run.next_time[slot] = times.from_timestamp(e.next_time)
         run.sequences.pop(slot, None)
+    elif new == RESTARTING:
+        _keep_conf(run, slot, e)
     elif FINISHED[new]:
         _forget(run, slot)
     if e.sequence:
@@ -162,6 +165,13 @@ def _task_state_changed(state: PartitionState, dag: DagState, run: Run, e: ev.Ta
     if e.cancelled_as:
         run.cancelled[slot] = e.cancelled_as
     _set(state, dag, run, slot, new)
+
+
+def _keep_conf(run: Run, slot: int, e: ev.TaskCleared | ev.TaskStateChanged) -> None:
+    run.confs.pop(slot, None)
+    if e.HasField("conf"):
+        run.confs[slot] = Blob()
+        run.confs[slot].CopyFrom(e.conf)
 
 
 def _set(state: PartitionState, dag: DagState, run: Run, slot: int, new: int) -> None:
@@ -176,24 +186,25 @@ def _set(state: PartitionState, dag: DagState, run: Run, slot: int, new: int) ->
 
 def _wake_next(state: PartitionState, dag: DagState, run: Run, slot: int) -> None:
     """Lets the next run look again at tasks that wait for this one."""
-    following = next_run(dag, run)
-    if following is None:
-        return
-    layout = following.layout
     position = run.position(slot)
     task_ids = [run.layout.task_ids[position], *(run.layout.task_ids[above] for above in run.layout.up[position])]
-    for task_id in task_ids:
-        found = layout.index.get(task_id)
-        if found is not None:
-            following.dirty.extend(s for s in following.slots_of(found) if following.states[s] == NONE)
-    if following.dirty:
-        state.dirty_runs[id(following)] = following
+    for following in next_runs(dag, run):
+        for task_id in task_ids:
+            found = following.layout.index.get(task_id)
+            if found is not None:
+                following.dirty.extend(s for s in following.slots_of(found) if following.states[s] == NONE)
+        if following.dirty:
+            state.dirty_runs[id(following)] = following
 
 
-def next_run(dag: DagState, run: Run) -> Run | None:
-    """The live run with the next logical date."""
-    later = [r for r in dag.runs.values() if r.logical > run.logical]
-    return min(later, key=lambda r: r.logical, default=None)
+def next_runs(dag: DagState, run: Run) -> list[Run]:
+    """The live runs whose past this one may be: the next, and beyond those made by hand (see `blockers`)."""
+    found: list[Run] = []
+    for later in sorted((r for r in dag.runs.values() if r.logical > run.logical), key=lambda r: r.logical):
+        found.append(later)
+        if later.facts.run_type != RunType.RUN_TYPE_MANUAL:
+            break
+    return found
 
 
 def _forget(run: Run, slot: int) -> None:
@@ -221,11 +232,16 @@ def _task_ended(state: PartitionState, dag: DagState, run: Run, e: ev.TaskEnded)
     if new == UP_FOR_RETRY:
         run.next_time[slot] = times.from_timestamp(e.next_time)
         free = run.free.get(slot, 0)
-        if is_infrastructure(e.outcome, e.HasField("start_time")) and free < MAX_INFRASTRUCTURE_TRIES:
+        # Events without the field are older than it.
+        if e.free_try if e.HasField("free_try") else _was_free(e, free):
             run.free[slot] = free + 1
     elif new == SUCCESS and run.layout.reports_length[run.position(slot)]:
         run.lengths[slot] = e.return_length
     _set(state, dag, run, slot, new)
+
+
+def _was_free(e: ev.TaskEnded, free: int) -> bool:
+    return free < 3 and free_retry_delay(e.outcome, e.HasField("start_time"), free) is not None
 
 
 def _task_expanded(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -240,6 +256,7 @@ def _task_cleared(state: PartitionState, dag_id: str, run_id: str, event: ev.Wor
     _forget(run, slot)
     run.base[slot] = run.tries[slot]
     run.free.pop(slot, None)
+    _keep_conf(run, slot, event.task_cleared)
     run.lengths.pop(slot, None)
     run.segments[slot] = 0
     for position in run.skips.pop(slot, ()):
@@ -362,6 +379,13 @@ def _dag_updated(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     state.arm_dag(dag)
 
 
+def _timetable_evaluated(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    known = TimetableEvaluated()
+    known.CopyFrom(event.timetable_evaluated)
+    dag.evaluated = known
+
+
 def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     dag = state.dag(dag_id)
     dag.removed = True
@@ -428,6 +452,7 @@ def _asking(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent, ki
 _RARE = {
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
+    "timetable_evaluated": _timetable_evaluated,
     "command_accepted": _command_answered,
     "command_rejected": _command_answered,
     "run_created": _run_created,

@@ -20,7 +20,7 @@ from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, MapLengt
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskOrder
 
-from spinner_scheduler.domain import trigger_rules
+from spinner_scheduler.domain import times, trigger_rules
 
 DEFAULT_POOL = "default_pool"
 # How many compiled tasks `Layouts` keeps beside those of layouts in use.
@@ -113,6 +113,18 @@ class Layout:
         self.pools = [sys.intern(task.pool) or DEFAULT_POOL for task in tasks] if union.pool else [DEFAULT_POOL] * n
         self.pool_slots = array("I", (task.pool_slots or 1 for task in tasks) if union.pool_slots else [1] * n)
         self.priorities = self._priorities(tasks)
+        # Custom weights by try, of the tasks that have them.
+        self.weights: dict[int, tuple[int, ...]] = {}
+        if union.custom_weights:
+            self.weights = {at: tuple(task.custom_weights) for at, task in enumerate(tasks) if task.custom_weights}
+        # How long a try may wait for its executor, µs, of the tasks that say so.
+        self.queued_timeouts: dict[int, int] = {}
+        if union.HasField("queued_timeout"):
+            self.queued_timeouts = {
+                at: times.from_duration(task.queued_timeout)
+                for at, task in enumerate(tasks)
+                if task.HasField("queued_timeout")
+            }
         self._compile_groups(definition, tasks, union)
         self.has_past = union.depends_on_past or union.wait_for_downstream
         self.has_setups = union.is_setup
@@ -149,6 +161,13 @@ class Layout:
             self.definition.ClearField(name)
         self._base_order: bytes | None = None
         self._base_execution: bytes | None = None
+
+    def priority(self, position: int, try_number: int) -> int:
+        """The effective priority weight of a try of a task."""
+        weights = self.weights.get(position) if self.weights else None
+        if weights is None:
+            return self.priorities[position]
+        return weights[min(max(try_number, 1), len(weights)) - 1]
 
     @cached_property
     def up(self) -> list[tuple[int, ...]]:
@@ -189,6 +208,8 @@ class Layout:
         weights = [task.priority_weight for task in tasks]
         rules = [task.weight_rule for task in tasks]
         absolute = int(WeightRule.WEIGHT_RULE_ABSOLUTE)
+        custom = int(WeightRule.WEIGHT_RULE_CUSTOM)
+        rules = [WeightRule.WEIGHT_RULE_ABSOLUTE if rule == custom else rule for rule in rules]
         up = int(WeightRule.WEIGHT_RULE_UPSTREAM)
         masks: dict[int, int] = {}
         for position, weight in enumerate(weights):
@@ -265,6 +286,18 @@ class Layout:
             if relevant:
                 result[position] = relevant
         return result
+
+    def scopes_of(self, members: set[int]) -> set[int]:
+        """The setups that tasks work in the scope of, and their teardowns: what runs again with them."""
+        if not self.has_setups:
+            return set()
+        above: set[int] = set()
+        for position in members:
+            if not self.tasks[position].is_teardown:
+                above.update(self.indirect_setups.get(position, ()))
+            above.update(setup for setup in self.up[position] if self.tasks[setup].is_setup)
+        teardowns = {below for setup in above for below in self.down[setup] if self.tasks[below].is_teardown}
+        return above | teardowns
 
     @cached_property
     def setup_dependents(self) -> dict[int, tuple[int, ...]]:

@@ -80,9 +80,14 @@ def task_order(
     key.run_id = run.run_id
     key.map_index = run.map_index(slot)
     key.try_number = try_number
+    if layout.weights:
+        order.priority = layout.priority(position, try_number)
     order.segment = segment
     order.desired_state = desired  # type: ignore[assignment]
     _fill(order, state, dag, run)
+    conf = run.confs.get(slot)
+    if conf is not None:
+        order.conf.CopyFrom(conf)
     order.max_tries = max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + layout.retries[position] + 1
     if layout.lengths:
         if slot >= layout.n:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome
+from spinner_proto.definitions.v1.definitions_pb2 import RetryAction, RetryRule, TaskDefinition
 from spinner_proto.events.v1.events_pb2 import TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded as ReportedEnd
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
@@ -19,7 +20,6 @@ from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FAILED,
-    MAX_INFRASTRUCTURE_TRIES,
     NONE,
     OPEN,
     QUEUED,
@@ -32,7 +32,7 @@ from spinner_scheduler.domain.states import (
     SUCCESS,
     UP_FOR_RESCHEDULE,
     UP_FOR_RETRY,
-    is_infrastructure,
+    free_retry_delay,
 )
 
 _DEFAULT_RETRY_DELAY = 300 * times.SECOND
@@ -161,9 +161,11 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
             message = message or "it ran past its execution_timeout and its executor did not end it"
     restarting = before == RESTARTING
     started = said.HasField("start_time") or slot in run.first_start
-    new, next_time = _what_it_becomes(d, run, slot, report, outcome, started)
+    new, next_time, free, why = _what_it_becomes(d, run, slot, report, outcome, started)
     if restarting and new == UP_FOR_RETRY:
-        new, next_time = FAILED, 0
+        new, next_time, free = FAILED, 0, False
+    if why:
+        message = f"{message} ({why})" if message else why
     ended = TaskEnded(
         task_id=report.try_key.task_id,
         map_index=report.try_key.map_index,
@@ -184,6 +186,7 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
     ended.end_time.CopyFrom(times.to_timestamp(end))
     if next_time:
         ended.next_time.CopyFrom(times.to_timestamp(next_time))
+        ended.free_try = free
     d.tombstone(report.try_key)
     d.result.executions.append(execution_record(run, slot, ended))
     withdraw(d, run, slot)
@@ -191,7 +194,7 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
         _decide_skips(d, run, slot, list(said.skip_task_ids))
     d.task_ended(run, ended)
     if restarting:
-        clear_event(d, run, slot)
+        clear_event(d, run, slot, run.confs.get(slot))
     elif new == SUCCESS and slot in run.skips:
         _apply_skips(d, run, slot)
     elif new == FAILED and run.layout.tasks[run.position(slot)].fail_stop and run.state == RUN_RUNNING:
@@ -218,39 +221,58 @@ def _copy_facts(said: ReportedEnd, ended: TaskEnded) -> None:
 
 def _what_it_becomes(
     d: Decision, run: Run, slot: int, report: TaskReport, outcome: int, started: bool
-) -> tuple[int, int]:
-    """Returns the state after an end, and when a retry is due."""
+) -> tuple[int, int, bool, str]:
+    """Returns the state after an end; of a retry when it is due and whether it is free; why, if a rule decided."""
     if outcome == Outcome.OUTCOME_SUCCESS:
-        return SUCCESS, 0
+        return SUCCESS, 0, False, ""
     if outcome == Outcome.OUTCOME_SKIPPED:
-        return SKIPPED, 0
+        return SKIPPED, 0, False, ""
     if run.state != RUN_RUNNING or outcome in (Outcome.OUTCOME_FAILED_NO_RETRY, Outcome.OUTCOME_KILLED_BY_USER):
-        return FAILED, 0
-    free = run.free.get(slot, 0)
-    if is_infrastructure(outcome, started) and free < MAX_INFRASTRUCTURE_TRIES:
-        return UP_FOR_RETRY, d.now + (1, 5, 15)[free] * times.SECOND
+        return FAILED, 0, False, ""
+    seconds = free_retry_delay(outcome, started, run.free.get(slot, 0))
+    if seconds is not None:
+        return UP_FOR_RETRY, d.now + seconds * times.SECOND, True, ""
     task = run.layout.tasks[run.position(slot)]
+    rule = retry_rule(task, report.ended)
+    retries, delay, why = task.retries, 0, ""
+    if rule is not None:
+        why = rule.reason or f"a rule of its retry policy for {', '.join(rule.exceptions)}"
+        if rule.action == RetryAction.RETRY_ACTION_FAIL:
+            return FAILED, 0, False, f"not tried again: {why}"
+        retries = rule.retries if rule.HasField("retries") else retries
+        delay = times.from_duration(rule.delay)
     attempts = run.attempts(slot)
-    if attempts > task.retries:
-        return FAILED, 0
+    if attempts > retries:
+        return FAILED, 0, False, ""
     asked = times.from_timestamp(report.ended.retry_time)
-    return UP_FOR_RETRY, asked or d.now + retry_delay(run, slot, attempts)
+    return UP_FOR_RETRY, asked or d.now + (delay or retry_delay(run, slot, attempts)), False, why
+
+
+def retry_rule(task: TaskDefinition, said: ReportedEnd) -> RetryRule | None:
+    """Returns the first rule of a task's retry policy that names the exception's class or one of its bases."""
+    if not task.retry_rules or not said.exception_classes:
+        return None
+    names = {said.exception_classes[0], *said.exception_bases}
+    names |= {name.rpartition(".")[2] for name in names}
+    return next((rule for rule in task.retry_rules if not names.isdisjoint(rule.exceptions)), None)
 
 
 def retry_delay(run: Run, slot: int, attempts: int) -> int:
     """Returns how long after its end a try is repeated, in µs.
 
     With exponential back-off Airflow's formula: delay · factor^(attempts-1), plus up to as much again from a hash
-    of the try (so that tasks that failed together don't come back together), at most max_retry_delay.
+    of the try (so that tasks that failed together don't come back together), at most max_retry_delay. Without, up to
+    retry_jitter of the delay is added by the same hash.
     """
     task = run.layout.tasks[run.position(slot)]
     delay = times.from_duration(task.retry_delay) if task.HasField("retry_delay") else _DEFAULT_RETRY_DELAY
+    spread = int(delay * task.retry_jitter)
     if task.retry_exponential_backoff:
         factor = task.retry_backoff_factor or 2.0
-        delay = int(min(delay * factor ** (attempts - 1), _DAY))
+        spread = delay = int(min(delay * factor ** (attempts - 1), _DAY))
+    if spread:
         name = f"{run.dag_id}#{task.task_id}#{run.logical}#{run.map_index(slot)}#{attempts}"
-        delay += zlib.crc32(name.encode()) % max(delay, 1)
-        delay = min(delay, _DAY)
+        delay = min(delay + zlib.crc32(name.encode()) % spread, _DAY)
     if task.HasField("max_retry_delay"):
         delay = min(delay, times.from_duration(task.max_retry_delay))
     return delay
@@ -282,12 +304,16 @@ def _apply_skips(d: Decision, run: Run, slot: int) -> None:
                 d.task_state(run, target, SKIPPED, reason=f"{layout.task_ids[run.position(slot)]} decided so")
 
 
-def clear_event(d: Decision, run: Run, slot: int) -> None:
-    """Records that an instance starts again from nothing."""
+def clear_event(d: Decision, run: Run, slot: int, conf: Blob | None = None, actor: Actor | None = None) -> None:
+    """Records that an instance starts again from nothing; `conf` is what it sees instead of the run's."""
 
     def fill(event: WorkflowEvent) -> None:
         event.task_cleared.task_id = run.layout.task_ids[run.position(slot)]
         event.task_cleared.map_index = run.map_index(slot)
+        if conf is not None:
+            event.task_cleared.conf.CopyFrom(conf)
+        if actor is not None:
+            event.task_cleared.actor.CopyFrom(actor)
 
     d.emit(run.dag_id, run.run_id, fill)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 
+from spinner_proto.common.v1.common_pb2 import Blob
 from spinner_proto.events.v1.events_pb2 import RunCreated
 from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -27,11 +28,12 @@ class Run:
     """Mutable; changed only by `evolve`."""
 
     __slots__ = (
-        "awaiting_layout", "base", "cancelled", "counts", "dag_id", "deferrals", "dirty", "end", "ends", "ext_index",
-        "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances", "layout", "layout_try",
-        "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked", "pending", "priority_date",
-        "reason", "remap", "requests", "resumes", "run_id", "segments", "sequences", "since", "skip_by", "skips",
-        "start", "state", "state_time", "states", "task_holding", "totals", "tries", "unfinished", "wanted",
+        "awaiting_layout", "base", "cancelled", "confs", "counts", "dag_id", "deferrals", "dirty", "end",
+        "ends", "ext_index", "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances",
+        "layout", "layout_try", "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked",
+        "pending", "priority_date", "reason", "remap", "requests", "resumes", "run_id", "segments", "sequences",
+        "since", "skip_by", "skips", "start", "state", "state_time", "states", "task_holding", "totals",
+        "tries", "unfinished", "wanted",
     )  # fmt: skip
 
     def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
@@ -78,6 +80,8 @@ class Run:
         self.base: dict[int, int] = {}
         self.free: dict[int, int] = {}
         self.lengths: dict[int, int] = {}
+        # What single instances see instead of the run's conf.
+        self.confs: dict[int, Blob] = {}
         # Branch decisions: by the deciding instance, and by the position of the skipped task.
         self.skips: dict[int, list[int]] = {}
         self.skip_by: dict[int, set[int]] = {}
@@ -249,6 +253,10 @@ class Run:
     @property
     def version(self) -> str:
         return self.layout.version
+
+    def next_try(self, slot: int) -> int:
+        """Number of the try that an order would be of."""
+        return self.tries[slot] + (0 if slot in self.resumes else 1)
 
     def attempts(self, slot: int) -> int:
         """Tries that count against the retries."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spinner_proto.common.v1.common_pb2 import Actor, Outcome, RunType
-from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, WorkflowEvent
+from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
+from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
 from spinner_scheduler.domain import blockers, schedules, times
@@ -28,8 +28,7 @@ from spinner_scheduler.domain.states import (
     UP_FOR_RESCHEDULE,
     UPSTREAM_FAILED,
 )
-from spinner_scheduler.domain.tasks import answer
-from spinner_scheduler.domain.trigger_rules import READY
+from spinner_scheduler.domain.tasks import answer, asks_past
 
 LAYOUT_TRIES = 3
 
@@ -42,7 +41,7 @@ def create_due(d: Decision, dag: DagState) -> None:
     layout = d.state.layout_of(dag)
     while layout is not None and blockers.next_run(d.state, dag, d.now) is None:
         # Planned again: without catch-up, a run that had to wait for room is the latest one by now.
-        tick, _ = schedules.timetable(layout.definition).next(last_tick(dag.updated), d.now)
+        tick, _ = dag.timetable(layout.definition).next(last_tick(dag.updated), d.now)
         if tick is None or tick.run_after > d.now:
             update_dag(d, dag, replan=True)
             return
@@ -136,7 +135,7 @@ def _plan(d: Decision, dag: DagState, layout: Layout, updated: DagUpdated) -> No
     for name in ("next_run_time", "next_logical_date", "next_interval_start", "next_interval_end"):
         updated.ClearField(name)
     updated.no_next_run_reason = ""
-    tick, reason = schedules.timetable(layout.definition).next(last_tick(updated), d.now)
+    tick, reason = dag.timetable(layout.definition).next(last_tick(updated), d.now)
     if tick is None:
         updated.no_next_run_reason = reason.text
         return
@@ -249,7 +248,7 @@ def _waits(d: Decision, dag: DagState, run: Run) -> bool:
     if not run.layout.has_past:
         return False
     for slot in run.live_slots():
-        if run.states[slot] == NONE and answer(run, slot) == READY:
+        if run.states[slot] == NONE and asks_past(run, run.position(slot), answer(run, slot)):
             held = blockers.beside_upstream(d.state, dag, run, run.position(slot), slot)
             if held is not None and held.code in (Code.DEPENDS_ON_PAST, Code.WAIT_FOR_DOWNSTREAM):
                 return True
@@ -276,8 +275,20 @@ def stop_tasks(d: Decision, dag: DagState, run: Run, reason: str, keep_teardowns
         d.tombstone(key)
 
 
-def cancel(d: Decision, dag: DagState, run: Run, slot: int, outcome: int, reason: str, new: int = 0) -> None:
-    """Asks the executor to kill a try; it stays until the executor reports its end."""
+def cancel(
+    d: Decision,
+    dag: DagState,
+    run: Run,
+    slot: int,
+    outcome: int,
+    reason: str,
+    new: int = 0,
+    conf: Blob | None = None,
+) -> None:
+    """Asks the executor to kill a try; it stays until the executor reports its end.
+
+    With the new state RESTARTING, `conf` is what the next try sees instead of the run's.
+    """
     if slot in run.cancelled and not new:
         return
     order = task_order(
@@ -285,8 +296,10 @@ def cancel(d: Decision, dag: DagState, run: Run, slot: int, outcome: int, reason
     )
     d.order(order)
 
-    def fill(changed: object) -> None:
-        changed.cancelled_as = outcome  # type: ignore[attr-defined]
+    def fill(changed: TaskStateChanged) -> None:
+        changed.cancelled_as = outcome  # type: ignore[assignment]
+        if conf is not None:
+            changed.conf.CopyFrom(conf)
 
     d.task_state(
         run,

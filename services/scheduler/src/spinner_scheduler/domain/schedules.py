@@ -16,7 +16,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
 from dateutil.relativedelta import relativedelta
-from spinner_proto.definitions.v1.definitions_pb2 import CronSchedule, DagDefinition, DeltaSchedule, ExplicitSchedule
+from spinner_proto.definitions.v1.definitions_pb2 import (
+    CronSchedule,
+    DagDefinition,
+    DeltaSchedule,
+    ExplicitSchedule,
+    Schedule,
+)
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.reasons import Code
@@ -357,8 +363,22 @@ def _at_or_after(clock: Clock, instant: int) -> int | None:
     return clock.after(instant - 1)
 
 
-def timetable(definition: DagDefinition) -> Timetable:
-    """Returns the timetable of a definition; one that can't be evaluated never runs and says why."""
+def is_evaluated(definition: DagDefinition) -> bool:
+    """Whether the definition's timetable is a program, whose intervals come by TimetableEvaluated."""
+    schedule = definition.schedule
+    if schedule.HasField("assets"):
+        schedule = schedule.assets.or_time
+    return schedule.explicit.evaluated
+
+
+def timetable(definition: DagDefinition, evaluated: ExplicitSchedule | None = None) -> Timetable:
+    """Returns the timetable of a definition; one that can't be evaluated never runs and says why.
+
+    `evaluated` has the intervals of a custom timetable.
+    """
+    if evaluated is not None:
+        start, end = times.from_timestamp(definition.start_date), times.from_timestamp(definition.end_date)
+        return Explicit(evaluated, _Bounds(start, end, definition.catchup))
     return _timetable(
         definition.schedule.SerializeToString(deterministic=True),
         times.from_timestamp(definition.start_date),
@@ -372,28 +392,33 @@ def _timetable(schedule: bytes, start: int, end: int, catchup: bool) -> Timetabl
     definition = DagDefinition()
     definition.schedule.ParseFromString(schedule)
     bounds = _Bounds(start, end, catchup)
-    kind = definition.schedule.WhichOneof("kind")
     try:
-        if kind == "cron":
-            return _cron(definition.schedule.cron, bounds)
-        if kind == "delta":
-            delta = definition.schedule.delta
-            reference = times.from_timestamp(delta.reference_time) or start
-            clock = Delta(delta, reference)
-            period = times.from_duration(delta.period)
-            return Ticks(clock, bounds, period) if delta.run_at_tick else Intervals(clock, bounds)
-        if kind == "once":
-            return Once(bounds)
-        if kind == "continuous":
-            return Continuous(bounds)
-        if kind == "explicit":
-            return Explicit(definition.schedule.explicit, bounds)
-        if kind == "assets":
-            if definition.schedule.assets.HasField("or_cron"):
-                return _cron(definition.schedule.assets.or_cron, bounds)
-            return Never(Code.ASSETS_NOT_UPDATED, "it runs when its assets are updated")
+        return _of_schedule(definition.schedule, bounds)
     except ValueError as error:
         return Never(Code.SCHEDULE_INVALID, f"its schedule can't be evaluated: {error}")
+
+
+def _of_schedule(schedule: Schedule, bounds: _Bounds) -> Timetable:
+    kind = schedule.WhichOneof("kind")
+    if kind == "cron":
+        return _cron(schedule.cron, bounds)
+    if kind == "delta":
+        delta = schedule.delta
+        clock = Delta(delta, times.from_timestamp(delta.reference_time) or bounds.start)
+        interval = times.from_duration(delta.interval if delta.HasField("interval") else delta.period)
+        return Ticks(clock, bounds, interval) if delta.run_at_tick else Intervals(clock, bounds)
+    if kind == "once":
+        return Once(bounds)
+    if kind == "continuous":
+        return Continuous(bounds)
+    if kind == "explicit":
+        return Explicit(schedule.explicit, bounds)
+    if kind == "assets":
+        if schedule.assets.HasField("or_cron"):
+            return _cron(schedule.assets.or_cron, bounds)
+        if schedule.assets.HasField("or_time"):
+            return _of_schedule(schedule.assets.or_time, bounds)
+        return Never(Code.ASSETS_NOT_UPDATED, "it runs when its assets are updated")
     return Never(Code.NO_SCHEDULE, "it has no schedule: it runs when triggered")
 
 

@@ -15,6 +15,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from spinner_proto.common.v1.common_pb2 import Blob
 from spinner_proto.events.v1.events_pb2 import RunCreated
 from spinner_proto.inbox.v1.inbox_pb2 import TaskDeferred
 
@@ -116,6 +117,11 @@ def encode_run(run: Run) -> bytes:
             (slot, b64encode(deferral.SerializeToString(deterministic=True)).decode())
             for slot, deferral in sorted(run.deferrals.items())
         ]
+    if run.confs:
+        head["confs"] = [
+            (slot, b64encode(conf.SerializeToString(deterministic=True)).decode())
+            for slot, conf in sorted(run.confs.items())
+        ]
     if run.resumes:
         head["resumes"] = [
             (slot, b64encode(event).decode(), error) for slot, (event, error) in sorted(run.resumes.items())
@@ -177,6 +183,7 @@ def decode_run(data: bytes, layouts: Layouts) -> Run:
         deferral = TaskDeferred()
         deferral.ParseFromString(b64decode(text))
         run.deferrals[slot] = deferral
+    run.confs = {slot: Blob.FromString(b64decode(text)) for slot, text in head.get("confs", [])}
     run.resumes = {slot: (b64decode(event), error) for slot, event, error in head.get("resumes", [])}
     run.dirty = []
     run.recount()

@@ -13,12 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, ExplicitSchedule
 from spinner_proto.events.v1.events_pb2 import DagUpdated
+from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 
-from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.layout import DEFAULT_POOL, Layout, Layouts
 from spinner_scheduler.domain.pools import NO_REQUEST, Address, Pool, owner_of
 from spinner_scheduler.domain.run import Run
+from spinner_scheduler.domain.schedules import Timetable
 from spinner_scheduler.domain.states import (
     DEFERRED,
     EXPANDED,
@@ -91,6 +94,20 @@ class DagState:
     held_by_task: dict[str, int] = field(default_factory=dict)
     parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
     parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
+
+    # The intervals of a custom timetable, as far as they are known, and what they were made into.
+    evaluated: TimetableEvaluated | None = None
+    _explicit: tuple[TimetableEvaluated, Timetable] | None = None
+
+    def timetable(self, definition: DagDefinition) -> Timetable:
+        """The timetable of a version of the DAG, with the evaluated intervals if it is that version's."""
+        known = self.evaluated
+        if not schedules.is_evaluated(definition) or known is None or known.version != definition.version:
+            return schedules.timetable(definition)
+        if self._explicit is None or self._explicit[0] is not known:
+            intervals = ExplicitSchedule(intervals=known.intervals, evaluated=True)
+            self._explicit = (known, schedules.timetable(definition, intervals))
+        return self._explicit[1]
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -348,7 +365,10 @@ class PartitionState:
     def enqueue(self, run: Run, slot: int) -> None:
         position = run.position(slot)
         pool = self.pool(run.layout.pools[position])
-        entry = (-run.layout.priorities[position], run.priority_date, run.dag_id, run.run_id, slot, NO_REQUEST, run)
+        priority = run.layout.priorities[position]
+        if run.layout.weights:
+            priority = run.layout.priority(position, run.next_try(slot))
+        entry = (-priority, run.priority_date, run.dag_id, run.run_id, slot, NO_REQUEST, run)
         heapq.heappush(pool.queue, entry)
 
     # -- derived: timers -----------------------------------------------------------------------------------------
@@ -371,9 +391,11 @@ class PartitionState:
             if deferral is not None and deferral.HasField("timeout"):
                 due = self.now + times.from_duration(deferral.timeout) + self.limits.backstop
                 self.timers.add(Timer(due, Kind.TRIGGER_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
-        elif state == QUEUED and self.limits.queued_timeout:
-            due = self.now + self.limits.queued_timeout
-            self.timers.add(Timer(due, Kind.QUEUED_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
+        elif state == QUEUED and (self.limits.queued_timeout or run.layout.queued_timeouts):
+            timeout = run.layout.queued_timeouts.get(run.position(slot), self.limits.queued_timeout)
+            if timeout:
+                due = self.now + timeout
+                self.timers.add(Timer(due, Kind.QUEUED_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
 
     def arm_run(self, run: Run) -> None:
         definition = run.layout.definition

@@ -43,26 +43,35 @@ RUN_RUNNING = int(RunState.RUN_STATE_RUNNING)
 RUN_SUCCESS = int(RunState.RUN_STATE_SUCCESS)
 RUN_FAILED = int(RunState.RUN_STATE_FAILED)
 
-# Ends that are nobody's fault but the platform's: tried again without using up the task's retries.
-INFRASTRUCTURE = frozenset(
-    {
-        Outcome.OUTCOME_LOST,
-        Outcome.OUTCOME_LAUNCH_FAILED,
-        Outcome.OUTCOME_EVICTED,
-        Outcome.OUTCOME_NODE_OUT_OF_MEMORY,
-        Outcome.OUTCOME_PREEMPTED,
-        Outcome.OUTCOME_NODE_LOST,
-        Outcome.OUTCOME_IMAGE_PULL_FAILED,
-        Outcome.OUTCOME_NEVER_SCHEDULED,
-        Outcome.OUTCOME_DELETED,
-    }
-)
-MAX_INFRASTRUCTURE_TRIES = 3
+_FEW = (1, 5, 15)
+_PATIENT = (1, 5, 15, 60, 300)
+# Ends that are nobody's fault but the platform's: tried again after so many seconds without using up the task's
+# retries, as often as there are delays. The free tries of all codes are counted together, so the longest list bounds
+# them all. What is not here is the task's (or its author's) own and counts: a lack of memory, a wrong configuration.
+FREE_RETRIES: dict[int, tuple[int, ...]] = {
+    Outcome.OUTCOME_LOST: _FEW,
+    Outcome.OUTCOME_LAUNCH_FAILED: _FEW,
+    Outcome.OUTCOME_NEVER_SCHEDULED: _FEW,
+    Outcome.OUTCOME_DELETED: _FEW,
+    # A registry that is away for a moment, or a name that will never be right.
+    Outcome.OUTCOME_IMAGE_PULL_FAILED: (15, 60, 300),
+    # A cluster that is being drained or is short of room does this again and again.
+    Outcome.OUTCOME_EVICTED: _PATIENT,
+    Outcome.OUTCOME_NODE_OUT_OF_MEMORY: _PATIENT,
+    Outcome.OUTCOME_NODE_LOST: _PATIENT,
+    Outcome.OUTCOME_PREEMPTED: (*_PATIENT, *(300,) * 5),
+}
 
 
-def is_infrastructure(outcome: int, started: bool) -> bool:
-    """Whether an end is the platform's fault: a crash is when no user code had started."""
-    return outcome in INFRASTRUCTURE or (outcome == Outcome.OUTCOME_CRASHED and not started)
+def free_retry_delay(outcome: int, started: bool, free: int) -> int | None:
+    """Returns the seconds until a try that the platform ended is made again, None when its end counts.
+
+    `free`: tries that did not count so far. A crash is the platform's fault when no user code had started.
+    """
+    if outcome == Outcome.OUTCOME_CRASHED and not started:
+        outcome = Outcome.OUTCOME_LAUNCH_FAILED
+    delays = FREE_RETRIES.get(outcome, ())
+    return delays[free] if free < len(delays) else None
 
 
 TASK_STATE_NAMES = {

@@ -16,6 +16,7 @@ from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order, try_key
 from spinner_scheduler.domain.pools import Address, Pool
+from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
@@ -83,13 +84,17 @@ def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
             d.task_state(run, slot, result)
             return
     else:
+        if layout.has_dates and (held_out := blockers.outside_dates(run, position)) is not None:
+            date = "start_date is after" if held_out.code == Code.TASK_START_DATE else "end_date is before"
+            d.task_state(run, slot, SKIPPED, reason=f"its {date} the run's logical date")
+            return
         result = answer(run, slot)
         if result == WAIT:
             return
+        if asks_past(run, position, result) and blockers.beside_upstream(d.state, dag, run, position, slot) is not None:
+            return
         if result != READY:
             d.task_state(run, slot, result)
-            return
-        if blockers.beside_upstream(d.state, dag, run, position, slot) is not None:
             return
         if position in layout.lengths and (slot < n or position in run.remap):
             _expand(d, run, position)
@@ -98,6 +103,13 @@ def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
         _end_inline(d, run, slot)
     else:
         d.want(run, slot)
+
+
+def asks_past(run: Run, position: int, result: int) -> bool:
+    """Whether earlier runs matter for an instance whose trigger rule gave this verdict."""
+    if result == SKIPPED:
+        return run.layout.has_past and run.layout.tasks[position].wait_for_past_depends_before_skipping
+    return result == READY
 
 
 def answer(run: Run, slot: int) -> int:
@@ -292,7 +304,7 @@ def _park(d: Decision, dag: DagState, run: Run, position: int, slot: int) -> boo
     full = blockers.limit(d.state, dag, run, position)
     if full is None:
         return False
-    priority = -run.layout.priorities[position]
+    priority = -run.layout.priority(position, run.next_try(slot))
     if full is blockers.MAX_ACTIVE_TASKS:
         heappush(run.parked, (priority, slot))
         return True
@@ -374,7 +386,7 @@ def _ask(d: Decision, pool: Pool) -> None:
         request = PoolSlotRequested(
             try_key=try_key(run, slot, run.tries[slot] + (0 if resumed else 1)),
             slots=run.layout.pool_slots[position],
-            priority=run.layout.priorities[position],
+            priority=run.layout.priority(position, run.next_try(slot)),
             reply_topic=d.state.here.inbox,
             reply_partition=d.state.here.partition,
             request=d.state.last_request + 1,

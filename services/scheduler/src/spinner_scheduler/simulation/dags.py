@@ -95,6 +95,7 @@ def _decorate(rng: random.Random, task: TaskDefinition, past: bool) -> None:
     task.reports_length = rng.random() < 0.4
     if past:
         task.depends_on_past = rng.random() < 0.5
+        task.ignore_first_depends_on_past = True
         task.wait_for_downstream = task.depends_on_past and rng.random() < 0.3
     if rng.random() < 0.2:
         task.execution_timeout.FromSeconds(300)

@@ -53,6 +53,7 @@ def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
         "finished": {run_id: _dump_run(run) for run_id, run in sorted(finished.items())},
         "by_date": dag.by_date,
         "successes": dag.successes,
+        "evaluated": str(dag.evaluated),
         "active": dag.active,
         "queued": dag.queued,
         "held": {task_id: held for task_id, held in sorted(dag.held_by_task.items()) if held},
