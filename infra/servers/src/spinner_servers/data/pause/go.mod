@@ -1,0 +1,3 @@
+module spinner/pause
+
+go 1.21

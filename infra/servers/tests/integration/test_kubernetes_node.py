@@ -1,0 +1,77 @@
+"""A real node runs pods: as nobody, on a read-only file system, with logs; and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from spinner_servers import kubernetes_node as server
+from spinner_servers import worker_image
+from spinner_servers.kubernetes_node import Node
+
+HARDENED = {
+    "readOnlyRootFilesystem": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def run_pod(node: Node, name: str, script: str, memory: str = "128Mi") -> dict[str, object]:
+    """Runs a Python script in a pod; returns the state in which its container ended."""
+    container = {
+        "name": "main",
+        "image": worker_image.WORKER,
+        "command": ["python3", "-c", script],
+        "resources": {"limits": {"memory": memory}},
+        "securityContext": HARDENED,
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"hostNetwork": True, "restartPolicy": "Never", "containers": [container]},
+    }
+    node.cluster.request("POST", "/api/v1/namespaces/default/pods", pod)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = node.cluster.request("GET", f"/api/v1/namespaces/default/pods/{name}")["status"]
+        if status["phase"] in ("Succeeded", "Failed"):
+            ended: dict[str, object] = status["containerStatuses"][0]["state"]["terminated"]
+            return ended
+        time.sleep(0.05)
+    raise AssertionError(node.kubectl("describe", "pod", name))
+
+
+def test_a_pod_runs_the_worker_image_as_nobody_in_particular(kubernetes_node: Node) -> None:
+    script = "import os, spinner, grpc, zstandard; print('uid', os.getuid()); open('/etc/x', 'w')"
+    ended = run_pod(kubernetes_node, "uid", script)
+    assert ended["exitCode"] == 1
+    log = kubernetes_node.kubectl("logs", "uid")
+    assert f"uid {worker_image.UID}" in log and "Read-only file system" in log
+
+
+def test_a_pod_over_its_memory_limit_is_killed(kubernetes_node: Node) -> None:
+    ended = run_pod(kubernetes_node, "hungry", "x = b'x' * (1 << 30)", "48Mi")
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+
+def test_what_a_killed_owner_leaves_is_found_and_ended(kubernetes_node: Node, tmp_path: Path) -> None:
+    """The fixture's node stays; a folder whose owner is gone is removed with its cgroups."""
+    orphan = tmp_path / "spinner-node-orphan"
+    orphan.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", "import sys, pathlib; from spinner_servers import kubernetes_node;"
+         "kubernetes_node.own(pathlib.Path(sys.argv[1])); kubernetes_node._make_cgroups("
+         "kubernetes_node._cgroup(pathlib.Path(sys.argv[1])))", str(orphan)], check=True,
+    )  # fmt: skip
+    assert server._pids(server._cgroup(orphan)) == set() and any(
+        folder.exists() for folder in server._cgroup_folders(server._cgroup(orphan))
+    )
+    server.reap(iter([orphan, kubernetes_node.data]))
+    assert not orphan.exists()
+    assert not any(folder.exists() for folder in server._cgroup_folders(server._cgroup(orphan)))
+    nodes = json.loads(kubernetes_node.kubectl("get", "nodes", "-o", "json"))["items"]
+    assert [node["metadata"]["name"] for node in nodes] == ["localhost"]
