@@ -178,6 +178,10 @@ class PartitionLoop:
             found.append(PartitionStatus(owned.topic, owned.partition, owned.state, owned.position, lag))
         return sorted(found, key=lambda status: (status.topic, status.partition))
 
+    def machines(self) -> list[StateMachine]:
+        """The state machines of all partitions that are active here, which run on their own threads; doesn't block."""
+        return [machine for tenure in self._all() if (machine := tenure.owned.machine) is not None]
+
     def _join(self) -> None:
         self._group = self._log.group_consumer(
             self._group_id, self._topics, self._assigned, self._revoked, self._instance_id

@@ -82,6 +82,11 @@ class OwnedPartition:
         self._owned.set(1)
         logger.info("own %s[%d] from offset %d, restored in %.3f s", *at, self.position, time.monotonic() - started)
 
+    @property
+    def machine(self) -> StateMachine | None:
+        """The state machine while the partition is active; its thread is another one."""
+        return self._machine if self.state == "active" else None
+
     def step(self, wait_seconds: float | None = None) -> bool:
         """Waits for records or the next timer, decides and commits; False when there was nothing to do.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import grpc
 from spinner_eventlog import topics
 from spinner_eventlog.interface import EventLog, StateMachine, Transient
 from spinner_eventlog.kafka import KafkaLog
@@ -27,6 +28,8 @@ class Scheduler:
     """All partitions that this process is given. `start` returns when definitions are read; partitions follow."""
 
     def __init__(self, log: EventLog, settings: SchedulerSettings) -> None:
+        # Where others ask this process; set before `start`.
+        self.address = settings.scheduler_advertised
         self._log = log
         self._settings = settings
         self._definitions = Definitions(log)
@@ -53,7 +56,7 @@ class Scheduler:
         cluster = self._settings.cluster
 
         def machine(topic: str, partition: int) -> StateMachine:
-            made = SchedulerMachine(self._log, self._definitions, self._policy, tier, partition)
+            made = SchedulerMachine(self._log, self._definitions, self._policy, tier, partition, self.address)
             with self._lock:
                 self._machines[(topic, partition)] = made
             return made
@@ -81,6 +84,11 @@ class Scheduler:
         for loop in self.loops:
             loop.close()
         self._definitions.stop()
+
+    def machines(self) -> list[SchedulerMachine]:
+        """Those of all partitions that are active here."""
+        found = [machine for loop in self.loops for machine in loop.machines()]
+        return [machine for machine in found if isinstance(machine, SchedulerMachine)]
 
     def status(self) -> list[PartitionStatus]:
         """What each owned partition is doing. Blocks to ask the log for its ends."""
@@ -118,12 +126,16 @@ def main(app: App[SchedulerSettings]) -> None:
     app.on_stop(log.close)
     scheduler = Scheduler(log, settings)
     app.on_stop(scheduler.stop)
-    scheduler.start(app.crash)
     server = grpc_server.serve(
         settings.grpc_address,
         [DESCRIPTOR.services_by_name["SchedulerService"].full_name],
-        lambda server: add_SchedulerServiceServicer_to_server(SchedulerService(scheduler.status), server),
+        lambda server: add_SchedulerServiceServicer_to_server(
+            SchedulerService(scheduler.status, scheduler.machines), server
+        ),
+        {Transient: grpc.StatusCode.UNAVAILABLE},
     )
     app.on_stop(server.stop)
+    scheduler.address = settings.scheduler_advertised or server.address
+    scheduler.start(app.crash)
     app.ready(grpc=server.address)
     app.wait()

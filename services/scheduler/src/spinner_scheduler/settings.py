@@ -10,6 +10,9 @@ class SchedulerSettings(ServiceSettings):
     """Beside those that all services share."""
 
     grpc_address: str = Field(default="127.0.0.1:50051", description="where the gRPC server listens; port 0 picks one")
+    scheduler_advertised: str = Field(
+        default="", description="address that others ask this scheduler at; empty: the gRPC address"
+    )
     default_max_active_runs: int = Field(default=16, ge=1, description="max_active_runs of DAGs that set none")
     default_max_active_tasks: int = Field(
         default=16, ge=1, description="max_active_tasks (a run) of DAGs that set none"

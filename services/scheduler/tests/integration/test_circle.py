@@ -24,6 +24,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome, RunState, TaskState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvent, WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
+from spinner_proto.explain.v1.explain_pb2 import Explanation, Subject
 from spinner_proto.inbox.v1.inbox_pb2 import (
     Command,
     DefinitionPublished,
@@ -34,7 +35,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
     TriggerRun,
 )
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
-from spinner_proto.scheduler.v1.scheduler_pb2 import GetStatusRequest
+from spinner_proto.scheduler.v1.scheduler_pb2 import ExplainRequest, GetStatusRequest, PartitionOwner
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 
 INBOX = "scheduler_inbox-spinner_tier_1"
@@ -266,3 +267,54 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(world: World) -> None:
         if event.WhichOneof("kind") == "task_ended" and event.task_ended.state == TaskState.TASK_STATE_SUCCESS
     )
     assert set(finished.values()) == {1}
+
+
+# -- why nothing runs ----------------------------------------------------------------------------------------------
+
+
+def owner(world: World) -> PartitionOwner | None:
+    """Who the log says owns partition 0."""
+    records = world.log.read_compacted("partition_owners", 0)
+    record = records.get("spinner_tier_1_0")
+    return record.decode(PartitionOwner) if record is not None else None
+
+
+def ask(world: World, subject: Subject, not_from: str = "") -> tuple[str, Explanation]:
+    """The owner's address and answer, as soon as the log names another owner than `not_from` that answers."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(grpc.RpcError, Transient):
+            found = owner(world)
+            if found is not None and found.address != not_from:
+                with grpc.insecure_channel(found.address) as channel:
+                    request = ExplainRequest(subject=subject, partition="spinner_tier_1_0")
+                    answer = SchedulerServiceStub(channel).Explain(request, timeout=5)
+                    return found.address, answer.explanation
+        time.sleep(0.05)
+    raise AssertionError(f"no owner explained {subject}: {world.logs()}")
+
+
+def test_the_owner_explains_also_after_a_takeover(world: World) -> None:
+    first = world.start_scheduler(1)
+    world.publish(diamond("why"))
+    world.trigger("why", "one")
+    subject = Subject(dag_id="why", run_id="one")
+    address, found = ask(world, subject)
+    assert {reason.code for reason in found.reasons} == {"NO_EXECUTOR_ANSWER", "UPSTREAM_NOT_DONE"}
+    assert found.partition == "spinner_tier_1_0"
+
+    with grpc.insecure_channel(address) as channel:
+        stub = SchedulerServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.Explain(ExplainRequest(subject=subject, partition="spinner_tier_9_9"), timeout=5)
+        assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        with pytest.raises(grpc.RpcError) as unknown:
+            stub.Explain(ExplainRequest(subject=Subject(dag_id="why", run_id="absent")), timeout=5)
+        assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+
+    world.start_scheduler(2)
+    first.send_signal(signal.SIGKILL)
+    other, again = ask(world, subject, not_from=address)
+    assert other != address
+    # The new owner knows the same, and since when.
+    assert list(again.reasons) == list(found.reasons)

@@ -8,6 +8,7 @@ durable, because only their offsets are known.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,17 @@ from datetime import datetime, timedelta
 
 from spinner_eventlog import topics
 from spinner_eventlog.dead_letter import dead_letter
-from spinner_eventlog.interface import EventLog, Outgoing, Record
+from spinner_eventlog.interface import EventLog, Outgoing, Record, Transient
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.explain.v1.explain_pb2 import Explanation, Subject
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+from spinner_proto.scheduler.v1.scheduler_pb2 import PartitionOwner
 
 from spinner_scheduler.adapters import metrics, recovery
 from spinner_scheduler.adapters.definitions import Definitions
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import Result, decide
+from spinner_scheduler.domain.explain import explain, explain_pool
 from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.pools import Address
 from spinner_scheduler.domain.state import Limits, PartitionState
@@ -33,6 +37,9 @@ logger = logging.getLogger("spinner_scheduler.machine")
 _ROUSE_SECONDS = 0.01
 
 EXECUTIONS_TOPIC = "workflow_job_executions"
+OWNERS_TOPIC = "partition_owners"
+# How long a question waits for the decision in work.
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,19 @@ class Policy:
 
 
 class SchedulerMachine:
-    """One ownership of one partition. Used by one thread; `state` may be read by others for figures."""
+    """One ownership of one partition. Used by one thread; others may read `state` for figures, and ask `explain`.
 
-    def __init__(self, log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int) -> None:
+    `address`: where its process answers gRPC; the first transaction says so in `partition_owners`. Empty: nobody asks.
+    """
+
+    def __init__(
+        self, log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int, address: str = ""
+    ) -> None:
         self._log = log
+        self._address = address
+        self._announced = not address
+        # Held while the state changes.
+        self._deciding = threading.Lock()
         self._definitions = definitions
         self._policy = policy
         self._inbox = topics.inbox_topic(policy.cluster, tier)
@@ -95,14 +111,20 @@ class SchedulerMachine:
     def handle(self, records: Sequence[Record], now: datetime) -> list[Outgoing]:
         started = time.perf_counter()
         saved = self._snapshots(now)
-        if self.state.asleep:
-            self.state.rouse(lambda: time.perf_counter() - started > _ROUSE_SECONDS)
         messages = [record.decode(InboxMessage) for record in records]
         for message in messages:
             self._await_definition(message)
-        result = decide(self.state, messages, times.from_datetime(now))
+        with self._deciding:
+            if self.state.asleep:
+                self.state.rouse(lambda: time.perf_counter() - started > _ROUSE_SECONDS)
+            result = decide(self.state, messages, times.from_datetime(now))
         outgoing = self._outgoing(result)
         outgoing.extend(saved)
+        if not self._announced:
+            self._announced = True
+            owner = PartitionOwner(name=self.name, address=self._address)
+            owner.time.FromDatetime(now)
+            outgoing.append(Outgoing(OWNERS_TOPIC, self.name, owner))
         refused = {id(message): reason for message, reason in result.refused}
         if refused:
             outgoing.extend(
@@ -121,7 +143,7 @@ class SchedulerMachine:
         self._written = []
 
     def next_due(self) -> datetime | None:
-        if self.state.unsettled:
+        if self.state.unsettled or not self._announced:
             return times.to_datetime(self.state.now)
         due = self.state.timers.next_due()
         at = times.to_datetime(due) if due else None
@@ -131,6 +153,21 @@ class SchedulerMachine:
             )
             at = save if at is None else min(at, save)
         return at
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def explain(self, subject: Subject, pool: str, now: datetime) -> Explanation:
+        """What a subject, or who asks for a pool, waits for. Thread-safe; blocks while a batch is decided.
+
+        Raises UnknownError, and Transient when the decision takes longer than is waited for.
+        """
+        if not self._deciding.acquire(timeout=_PATIENCE_SECONDS):
+            raise Transient(f"partition {self.name} has been deciding for more than {_PATIENCE_SECONDS:.0f} s")
+        try:
+            at = times.from_datetime(now)
+            return explain_pool(self.state, pool, at) if pool else explain(self.state, subject, at)
+        finally:
+            self._deciding.release()
 
     # -- parts ---------------------------------------------------------------------------------------------------
 

@@ -1,19 +1,64 @@
-"""gRPC: what a scheduler says of itself."""
+"""gRPC: what a scheduler says of itself, and why nothing is running (B6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import grpc
-from spinner_proto.scheduler.v1.scheduler_pb2 import GetStatusRequest, GetStatusResponse, PartitionStatus
+from spinner_proto.scheduler.v1.scheduler_pb2 import (
+    ExplainRequest,
+    ExplainResponse,
+    GetStatusRequest,
+    GetStatusResponse,
+    PartitionStatus,
+)
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceServicer
+from spinner_servicekit.errors import Rejected
+
+from spinner_scheduler.adapters.machine import SchedulerMachine
+from spinner_scheduler.domain.explain import UnknownError
 
 
 class SchedulerService(SchedulerServiceServicer):
-    """`partitions`: gives the state of all owned partitions."""
+    """`partitions`: gives the state of all owned partitions; `machines`: those that are active."""
 
-    def __init__(self, partitions: Callable[[], Sequence[PartitionStatus]]) -> None:
+    def __init__(
+        self,
+        partitions: Callable[[], Sequence[PartitionStatus]],
+        machines: Callable[[], Sequence[SchedulerMachine]],
+    ) -> None:
         self._partitions = partitions
+        self._machines = machines
 
     def GetStatus(self, request: GetStatusRequest, context: grpc.ServicerContext) -> GetStatusResponse:  # noqa: N802
         return GetStatusResponse(partitions=self._partitions())
+
+    def Explain(self, request: ExplainRequest, context: grpc.ServicerContext) -> ExplainResponse:  # noqa: N802
+        if not request.pool and not request.subject.dag_id:
+            raise Rejected("INVALID_ARGUMENT", "the request names neither a DAG nor a pool", "set subject.dag_id")
+        machine = self._machine(request)
+        try:
+            found = machine.explain(request.subject, request.pool, datetime.now(UTC))
+        except UnknownError as unknown:
+            raise Rejected("NOT_FOUND", str(unknown), unknown.fix, unknown.code) from unknown
+        return ExplainResponse(explanation=found)
+
+    def _machine(self, request: ExplainRequest) -> SchedulerMachine:
+        machines = self._machines()
+        for machine in machines:
+            if request.partition == machine.name:
+                return machine
+            if request.partition:
+                continue
+            pool = machine.state.pools.get(request.pool)
+            if request.subject.dag_id in machine.state.dags or (pool is not None and pool.owned):
+                return machine
+        what = f"partition {request.partition}" if request.partition else "the partition of the subject"
+        names = ", ".join(machine.name for machine in machines) or "none"
+        raise Rejected(
+            "FAILED_PRECONDITION",
+            f"{what} is not owned by this scheduler, whose active partitions are: {names}",
+            "ask its owner, which topic partition_owners names",
+            "NOT_OWNER",
+        )

@@ -12,6 +12,7 @@ from spinner_proto.common.v1.common_pb2 import RunType
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
@@ -51,28 +52,42 @@ _GOOD = (SUCCESS, SKIPPED)
 # -- runs --------------------------------------------------------------------------------------------------------
 
 
-def next_run(state: PartitionState, dag: DagState, now: int) -> Blocker | None:
-    """What keeps a DAG's next scheduled run from being made."""
+def scheduling(state: PartitionState, dag: DagState) -> Blocker | None:
+    """What keeps all scheduled runs of a DAG from being made."""
     if dag.removed:
         return DAG_REMOVED
     if dag.paused:
         return DAG_PAUSED
+    return DEFINITION_MISSING if state.layout_of(dag) is None else None
+
+
+def next_run(state: PartitionState, dag: DagState, now: int) -> Blocker | None:
+    """What keeps a DAG's next scheduled run from being made."""
+    held = scheduling(state, dag)
+    if held is not None:
+        return held
     layout = state.layout_of(dag)
-    if layout is None:
-        return DEFINITION_MISSING
+    return DEFINITION_MISSING if layout is None else next_tick(state, dag, layout, now)
+
+
+def next_tick(state: PartitionState, dag: DagState, layout: Layout, now: int) -> Blocker | None:
+    """What keeps a DAG's next scheduled run from being made, beside what keeps all of them."""
     due = times.from_timestamp(dag.updated.next_run_time)
     if not due:
         return NO_NEXT_RUN
     if due > now:
         return Blocker(Code.NOT_DUE, due)
-    room = 1 if layout.definition.schedule.HasField("continuous") else state.max_active_runs(layout)
-    return MAX_ACTIVE_RUNS if dag.active + dag.queued >= room else None
+    most = 1 if layout.definition.schedule.HasField("continuous") else state.max_active_runs(layout)
+    return MAX_ACTIVE_RUNS if dag.active + dag.queued >= most else None
 
 
 def run_start(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
     """What keeps a queued run from starting."""
-    if dag.paused:
-        return DAG_PAUSED
+    return DAG_PAUSED if dag.paused else room(state, dag, run)
+
+
+def room(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
+    """Whether as many runs of the DAG are active as may be."""
     return MAX_ACTIVE_RUNS if dag.active >= state.max_active_runs(run.layout) else None
 
 
@@ -98,18 +113,18 @@ def beside_upstream(state: PartitionState, dag: DagState, run: Run, position: in
     return None
 
 
-def outside_dates(run: Run, position: int) -> Blocker | None:
-    """Whether a task has no part in a run, by its start_date and end_date. As in Airflow, a backfill ignores them."""
+def outside_dates(run: Run, position: int) -> str:
+    """Why a task has no part in a run, by its dates; "" when it has. As in Airflow, a backfill ignores them."""
     if not run.layout.has_dates or not run.facts.HasField("logical_date"):
-        return None
+        return ""
     if run.facts.run_type == RunType.RUN_TYPE_BACKFILL:
-        return None
+        return ""
     task = run.layout.tasks[position]
     if task.HasField("start_date") and run.logical < times.from_timestamp(task.start_date):
-        return Blocker(Code.TASK_START_DATE)
+        return "its start_date is after the run's logical date"
     if task.HasField("end_date") and run.logical > times.from_timestamp(task.end_date):
-        return Blocker(Code.TASK_END_DATE)
-    return None
+        return "its end_date is before the run's logical date"
+    return ""
 
 
 def _previous(state: PartitionState, dag: DagState, run: Run) -> Run | None:

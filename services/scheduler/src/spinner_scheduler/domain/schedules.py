@@ -220,7 +220,7 @@ class Intervals:
             latest = clock.before(latest_end) if latest_end is not None else None
             if latest is not None:
                 earliest = max(latest, earliest) if earliest is not None else latest
-        if earliest is None and last is None:
+        if earliest is None and last is None and bounds.catchup and not bounds.start:
             return None, NoTick(Code.NO_START_DATE, "it has no start_date")
         start: int | None = earliest
         if last is not None:

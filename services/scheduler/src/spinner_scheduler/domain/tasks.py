@@ -16,7 +16,6 @@ from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order, try_key
 from spinner_scheduler.domain.pools import Address, Pool
-from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
@@ -84,9 +83,8 @@ def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
             d.task_state(run, slot, result)
             return
     else:
-        if layout.has_dates and (held_out := blockers.outside_dates(run, position)) is not None:
-            date = "start_date is after" if held_out.code == Code.TASK_START_DATE else "end_date is before"
-            d.task_state(run, slot, SKIPPED, reason=f"its {date} the run's logical date")
+        if layout.has_dates and (why := blockers.outside_dates(run, position)):
+            d.task_state(run, slot, SKIPPED, reason=why)
             return
         result = answer(run, slot)
         if result == WAIT:
@@ -113,7 +111,29 @@ def asks_past(run: Run, position: int, result: int) -> bool:
 
 
 def answer(run: Run, slot: int) -> int:
-    """The trigger rule's verdict on an instance, with setups and mapping."""
+    """The trigger rule's verdict on an instance, with the setups above it that are not its direct upstream."""
+    result = answer_of_rule(run, slot)
+    layout = run.layout
+    if layout.has_setups and result == READY:
+        for s in indirect_setups(run, slot):
+            category = CATEGORY[run.states[s]]
+            if category in (2, 4):
+                return UPSTREAM_FAILED
+            if category == 3:
+                return SKIPPED
+            if category == 0:
+                result = WAIT
+    return result
+
+
+def indirect_setups(run: Run, slot: int) -> list[int]:
+    """The instances of setups that an instance must wait for although they are not its direct upstream."""
+    setups = run.layout.indirect_setups.get(run.position(slot), ())
+    return [s for setup in setups for s in relevant(run, setup, slot)]
+
+
+def answer_of_rule(run: Run, slot: int) -> int:
+    """The trigger rule's verdict on an instance, with mapping."""
     layout = run.layout
     position = run.position(slot)
     c = run.counts
@@ -131,7 +151,7 @@ def answer(run: Run, slot: int) -> int:
     states: list[int] = []
     if rule == trigger_rules.ALL_DONE_SETUP_SUCCESS and task.setups:
         states = [run.states[s] for setup in task.setups for s in relevant(run, setup, slot)]
-    result = verdict(
+    return verdict(
         rule,
         total,
         success,
@@ -142,17 +162,6 @@ def answer(run: Run, slot: int) -> int:
         states.count(SUCCESS),
         states.count(SKIPPED),
     )
-    if layout.has_setups and result == READY:
-        for setup in layout.indirect_setups.get(position, ()):
-            for s in relevant(run, setup, slot):
-                category = CATEGORY[run.states[s]]
-                if category in (2, 4):
-                    return UPSTREAM_FAILED
-                if category == 3:
-                    return SKIPPED
-                if category == 0:
-                    result = WAIT
-    return result
 
 
 def relevant(run: Run, above: int, slot: int) -> list[int]:

@@ -24,6 +24,8 @@ NONE_FAILED_MIN_ONE_SUCCESS = int(TriggerRule.TRIGGER_RULE_NONE_FAILED_MIN_ONE_S
 NONE_SKIPPED = int(TriggerRule.TRIGGER_RULE_NONE_SKIPPED)
 ALWAYS = int(TriggerRule.TRIGGER_RULE_ALWAYS)
 
+NAMES = {int(value): name.removeprefix("TRIGGER_RULE_").lower() for name, value in TriggerRule.items() if value}
+
 WAIT = 0
 READY = SCHEDULED
 
