@@ -85,6 +85,7 @@ class PartitionLoop:
     Outputs take over the trace of their batch when all its records share one, else that of the records whose key is the
     output's key or its first part (before "/"). `clock` gives aware UTC times.
     `retry_seconds`: first pause before a rebuild; doubles up to 5 s.
+    `patience_seconds`: how long records of which none `is_urgent` wait for others, to share their transaction.
     """
 
     def __init__(
@@ -102,14 +103,17 @@ class PartitionLoop:
         max_wait_seconds: float = 0.2,
         retry_seconds: float = 0.2,
         instance_id: str | None = None,
+        patience_seconds: float = 0.0,
+        is_urgent: Callable[[Record], bool] = lambda _record: True,
     ) -> None:
         self._log = log
         self._group_id = group_id
         self._topics = list(input_topics)
         self._instance_id = instance_id
         self._recipe = Recipe(
-            log, transactional_id_for, machine_factory, clock, decode, on_poison, max_batch, max_wait_seconds
-        )
+            log, transactional_id_for, machine_factory, clock, decode, on_poison, max_batch, max_wait_seconds,
+            patience_seconds, is_urgent,
+        )  # fmt: skip
         self._retry_seconds = retry_seconds
         self._tenures: dict[TopicPartition, _Tenure] = {}
         self._lock = threading.Lock()

@@ -46,6 +46,8 @@ class Recipe:
     on_poison: Callable[[Record, str], None] | None
     max_batch: int
     max_wait_seconds: float
+    patience_seconds: float
+    is_urgent: Callable[[Record], bool]
 
 
 class OwnedPartition:
@@ -98,6 +100,8 @@ class OwnedPartition:
         longest = self._recipe.max_wait_seconds if wait_seconds is None else wait_seconds
         wait = longest if due is None else min(longest, max(0.0, (due - self._time()).total_seconds()))
         records = self._reader.poll(self._recipe.max_batch, wait)
+        if records and self._recipe.patience_seconds:
+            self._await_company(records, due)
         now = self._time()
         if not records and (due is None or due > now):
             return False
@@ -110,6 +114,21 @@ class OwnedPartition:
             self._commit(self._machine, records, outputs, letters)
             self._commit_seconds.observe(time.perf_counter() - decided)
         return True
+
+    def _await_company(self, records: list[Record], due: datetime | None) -> None:
+        """Adds what comes soon to records of which none is urgent: they share its transaction."""
+        assert self._reader is not None  # noqa: S101 - open() comes first
+        until = time.monotonic() + self._recipe.patience_seconds
+        if due is not None:
+            until = min(until, time.monotonic() + (due - self._time()).total_seconds())
+        fresh: Sequence[Record] = records
+        while not any(self._recipe.is_urgent(record) for record in fresh):
+            left = until - time.monotonic()
+            room = self._recipe.max_batch - len(records)
+            if left <= 0 or room <= 0:
+                return
+            fresh = self._reader.poll(room, left)
+            records.extend(fresh)
 
     def close(self) -> None:
         """Idempotent; releases the clients. Nothing is written."""

@@ -70,6 +70,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock = Clock()
         self.failing = 0
+        self.commits = 0
         self.log = MemoryLog(clock=self.clock, wait=False, before_commit=self.before_commit)
         for topic in ("inbox", "events"):
             self.log.create_topic(topic, 2)
@@ -79,6 +80,7 @@ class Rig:
         self.poison: list[tuple[int, str]] = []
 
     def before_commit(self, transactional_id: str) -> None:
+        self.commits += 1
         if self.failing:
             self.failing -= 1
             raise Transient("the broker went away")
@@ -260,3 +262,29 @@ def test_batches_are_bounded():
     while loop.step():
         sizes.append(len(rig.events()))
     assert sizes == [4, 8, 10]
+
+
+def test_what_nobody_waits_for_shares_the_transaction_of_what_comes_next():
+    rig = Rig()
+    seen: list[str] = []
+
+    def is_urgent(record: Record) -> bool:
+        seen.append(record.key)
+        if record.key == "later":
+            rig.send("now")
+        return record.key == "now"
+
+    loop = rig.loop(patience_seconds=60.0, is_urgent=is_urgent)
+    settle(loop)
+    before = rig.commits
+    rig.send("later")
+    settle(loop)
+    assert (rig.events(), rig.commits - before, seen) == (["later=1", "now=2"], 1, ["later", "now"])
+
+
+def test_patience_ends():
+    rig = Rig()
+    loop = rig.loop(patience_seconds=0.01, is_urgent=lambda _record: False)
+    rig.send("later")
+    settle(loop)
+    assert rig.events() == ["later=1"]

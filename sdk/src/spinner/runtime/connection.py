@@ -17,9 +17,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import SpinnerException
 from spinner.runtime import local_frames
@@ -55,6 +57,9 @@ class Connection(Protocol):
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """One call of TaskRuntimeService. Blocks; thread-safe. Raises CallError."""
+
+    def begin(self, worker: str) -> tuple[pb.GetWorkResponse, pb.StartResponse]:
+        """GetWork and Start, sent together where the transport can. Raises CallError."""
 
     def close(self) -> None:
         """Ends the connection."""
@@ -120,18 +125,35 @@ class LocalConnection:
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
-        payload = local_frames.encode_request(method, request)
-        local_frames.frame(payload)
+        (said,) = self._calls([(method, request)])
+        return self._answer(method, said, response)
+
+    def begin(self, worker: str) -> tuple[pb.GetWorkResponse, pb.StartResponse]:
+        """See :class:`Connection`."""
+        work, start = self._calls([("GetWork", pb.GetWorkRequest()), ("Start", pb.StartRequest(worker=worker))])
+        return self._answer("GetWork", work, pb.GetWorkResponse), self._answer("Start", start, pb.StartResponse)
+
+    def _calls(self, requests: Sequence[tuple[str, Message]]) -> list[tuple[Status, bytes]]:
+        """Sends requests, and again until all are answered or the lease is over."""
+        payloads = [local_frames.encode_request(method, request) for method, request in requests]
+        frames = b"".join(local_frames.frame(payload) for payload in payloads)
+        # An executor that doesn't answer a heartbeat hangs and may have a successor at the same path; other calls may
+        # take their time.
+        seconds = self.lease.seconds / 3 if requests[0][0] == "Heartbeat" else self.lease.seconds
         with shield, self._lock:
             while True:
                 try:
-                    status, body = self._exchange(method, payload)
+                    answers = self._exchange(frames, len(requests), seconds)
                     break
                 except (OSError, local_frames.FrameError):
                     self._drop()
                     self.lease.check()
                     time.sleep(_RETRY_SECONDS)
         self.lease.renew()
+        return answers
+
+    def _answer(self, method: str, said: tuple[Status, bytes], response: type[M]) -> M:
+        status, body = said
         if status is Status.PERMISSION_DENIED:
             self.lease.lost(body.decode("utf-8", "replace"))
         if status is not Status.OK:
@@ -140,24 +162,21 @@ class LocalConnection:
         answer.ParseFromString(body)
         return answer
 
-    def _exchange(self, method: str, payload: bytes) -> tuple[Status, bytes]:
-        frames = local_frames.frame(payload)
+    def _exchange(self, frames: bytes, count: int, seconds: float) -> list[tuple[Status, bytes]]:
         greeted = self._sock is not None
         if self._sock is None:
             self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._sock.settimeout(self.lease.seconds / 3)
             self._sock.connect(self._path)
-            # Both frames at once: the greeting costs no round trip of its own.
+            # With the first requests: the greeting costs no round trip of its own.
             frames = local_frames.frame(self._token) + frames
-        # An executor that doesn't answer a heartbeat hangs and may have a successor at the same path; other calls may
-        # take their time.
-        self._sock.settimeout(self.lease.seconds / 3 if method == "Heartbeat" else self.lease.seconds)
+        self._sock.settimeout(seconds)
         self._sock.sendall(frames)
         if not greeted:
             greeting, refusal = self._receive(self._sock)
             if greeting is not Status.OK:
-                return greeting, refusal
-        return self._receive(self._sock)
+                return [(greeting, refusal)] * count
+        return [self._receive(self._sock) for _ in range(count)]
 
     @staticmethod
     def _receive(sock: socket.socket) -> tuple[Status, bytes]:
@@ -225,6 +244,11 @@ class GrpcConnection:
             if status is Status.PERMISSION_DENIED:
                 self.lease.lost(text)
             raise CallError(method, status, text)
+
+    def begin(self, worker: str) -> tuple[pb.GetWorkResponse, pb.StartResponse]:
+        """See :class:`Connection`."""
+        work = self.call("GetWork", pb.GetWorkRequest(), pb.GetWorkResponse)
+        return work, self.call("Start", pb.StartRequest(worker=worker), pb.StartResponse)
 
     def _connected(self) -> tuple[str, Any]:
         from spinner_proto.runtime.v1.runtime_pb2_grpc import TaskRuntimeServiceStub

@@ -94,16 +94,15 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     logs.set_stage("LaunchStage")
     logs.configure(os.environ.get("SPINNER_TASK_LOG_LEVEL", "INFO"))
     try:
-        answer = connection.call("GetWork", pb.GetWorkRequest(), pb.GetWorkResponse)
-        if answer.traceparent:
-            # For user code that traces by itself: the variable that OpenTelemetry's tools read.
-            os.environ["TRACEPARENT"] = answer.traceparent
-        if answer.lease_seconds:
-            connection.lease.seconds = answer.lease_seconds
-        grant = connection.call("Start", pb.StartRequest(worker=worker), pb.StartResponse)
+        answer, grant = connection.begin(worker)
     except CallError as error:
         _log.error("The start was refused: %s", error)
         return EXIT_START_REFUSED
+    if answer.traceparent:
+        # For user code that traces by itself: the variable that OpenTelemetry's tools read.
+        os.environ["TRACEPARENT"] = answer.traceparent
+    if answer.lease_seconds:
+        connection.lease.seconds = answer.lease_seconds
     started = grant.time.ToDatetime(tzinfo=UTC) if grant.HasField("time") else datetime.now(UTC)
     work = Work(connection, answer, started)
     work.control.start()
