@@ -127,6 +127,56 @@ def test_a_run_keeps_its_version(lab) -> None:  # type: ignore[no-untyped-def]
     assert lab.ordered("old") == ["b"]
 
 
+def test_the_latest_version_is_taken_when_running_tries_have_been_killed(lab) -> None:  # type: ignore[no-untyped-def]
+    old = lab.dag()
+    for task_id, upstream in (("done", []), ("chosen", [0]), ("other", [0]), ("gone", [0]), ("last", [1])):
+        old.tasks.add(task_id=task_id, upstream=upstream)
+    lab.publish(old)
+    lab.trigger()
+    lab.end("done")
+    for task_id in ("chosen", "other", "gone"):
+        lab.start(task_id)
+    new = lab.dag(version="v2")
+    for task_id, upstream in (("done", []), ("added", [0]), ("chosen", [0]), ("other", [0]), ("last", [2])):
+        new.tasks.add(task_id=task_id, upstream=upstream)
+    lab.publish(new)
+    lab.command(clear_tasks={"run_id": "run", "task_ids": ["chosen"], "latest_version": True})
+    # All three are being killed, and nothing starts before the last of them has ended.
+    assert {order.desired_state for order in lab.orders.values()} == {3} and len(lab.orders) == 3
+    lab.end("chosen", Outcome.OUTCOME_KILLED_BY_USER)
+    lab.end("other", Outcome.OUTCOME_SUCCESS)
+    assert lab.ordered() == []
+    lab.end("gone", Outcome.OUTCOME_KILLED_BY_USER)
+    assert lab.states()["gone"] == "removed"
+    assert lab.ordered() == ["added", "chosen", "other"]
+    assert {order.version for order in lab.orders.values()} == {"v2"}
+    assert lab.order("chosen").try_key.try_number == 2
+    for task_id in ("added", "chosen", "other", "last"):
+        lab.end(task_id)
+    assert lab.run_state() == "success"
+
+
+def test_tasks_that_only_wait_do_not_hold_the_latest_version_back(lab) -> None:  # type: ignore[no-untyped-def]
+    old = lab.dag()
+    old.tasks.add(task_id="a")
+    old.tasks.add(task_id="b", retries=1)
+    lab.publish(old)
+    lab.trigger()
+    order = lab.order("a")
+    later = times.to_timestamp(lab.now + 60 * times.SECOND)
+    lab.take(InboxMessage(task_report=lab.report(order, 3, rescheduled={"next_time": later})))
+    lab.end("b", Outcome.OUTCOME_FAILED)
+    new = lab.dag(version="v2")
+    new.tasks.add(task_id="b", retries=1)
+    new.tasks.add(task_id="a")
+    lab.publish(new)
+    lab.command(clear_tasks={"run_id": "run", "task_ids": ["a"], "latest_version": True})
+    assert lab.ordered() == ["a"] and lab.order("a").version == "v2"
+    # The retry of b comes as planned, in the new version.
+    lab.at(301)
+    assert lab.order("b").version == "v2"
+
+
 def test_unknown_version_is_refused_and_the_old_one_stays(lab) -> None:  # type: ignore[no-untyped-def]
     made = lab.dag()
     made.tasks.add(task_id="a")

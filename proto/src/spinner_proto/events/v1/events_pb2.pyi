@@ -50,6 +50,62 @@ DEADLINE_STATE_DROPPED: DeadlineState.ValueType  # 5
 """The run was over before the deadline without meeting it, or took a definition without it."""
 Global___DeadlineState: _TypeAlias = DeadlineState  # noqa: Y015
 
+class _BackfillState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BackfillStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BackfillState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BACKFILL_STATE_UNSPECIFIED: _BackfillState.ValueType  # 0
+    BACKFILL_STATE_CREATED: _BackfillState.ValueType  # 1
+    """No interval has been taken up yet."""
+    BACKFILL_STATE_RUNNING: _BackfillState.ValueType  # 2
+    BACKFILL_STATE_PAUSED: _BackfillState.ValueType  # 3
+    """Makes no further runs until it is resumed."""
+    BACKFILL_STATE_CANCELLED: _BackfillState.ValueType  # 4
+    """Ended before all intervals were taken up."""
+    BACKFILL_STATE_DONE: _BackfillState.ValueType  # 5
+    """All intervals were taken up and their runs have ended."""
+
+class BackfillState(_BackfillState, metaclass=_BackfillStateEnumTypeWrapper): ...
+
+BACKFILL_STATE_UNSPECIFIED: BackfillState.ValueType  # 0
+BACKFILL_STATE_CREATED: BackfillState.ValueType  # 1
+"""No interval has been taken up yet."""
+BACKFILL_STATE_RUNNING: BackfillState.ValueType  # 2
+BACKFILL_STATE_PAUSED: BackfillState.ValueType  # 3
+"""Makes no further runs until it is resumed."""
+BACKFILL_STATE_CANCELLED: BackfillState.ValueType  # 4
+"""Ended before all intervals were taken up."""
+BACKFILL_STATE_DONE: BackfillState.ValueType  # 5
+"""All intervals were taken up and their runs have ended."""
+Global___BackfillState: _TypeAlias = BackfillState  # noqa: Y015
+
+class _BackfillAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BackfillActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BackfillAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BACKFILL_ACTION_UNSPECIFIED: _BackfillAction.ValueType  # 0
+    BACKFILL_ACTION_CREATE: _BackfillAction.ValueType  # 1
+    """A new run."""
+    BACKFILL_ACTION_REPROCESS: _BackfillAction.ValueType  # 2
+    """The run that exists is cleared and runs again."""
+    BACKFILL_ACTION_SKIP: _BackfillAction.ValueType  # 3
+    """Nothing; reason says why."""
+
+class BackfillAction(_BackfillAction, metaclass=_BackfillActionEnumTypeWrapper): ...
+
+BACKFILL_ACTION_UNSPECIFIED: BackfillAction.ValueType  # 0
+BACKFILL_ACTION_CREATE: BackfillAction.ValueType  # 1
+"""A new run."""
+BACKFILL_ACTION_REPROCESS: BackfillAction.ValueType  # 2
+"""The run that exists is cleared and runs again."""
+BACKFILL_ACTION_SKIP: BackfillAction.ValueType  # 3
+"""Nothing; reason says why."""
+Global___BackfillAction: _TypeAlias = BackfillAction  # noqa: Y015
+
 @_typing.final
 class WorkflowEvents(_message.Message):
     """Value of topics workflow_events-<cell>. Key: "dag_id/run_id" for events of a run, dag id for
@@ -109,6 +165,11 @@ class WorkflowEvent(_message.Message):
     DEADLINE_CHANGED_FIELD_NUMBER: _builtins.int
     RUN_MEASURED_FIELD_NUMBER: _builtins.int
     TIMETABLE_EVALUATED_FIELD_NUMBER: _builtins.int
+    BACKFILL_CREATED_FIELD_NUMBER: _builtins.int
+    BACKFILL_ADVANCED_FIELD_NUMBER: _builtins.int
+    BACKFILL_STATE_CHANGED_FIELD_NUMBER: _builtins.int
+    RUN_BACKFILL_CHANGED_FIELD_NUMBER: _builtins.int
+    RUN_VERSION_PLANNED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dag_updated(self) -> Global___DagUpdated: ...
     @_builtins.property
@@ -149,6 +210,16 @@ class WorkflowEvent(_message.Message):
     def run_measured(self) -> Global___RunMeasured: ...
     @_builtins.property
     def timetable_evaluated(self) -> _inbox_pb2.TimetableEvaluated: ...
+    @_builtins.property
+    def backfill_created(self) -> Global___BackfillCreated: ...
+    @_builtins.property
+    def backfill_advanced(self) -> Global___BackfillAdvanced: ...
+    @_builtins.property
+    def backfill_state_changed(self) -> Global___BackfillStateChanged: ...
+    @_builtins.property
+    def run_backfill_changed(self) -> Global___RunBackfillChanged: ...
+    @_builtins.property
+    def run_version_planned(self) -> Global___RunVersionPlanned: ...
     def __init__(
         self,
         *,
@@ -172,12 +243,17 @@ class WorkflowEvent(_message.Message):
         deadline_changed: Global___DeadlineChanged | None = ...,
         run_measured: Global___RunMeasured | None = ...,
         timetable_evaluated: _inbox_pb2.TimetableEvaluated | None = ...,
+        backfill_created: Global___BackfillCreated | None = ...,
+        backfill_advanced: Global___BackfillAdvanced | None = ...,
+        backfill_state_changed: Global___BackfillStateChanged | None = ...,
+        run_backfill_changed: Global___RunBackfillChanged | None = ...,
+        run_version_planned: Global___RunVersionPlanned | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated", "backfill_created", "backfill_advanced", "backfill_state_changed", "run_backfill_changed", "run_version_planned"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -472,6 +548,7 @@ class CommandAccepted(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
+    BACKFILL_PLAN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     run_id: _builtins.str
     """The run that it made or touched."""
@@ -479,6 +556,10 @@ class CommandAccepted(_message.Message):
     """How many task instances it touched."""
     @_builtins.property
     def actor(self) -> _common_pb2.Actor: ...
+    @_builtins.property
+    def backfill_plan(self) -> Global___BackfillPlan:
+        """The answer to a dry run of a backfill."""
+
     def __init__(
         self,
         *,
@@ -486,10 +567,11 @@ class CommandAccepted(_message.Message):
         actor: _common_pb2.Actor | None = ...,
         run_id: _builtins.str = ...,
         task_count: _builtins.int = ...,
+        backfill_plan: Global___BackfillPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "request_id", b"request_id", "run_id", b"run_id", "task_count", b"task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan", "request_id", b"request_id", "run_id", b"run_id", "task_count", b"task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,6 +625,7 @@ class RunCreated(_message.Message):
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
     ASSET_EVENTS_FIELD_NUMBER: _builtins.int
+    BACKFILL_FIELD_NUMBER: _builtins.int
     run_type: _common_pb2.RunType.ValueType
     version: _builtins.str
     note: _builtins.str
@@ -569,6 +652,10 @@ class RunCreated(_message.Message):
     def asset_events(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUpdated]:
         """With RUN_TYPE_ASSET: the updates that it was made of, oldest first; of many the latest."""
 
+    @_builtins.property
+    def backfill(self) -> Global___BackfillRun:
+        """Of a backfill's run."""
+
     def __init__(
         self,
         *,
@@ -585,14 +672,245 @@ class RunCreated(_message.Message):
         triggered_by: _common_pb2.TaskKey | None = ...,
         task_count: _builtins.int = ...,
         asset_events: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
+        backfill: Global___BackfillRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "run_after", b"run_after", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill", b"backfill", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "run_after", b"run_after", "triggered_by", b"triggered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "asset_events", b"asset_events", "awaiting_layout", b"awaiting_layout", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "asset_events", b"asset_events", "awaiting_layout", b"awaiting_layout", "backfill", b"backfill", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunCreated: _TypeAlias = RunCreated  # noqa: Y015
+
+@_typing.final
+class BackfillRun(_message.Message):
+    """What being a run of a backfill means for a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    SKIP_CALLBACKS_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    pool: _builtins.str
+    """Takes the place of default_pool."""
+    skip_callbacks: _builtins.bool
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these tasks run; empty: all."""
+
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        pool: _builtins.str = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        skip_callbacks: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "pool", b"pool", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillRun: _TypeAlias = BackfillRun  # noqa: Y015
+
+@_typing.final
+class RunBackfillChanged(_message.Message):
+    """A run that existed is taken over by a backfill, to be cleared and run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def backfill(self) -> Global___BackfillRun: ...
+    def __init__(
+        self,
+        *,
+        backfill: Global___BackfillRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunBackfillChanged: _TypeAlias = RunBackfillChanged  # noqa: Y015
+
+@_typing.final
+class BackfillInterval(_message.Message):
+    """One interval of a backfill and what is done with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGICAL_DATE_FIELD_NUMBER: _builtins.int
+    DATA_INTERVAL_START_FIELD_NUMBER: _builtins.int
+    DATA_INTERVAL_END_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___BackfillAction.ValueType
+    run_id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def logical_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def data_interval_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def data_interval_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        logical_date: _timestamp_pb2.Timestamp | None = ...,
+        data_interval_start: _timestamp_pb2.Timestamp | None = ...,
+        data_interval_end: _timestamp_pb2.Timestamp | None = ...,
+        action: Global___BackfillAction.ValueType = ...,
+        run_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillInterval: _TypeAlias = BackfillInterval  # noqa: Y015
+
+@_typing.final
+class BackfillPlan(_message.Message):
+    """What a backfill would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    INTERVAL_COUNT_FIELD_NUMBER: _builtins.int
+    CREATE_COUNT_FIELD_NUMBER: _builtins.int
+    REPROCESS_COUNT_FIELD_NUMBER: _builtins.int
+    SKIP_COUNT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    interval_count: _builtins.int
+    create_count: _builtins.int
+    reprocess_count: _builtins.int
+    skip_count: _builtins.int
+    version: _builtins.str
+    task_count: _builtins.int
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfillInterval]:
+        """In the order they would be taken up; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        intervals: _abc.Iterable[Global___BackfillInterval] | None = ...,
+        interval_count: _builtins.int = ...,
+        create_count: _builtins.int = ...,
+        reprocess_count: _builtins.int = ...,
+        skip_count: _builtins.int = ...,
+        version: _builtins.str = ...,
+        task_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_count", b"create_count", "interval_count", b"interval_count", "intervals", b"intervals", "reprocess_count", b"reprocess_count", "skip_count", b"skip_count", "task_count", b"task_count", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillPlan: _TypeAlias = BackfillPlan  # noqa: Y015
+
+@_typing.final
+class BackfillCreated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    INTERVAL_COUNT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIMETABLE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The DAG's version when it was created: all its runs have it."""
+    interval_count: _builtins.int
+    @_builtins.property
+    def request(self) -> _inbox_pb2.CreateBackfill:
+        """As asked for, with defaults filled in."""
+
+    @_builtins.property
+    def actor(self) -> _common_pb2.Actor: ...
+    @_builtins.property
+    def timetable(self) -> _inbox_pb2.TimetableEvaluated:
+        """Of a custom timetable: its intervals in the range."""
+
+    def __init__(
+        self,
+        *,
+        request: _inbox_pb2.CreateBackfill | None = ...,
+        version: _builtins.str = ...,
+        interval_count: _builtins.int = ...,
+        actor: _common_pb2.Actor | None = ...,
+        timetable: _inbox_pb2.TimetableEvaluated | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "request", b"request", "timetable", b"timetable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "interval_count", b"interval_count", "request", b"request", "timetable", b"timetable", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillCreated: _TypeAlias = BackfillCreated  # noqa: Y015
+
+@_typing.final
+class BackfillAdvanced(_message.Message):
+    """Its next intervals were taken up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfillInterval]: ...
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        intervals: _abc.Iterable[Global___BackfillInterval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "intervals", b"intervals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillAdvanced: _TypeAlias = BackfillAdvanced  # noqa: Y015
+
+@_typing.final
+class BackfillStateChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    state: Global___BackfillState.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def actor(self) -> _common_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        state: Global___BackfillState.ValueType = ...,
+        reason: _builtins.str = ...,
+        actor: _common_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_id", b"backfill_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillStateChanged: _TypeAlias = BackfillStateChanged  # noqa: Y015
 
 @_typing.final
 class RunStateChanged(_message.Message):
@@ -650,6 +968,27 @@ class RunVersionChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunVersionChanged: _TypeAlias = RunVersionChanged  # noqa: Y015
+
+@_typing.final
+class RunVersionPlanned(_message.Message):
+    """It will take this version as soon as its tries in progress, which are being killed, have ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunVersionPlanned: _TypeAlias = RunVersionPlanned  # noqa: Y015
 
 @_typing.final
 class RunConfChanged(_message.Message):

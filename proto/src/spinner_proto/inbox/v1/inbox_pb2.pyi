@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as _definitions_pb2
 import builtins as _builtins
@@ -21,6 +22,51 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _RunOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_ORDER_UNSPECIFIED: _RunOrder.ValueType  # 0
+    RUN_ORDER_FORWARD: _RunOrder.ValueType  # 1
+    """Oldest logical date first."""
+    RUN_ORDER_BACKWARD: _RunOrder.ValueType  # 2
+
+class RunOrder(_RunOrder, metaclass=_RunOrderEnumTypeWrapper): ...
+
+RUN_ORDER_UNSPECIFIED: RunOrder.ValueType  # 0
+RUN_ORDER_FORWARD: RunOrder.ValueType  # 1
+"""Oldest logical date first."""
+RUN_ORDER_BACKWARD: RunOrder.ValueType  # 2
+Global___RunOrder: _TypeAlias = RunOrder  # noqa: Y015
+
+class _ReprocessBehavior:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReprocessBehaviorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReprocessBehavior.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPROCESS_BEHAVIOR_UNSPECIFIED: _ReprocessBehavior.ValueType  # 0
+    REPROCESS_BEHAVIOR_NONE: _ReprocessBehavior.ValueType  # 1
+    """Leave it alone."""
+    REPROCESS_BEHAVIOR_FAILED: _ReprocessBehavior.ValueType  # 2
+    """Run it again if it failed."""
+    REPROCESS_BEHAVIOR_COMPLETED: _ReprocessBehavior.ValueType  # 3
+    """Run it again whether it failed or succeeded."""
+
+class ReprocessBehavior(_ReprocessBehavior, metaclass=_ReprocessBehaviorEnumTypeWrapper):
+    """What a backfill does with an interval that has a run that ended already."""
+
+REPROCESS_BEHAVIOR_UNSPECIFIED: ReprocessBehavior.ValueType  # 0
+REPROCESS_BEHAVIOR_NONE: ReprocessBehavior.ValueType  # 1
+"""Leave it alone."""
+REPROCESS_BEHAVIOR_FAILED: ReprocessBehavior.ValueType  # 2
+"""Run it again if it failed."""
+REPROCESS_BEHAVIOR_COMPLETED: ReprocessBehavior.ValueType  # 3
+"""Run it again whether it failed or succeeded."""
+Global___ReprocessBehavior: _TypeAlias = ReprocessBehavior  # noqa: Y015
 
 @_typing.final
 class InboxMessage(_message.Message):
@@ -134,6 +180,10 @@ class Command(_message.Message):
     MARK_RUN_FIELD_NUMBER: _builtins.int
     STOP_RUN_FIELD_NUMBER: _builtins.int
     CREATE_ASSET_EVENT_FIELD_NUMBER: _builtins.int
+    CREATE_BACKFILL_FIELD_NUMBER: _builtins.int
+    PAUSE_BACKFILL_FIELD_NUMBER: _builtins.int
+    RESUME_BACKFILL_FIELD_NUMBER: _builtins.int
+    CANCEL_BACKFILL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID made by the writer."""
     dag_id: _builtins.str
@@ -157,6 +207,14 @@ class Command(_message.Message):
     def create_asset_event(self) -> Global___CreateAssetEvent:
         """To the asset's owner; dag_id is empty."""
 
+    @_builtins.property
+    def create_backfill(self) -> Global___CreateBackfill: ...
+    @_builtins.property
+    def pause_backfill(self) -> Global___PauseBackfill: ...
+    @_builtins.property
+    def resume_backfill(self) -> Global___ResumeBackfill: ...
+    @_builtins.property
+    def cancel_backfill(self) -> Global___CancelBackfill: ...
     def __init__(
         self,
         *,
@@ -171,12 +229,16 @@ class Command(_message.Message):
         mark_run: Global___MarkRun | None = ...,
         stop_run: Global___StopRun | None = ...,
         create_asset_event: Global___CreateAssetEvent | None = ...,
+        create_backfill: Global___CreateBackfill | None = ...,
+        pause_backfill: Global___PauseBackfill | None = ...,
+        resume_backfill: Global___ResumeBackfill | None = ...,
+        cancel_backfill: Global___CancelBackfill | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "dag_id", b"dag_id", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "request_id", b"request_id", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "dag_id", b"dag_id", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "request_id", b"request_id", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -427,6 +489,168 @@ class StopRun(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StopRun: _TypeAlias = StopRun  # noqa: Y015
+
+@_typing.final
+class CreateBackfill(_message.Message):
+    """B5: runs for the intervals of a range of logical dates, made a few at a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    RUN_ORDER_FIELD_NUMBER: _builtins.int
+    REPROCESS_BEHAVIOR_FIELD_NUMBER: _builtins.int
+    MAX_ACTIVE_RUNS_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    CONF_FIELD_NUMBER: _builtins.int
+    SKIP_CALLBACKS_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    KNOWN_RUNS_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    """Chosen by the writer; the same for the same request."""
+    run_order: Global___RunOrder.ValueType
+    reprocess_behavior: Global___ReprocessBehavior.ValueType
+    max_active_runs: _builtins.int
+    """Runs of the backfill at once, beside those of the schedule."""
+    skip_callbacks: _builtins.bool
+    """Its runs call no callbacks of the DAG or its tasks."""
+    pool: _builtins.str
+    """Takes the place of default_pool in its runs. Empty: "backfill"."""
+    dry_run: _builtins.bool
+    """Answers with the plan and makes nothing."""
+    note: _builtins.str
+    @_builtins.property
+    def from_date(self) -> _timestamp_pb2.Timestamp:
+        """Logical dates, both included. Intervals that are not over yet are left to the schedule."""
+
+    @_builtins.property
+    def to_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these tasks run, with the setups and teardowns that belong to them. Empty: all."""
+
+    @_builtins.property
+    def conf(self) -> _common_pb2.Blob: ...
+    @_builtins.property
+    def known_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownRun]:
+        """Runs of the range that the views know, because the scheduler forgets old ones."""
+
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        from_date: _timestamp_pb2.Timestamp | None = ...,
+        to_date: _timestamp_pb2.Timestamp | None = ...,
+        run_order: Global___RunOrder.ValueType = ...,
+        reprocess_behavior: Global___ReprocessBehavior.ValueType = ...,
+        max_active_runs: _builtins.int = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        conf: _common_pb2.Blob | None = ...,
+        skip_callbacks: _builtins.bool = ...,
+        pool: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        known_runs: _abc.Iterable[Global___KnownRun] | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "conf", b"conf", "dry_run", b"dry_run", "from_date", b"from_date", "known_runs", b"known_runs", "max_active_runs", b"max_active_runs", "note", b"note", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBackfill: _TypeAlias = CreateBackfill  # noqa: Y015
+
+@_typing.final
+class KnownRun(_message.Message):
+    """A run that ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGICAL_DATE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    state: _common_pb2.RunState.ValueType
+    @_builtins.property
+    def logical_date(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        logical_date: _timestamp_pb2.Timestamp | None = ...,
+        state: _common_pb2.RunState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["logical_date", b"logical_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logical_date", b"logical_date", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownRun: _TypeAlias = KnownRun  # noqa: Y015
+
+@_typing.final
+class PauseBackfill(_message.Message):
+    """Makes no further runs until it is resumed; its runs in progress go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseBackfill: _TypeAlias = PauseBackfill  # noqa: Y015
+
+@_typing.final
+class ResumeBackfill(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeBackfill: _TypeAlias = ResumeBackfill  # noqa: Y015
+
+@_typing.final
+class CancelBackfill(_message.Message):
+    """Makes no further runs. Its queued runs end as failed, running ones too with stop_runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    STOP_RUNS_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    stop_runs: _builtins.bool
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        stop_runs: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "stop_runs", b"stop_runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelBackfill: _TypeAlias = CancelBackfill  # noqa: Y015
 
 @_typing.final
 class TaskReport(_message.Message):

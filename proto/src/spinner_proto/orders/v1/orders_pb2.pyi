@@ -152,6 +152,7 @@ class TaskOrder(_message.Message):
     DEADLINE_TASK_ID_FIELD_NUMBER: _builtins.int
     DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     DEADLINE_PREDICTED_FIELD_NUMBER: _builtins.int
+    SKIP_CALLBACKS_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     kind: Global___OrderKind.ValueType
     desired_state: Global___DesiredState.ValueType
@@ -195,6 +196,8 @@ class TaskOrder(_message.Message):
     deadline_task_id: _builtins.str
     deadline_predicted: _builtins.bool
     """It is predicted, not yet missed."""
+    skip_callbacks: _builtins.bool
+    """The worker calls no callbacks (backfills without alerts)."""
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     @_builtins.property
@@ -299,10 +302,11 @@ class TaskOrder(_message.Message):
         deadline_task_id: _builtins.str = ...,
         deadline_time: _timestamp_pb2.Timestamp | None = ...,
         deadline_predicted: _builtins.bool = ...,
+        skip_callbacks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_time", b"deadline_time", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "logical_date", b"logical_date", "ordered_time", b"ordered_time", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "run_after", b"run_after", "run_start_time", b"run_start_time", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "bundle", b"bundle", "callback", b"callback", "callback_reason", b"callback_reason", "cluster", b"cluster", "command", b"command", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_index", b"deadline_index", "deadline_name", b"deadline_name", "deadline_predicted", b"deadline_predicted", "deadline_task_id", b"deadline_task_id", "deadline_time", b"deadline_time", "desired_state", b"desired_state", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "kind", b"kind", "logical_date", b"logical_date", "map_length", b"map_length", "max_tries", b"max_tries", "operator", b"operator", "ordered_time", b"ordered_time", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "priority", b"priority", "queue", b"queue", "relative_path", b"relative_path", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "reports_length", b"reports_length", "resources_json", b"resources_json", "resume_arguments_json", b"resume_arguments_json", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "resume_method", b"resume_method", "run_after", b"run_after", "run_start_time", b"run_start_time", "run_type", b"run_type", "runtime", b"runtime", "segment", b"segment", "tier", b"tier", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key", "upstream_map_lengths", b"upstream_map_lengths", "upstream_task_ids", b"upstream_task_ids", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_events", b"asset_events", "bundle", b"bundle", "callback", b"callback", "callback_reason", b"callback_reason", "cluster", b"cluster", "command", b"command", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_index", b"deadline_index", "deadline_name", b"deadline_name", "deadline_predicted", b"deadline_predicted", "deadline_task_id", b"deadline_task_id", "deadline_time", b"deadline_time", "desired_state", b"desired_state", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "kind", b"kind", "logical_date", b"logical_date", "map_length", b"map_length", "max_tries", b"max_tries", "operator", b"operator", "ordered_time", b"ordered_time", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "priority", b"priority", "queue", b"queue", "relative_path", b"relative_path", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "reports_length", b"reports_length", "resources_json", b"resources_json", "resume_arguments_json", b"resume_arguments_json", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "resume_method", b"resume_method", "run_after", b"run_after", "run_start_time", b"run_start_time", "run_type", b"run_type", "runtime", b"runtime", "segment", b"segment", "skip_callbacks", b"skip_callbacks", "tier", b"tier", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key", "upstream_map_lengths", b"upstream_map_lengths", "upstream_task_ids", b"upstream_task_ids", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

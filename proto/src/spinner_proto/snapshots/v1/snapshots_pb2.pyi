@@ -116,11 +116,14 @@ class RunSnapshot(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     run_id: _builtins.str
     format: _builtins.int
     """Format of state; from 2 on, held is complete."""
     state: _builtins.bytes
+    backfill_id: _builtins.str
+    """The backfill that the run belongs to, if any."""
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___PoolUse]:
         """What the run's tasks hold of pools, so that it can be counted before state is decoded."""
@@ -133,10 +136,11 @@ class RunSnapshot(_message.Message):
         format: _builtins.int = ...,
         state: _builtins.bytes = ...,
         held: _abc.Iterable[Global___PoolUse] | None = ...,
+        backfill_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "format", b"format", "held", b"held", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "dag_id", b"dag_id", "format", b"format", "held", b"held", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,6 +184,8 @@ class DagSnapshot(_message.Message):
     ASSET_UPDATES_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
     TIMETABLE_FIELD_NUMBER: _builtins.int
+    BACKFILLS_FIELD_NUMBER: _builtins.int
+    TAKEN_DATES_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     format: _builtins.int
     state: _builtins.bytes
@@ -195,6 +201,12 @@ class DagSnapshot(_message.Message):
 
     @_builtins.property
     def timetable(self) -> _inbox_pb2.TimetableEvaluated: ...
+    @_builtins.property
+    def backfills(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfillSnapshot]: ...
+    @_builtins.property
+    def taken_dates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Logical dates (µs) after the last scheduled one that a backfill has taken up already."""
+
     def __init__(
         self,
         *,
@@ -205,14 +217,49 @@ class DagSnapshot(_message.Message):
         asset_updates: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
         measured: _abc.Iterable[_events_pb2.RunMeasured] | None = ...,
         timetable: _inbox_pb2.TimetableEvaluated | None = ...,
+        backfills: _abc.Iterable[Global___BackfillSnapshot] | None = ...,
+        taken_dates: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "timetable", b"timetable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_updates", b"asset_updates", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "timetable", b"timetable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_updates", b"asset_updates", "backfills", b"backfills", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "taken_dates", b"taken_dates", "timetable", b"timetable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DagSnapshot: _TypeAlias = DagSnapshot  # noqa: Y015
+
+@_typing.final
+class BackfillSnapshot(_message.Message):
+    """A backfill of a DAG."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TAKEN_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_LOGICAL_DATE_FIELD_NUMBER: _builtins.int
+    state: _events_pb2.BackfillState.ValueType
+    taken_count: _builtins.int
+    """How many intervals were taken up, and the logical date of the latest of them."""
+    @_builtins.property
+    def created(self) -> _events_pb2.BackfillCreated: ...
+    @_builtins.property
+    def last_logical_date(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        created: _events_pb2.BackfillCreated | None = ...,
+        state: _events_pb2.BackfillState.ValueType = ...,
+        taken_count: _builtins.int = ...,
+        last_logical_date: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "last_logical_date", b"last_logical_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "last_logical_date", b"last_logical_date", "state", b"state", "taken_count", b"taken_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillSnapshot: _TypeAlias = BackfillSnapshot  # noqa: Y015
 
 @_typing.final
 class PoolSnapshot(_message.Message):

@@ -21,6 +21,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.state import PartitionState, Sleeper
@@ -54,6 +55,8 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         if dag.evaluated is not None:
             snapshot.dag.timetable.CopyFrom(dag.evaluated)
         snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
+        snapshot.dag.backfills.extend(backfill.snapshot() for backfill in dag.backfills.values())
+        snapshot.dag.taken_dates.extend(dag.taken)
     elif kind == "run":
         dag_id, _, run_id = name.partition("/")
         dag = state.dags.get(dag_id)
@@ -65,6 +68,7 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.run.format = snapshots.FORMAT
         snapshot.run.state = snapshots.encode_run(run) if run is not None else finished or b""
         if run is not None:
+            snapshot.run.backfill_id = run.backfill_id
             for pool_name, (slots, deferred) in snapshots.held(run).items():
                 snapshot.run.held.add(pool=pool_name, slots=slots, deferred=deferred)
     else:
@@ -170,6 +174,9 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         if snapshot.dag.HasField("timetable"):
             dag.evaluated = TimetableEvaluated()
             dag.evaluated.CopyFrom(snapshot.dag.timetable)
+        for kept in snapshot.dag.backfills:
+            dag.backfills[kept.created.request.backfill_id] = Backfill.restore(kept)
+        dag.taken = list(snapshot.dag.taken_dates)
         state.arm_dag(dag)
     elif kind == "run":
         data = snapshot.run.state
@@ -181,7 +188,8 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
             if said.state == RUN_SUCCESS:
                 state.remember_success(dag, (said.logical, said.interval_start, said.interval_end))
         elif snapshot.run.format >= snapshots.FORMAT:
-            state.add_sleeper(dag, snapshot.run.run_id, Sleeper(data, said, _held(state, snapshot.run)))
+            sleeper = Sleeper(data, said, _held(state, snapshot.run), snapshot.run.backfill_id)
+            state.add_sleeper(dag, snapshot.run.run_id, sleeper)
         else:
             state.add_run(dag, snapshots.decode_run(data, state.layouts))
     elif kind == "pool":

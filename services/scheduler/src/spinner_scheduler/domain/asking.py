@@ -15,7 +15,7 @@ from spinner_scheduler.domain.states import DEFERRED, HOLDING
 
 def release(d: Decision, run: Run, slot: int, request: int) -> None:
     """Gives a slot back, or withdraws the request for one."""
-    name = run.layout.pools[run.position(slot)]
+    name = run.pools[run.position(slot)]
     released = PoolSlotReleased(try_key=try_key(run, slot, run.tries[slot]), request=request)
 
     def fill(event: WorkflowEvent) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from spinner_proto.common.v1.common_pb2 import RunType
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.backfill import PAUSED
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
@@ -35,9 +36,12 @@ DAG_REMOVED = Blocker(Code.DAG_REMOVED)
 DEFINITION_MISSING = Blocker(Code.DEFINITION_MISSING)
 NO_NEXT_RUN = Blocker(Code.NO_SCHEDULE)
 MAX_ACTIVE_RUNS = Blocker(Code.MAX_ACTIVE_RUNS)
+BACKFILL_PAUSED = Blocker(Code.BACKFILL_PAUSED)
+BACKFILL_MAX_ACTIVE_RUNS = Blocker(Code.BACKFILL_MAX_ACTIVE_RUNS)
 RUN_NOT_STARTED = Blocker(Code.RUN_NOT_STARTED)
 RUN_ENDED = Blocker(Code.CANCELLING)
 LAYOUT_PENDING = Blocker(Code.LAYOUT_PENDING)
+VERSION_PENDING = Blocker(Code.VERSION_PENDING)
 MAX_ACTIVE_TASKS = Blocker(Code.MAX_ACTIVE_TASKS)
 MAX_ACTIVE_TIS_PER_DAG = Blocker(Code.MAX_ACTIVE_TIS_PER_DAG)
 MAX_ACTIVE_TIS_PER_RUN = Blocker(Code.MAX_ACTIVE_TIS_PER_RUN)
@@ -88,7 +92,20 @@ def run_start(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
 
 def room(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
     """Whether as many runs of the DAG are active as may be."""
+    if run.backfill_id:
+        return _backfill(dag, run.backfill_id)
     return MAX_ACTIVE_RUNS if dag.active >= state.max_active_runs(run.layout) else None
+
+
+def _backfill(dag: DagState, backfill_id: str) -> Blocker | None:
+    """What keeps a queued run of a backfill from starting; of one that is forgotten nothing does."""
+    backfill = dag.backfills.get(backfill_id)
+    if backfill is None:
+        return None
+    if backfill.state == PAUSED:
+        return BACKFILL_PAUSED
+    running = dag.backfill_runs[backfill_id][1]
+    return BACKFILL_MAX_ACTIVE_RUNS if running >= backfill.created.request.max_active_runs else None
 
 
 def standstill(dag: DagState, run: Run) -> Blocker | None:
@@ -97,6 +114,8 @@ def standstill(dag: DagState, run: Run) -> Blocker | None:
         return RUN_NOT_STARTED if run.state == RUN_QUEUED else RUN_ENDED
     if dag.paused:
         return DAG_PAUSED
+    if run.rebind:
+        return VERSION_PENDING
     return LAYOUT_PENDING if run.awaiting_layout else None
 
 

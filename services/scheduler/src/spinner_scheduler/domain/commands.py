@@ -1,7 +1,6 @@
 """What people and programs ask for. Each command is answered once by CommandAccepted or CommandRejected.
 
-A command whose request id was answered already changes nothing. A refusal has a stable code and a message that
-says what, where and how to fix it.
+A command whose request id was answered already changes nothing.
 """
 
 from __future__ import annotations
@@ -9,18 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
-from spinner_proto.events.v1.events_pb2 import RunCreated, WorkflowEvent
-from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
+from spinner_proto.common.v1.common_pb2 import Actor, RunType
+from spinner_proto.events.v1.events_pb2 import BackfillPlan, RunCreated, WorkflowEvent
+from spinner_proto.inbox.v1.inbox_pb2 import Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
-from spinner_scheduler.domain import schedules, times
+from spinner_scheduler.domain import backfills, schedules, times
+from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
-from spinner_scheduler.domain.layout import Layout
-from spinner_scheduler.domain.reports import clear_event
+from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import (
-    cancel,
     create,
     end_run,
     end_try,
@@ -31,14 +29,10 @@ from spinner_scheduler.domain.runs import (
 )
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
-    DEFERRED,
     FAILED,
     FINISHED,
-    HOLDING,
     NONE,
     OPEN,
-    REMOVED,
-    RESTARTING,
     RUN_FAILED,
     RUN_QUEUED,
     RUN_RUNNING,
@@ -60,19 +54,12 @@ _PREFIX = {
 }
 
 
-class Rejected(Exception):  # noqa: N818 - an answer, not an error
-    """An answer, not a failure."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def handle(d: Decision, command: Command) -> None:
     """Takes a command and answers it."""
     if command.request_id and command.request_id in d.state.request_ids:
         return
     run_id, count = "", 0
+    plan: BackfillPlan | None = None
     try:
         dag = d.state.dags.get(command.dag_id)
         if dag is None or not dag.version:
@@ -85,7 +72,10 @@ def handle(d: Decision, command: Command) -> None:
         handler = _HANDLERS.get(kind)
         if handler is None:
             raise Rejected("UNKNOWN_COMMAND", "this scheduler does not know the command: upgrade it")
-        run_id, count = handler(d, dag, command)
+        if kind == "create_backfill" and command.create_backfill.dry_run:
+            plan = backfills.ask(d, dag, command, current_layout(d, dag))
+        else:
+            run_id, count = handler(d, dag, command)
     except Rejected as refusal:
         code, text = refusal.code, str(refusal)
 
@@ -103,6 +93,8 @@ def handle(d: Decision, command: Command) -> None:
         event.command_accepted.actor.CopyFrom(command.actor)
         event.command_accepted.run_id = run_id
         event.command_accepted.task_count = count
+        if plan is not None:
+            event.command_accepted.backfill_plan.CopyFrom(plan)
 
     d.emit(command.dag_id, "", fill)
 
@@ -112,7 +104,7 @@ def handle(d: Decision, command: Command) -> None:
 
 def _trigger(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     wish: TriggerRun = command.trigger_run
-    layout = _current_layout(d, dag)
+    layout = current_layout(d, dag)
     if dag.removed:
         raise Rejected("DAG_REMOVED", f"DAG {dag.dag_id} has been removed: bring its file back before triggering it")
     run_type = int(wish.run_type or RunType.RUN_TYPE_MANUAL)
@@ -186,170 +178,6 @@ def wake(d: Decision, dag: DagState) -> None:
         d.state.arm_run(run)
 
 
-def _current_layout(d: Decision, dag: DagState) -> Layout:
-    layout = d.state.layout_of(dag)
-    if layout is None:
-        raise Rejected(
-            "DEFINITION_MISSING",
-            f"the definition {dag.dag_id}@{dag.version} is not in workflow_definitions: have dag-sync publish it again",
-        )
-    return layout
-
-
-# -- choosing task instances -----------------------------------------------------------------------------------
-
-
-def _find_run(d: Decision, dag: DagState, run_id: str) -> Run:
-    run = dag.runs.get(run_id) or revive(d.state, dag, run_id)
-    if run is None:
-        raise Rejected(
-            "RUN_NOT_FOUND",
-            f"run {run_id!r} of {dag.dag_id} is not known: check its id; of runs that ended, the latest "
-            f"{d.state.limits.keep_finished_runs} can be changed, for an older one trigger a new run",
-        )
-    return run
-
-
-def _choose(
-    d: Decision, dag: DagState, wish: ClearTasks | MarkTasks, keep: Callable[[Run, int], bool]
-) -> list[tuple[Run, list[int]]]:
-    run = _find_run(d, dag, wish.run_id)
-    runs = [run]
-    if wish.past or wish.future:
-        for logical, run_id in list(dag.by_date):
-            if run_id != run.run_id and (
-                (wish.past and logical <= run.logical) or (wish.future and logical >= run.logical)
-            ):
-                runs.append(_find_run(d, dag, run_id))
-    unknown = [task_id for task_id in wish.task_ids if task_id not in run.layout.index]
-    if unknown:
-        raise Rejected(
-            "TASK_NOT_FOUND",
-            f"task {unknown[0]!r} is not in run {run.run_id} of {dag.dag_id} (version {run.version}): "
-            "check its id against the run's graph",
-        )
-    chosen: list[tuple[Run, list[int]]] = []
-    for each in runs:
-        slots = [slot for slot in _slots(each, wish) if keep(each, slot)]
-        if slots:
-            chosen.append((each, slots))
-    return chosen
-
-
-def _slots(run: Run, wish: ClearTasks | MarkTasks) -> list[int]:
-    layout = run.layout
-    if not wish.task_ids:
-        return run.live_slots()
-    named = {layout.index[task_id] for task_id in wish.task_ids if task_id in layout.index}
-    members = set(named)
-    for flag, sets in ((wish.upstream, layout.ancestors), (wish.downstream, layout.descendants)):
-        if flag:
-            for position in named:
-                bits = sets[position]
-                members.update(other for other in range(layout.n) if bits >> other & 1)
-    if isinstance(wish, ClearTasks):
-        members |= layout.scopes_of(members)
-    wanted = set(wish.map_indexes)
-    return [
-        slot
-        for position in sorted(members)
-        for slot in run.slots_of(position)
-        if not (wanted and position in named) or run.map_index(slot) in wanted
-    ]
-
-
-# -- clearing --------------------------------------------------------------------------------------------------
-
-
-def _clear(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
-    wish: ClearTasks = command.clear_tasks
-
-    def keep(run: Run, slot: int) -> bool:
-        state = run.states[slot]
-        if wish.only_failed or wish.only_running:
-            return (wish.only_failed and state in (FAILED, UPSTREAM_FAILED)) or (
-                wish.only_running and bool(OPEN[state])
-            )
-        return state != NONE
-
-    chosen = _choose(d, dag, wish, keep)
-    if not chosen:
-        raise Rejected(
-            "NOTHING_TO_CLEAR",
-            f"no task instance of run {wish.run_id} of {dag.dag_id} is in a state that this would clear: "
-            "widen the choice",
-        )
-    count = 0
-    for run, slots in chosen:
-        if wish.latest_version and run.version != dag.version:
-            run, slots = _rebind(d, dag, run, slots)
-        if wish.HasField("conf"):
-            d.emit(dag.dag_id, run.run_id, lambda event: event.run_conf_changed.conf.CopyFrom(wish.conf))
-        conf = wish.task_conf if wish.HasField("task_conf") else None
-        for slot in slots:
-            count += _clear_one(d, dag, run, slot, command.actor, conf)
-        live = dag.runs.get(run.run_id)
-        if live is not None and live.state in (RUN_SUCCESS, RUN_FAILED):
-            set_run_state(d, dag, live, RUN_QUEUED)
-    return wish.run_id, count
-
-
-def _clear_one(d: Decision, dag: DagState, run: Run, slot: int, actor: Actor, conf: Blob | None) -> int:
-    # Evolving may have brought the run back: work on the live one.
-    run = dag.runs.get(run.run_id, run)
-    state = run.states[slot]
-    if state == RESTARTING:
-        return 0
-    if HOLDING[state] or state == DEFERRED:
-        cancel(d, dag, run, slot, int(Outcome.OUTCOME_KILLED_BY_USER), "cleared while it ran", RESTARTING, conf)
-        return 1
-    if state == UP_FOR_RESCHEDULE or slot in run.resumes:
-        end_try(d, dag, run, slot, FAILED, "cleared while it waited")
-    else:
-        withdraw(d, run, slot)
-    clear_event(d, run, slot, conf, actor)
-    return 1
-
-
-def _rebind(d: Decision, dag: DagState, run: Run, slots: list[int]) -> tuple[Run, list[int]]:
-    """Moves a run to the DAG's current version; what vanished from the layout becomes REMOVED first."""
-    layout = _current_layout(d, dag)
-    if layout.definition.dynamic:
-        raise Rejected(
-            "INVALID_STATE",
-            f"{dag.dag_id} computes its layout once a run: clear without the latest version, or trigger a new run",
-        )
-    busy = [slot for slot in run.live_slots() if OPEN[run.states[slot]]]
-    if busy:
-        task_id = run.layout.task_ids[run.position(busy[0])]
-        raise Rejected(
-            "INVALID_STATE",
-            f"{task_id} of run {run.run_id} is {TASK_STATE_NAMES[run.states[busy[0]]]}: stop the run or wait for its "
-            "end before it takes the latest version",
-        )
-    names = [(run.layout.task_ids[run.position(slot)], run.map_index(slot)) for slot in slots]
-    for slot in run.live_slots():
-        if slot in run.resumes or run.states[slot] == UP_FOR_RESCHEDULE:
-            end_try(d, dag, run, slot, FAILED, "its run took another version")
-        withdraw(d, run, slot)
-        position = run.position(slot)
-        target = layout.index.get(run.layout.task_ids[position])
-        if target is None:
-            d.task_state(run, slot, REMOVED, reason=f"version {layout.version} has no such task")
-        elif (position in run.layout.lengths) != (target in layout.lengths) and run.states[slot] != NONE:
-            # Its instances are others now.
-            clear_event(d, run, slot)
-
-    def fill(event: WorkflowEvent) -> None:
-        event.run_version_changed.version = layout.version
-        event.run_version_changed.task_count = layout.n
-
-    d.emit(dag.dag_id, run.run_id, fill)
-    run = dag.runs.get(run.run_id, run)
-    found = [run.slot(task_id, map_index) for task_id, map_index in names]
-    return run, [slot for slot in found if slot >= 0 and run.states[slot] != NONE]
-
-
 # -- marking and stopping ---------------------------------------------------------------------------------------
 
 
@@ -359,7 +187,7 @@ def _mark_tasks(d: Decision, dag: DagState, command: Command) -> tuple[str, int]
     if new not in (SUCCESS, FAILED, SKIPPED):
         name = TASK_STATE_NAMES.get(new, str(new))
         raise Rejected("INVALID_STATE", f"tasks can't be marked {name}: use success, failed or skipped")
-    chosen = _choose(d, dag, wish, lambda run, slot: run.states[slot] != new)
+    chosen = choose(d, dag, wish, lambda run, slot: run.states[slot] != new)
     count = 0
     for run, slots in chosen:
         for slot in slots:
@@ -378,9 +206,7 @@ def _judge_again(d: Decision, dag: DagState, run_id: str) -> None:
     run = revive(d.state, dag, run_id)
     if run is None:
         return
-    bad = any(
-        run.states[slot] in (FAILED, UPSTREAM_FAILED) for leaf in run.layout.leaves for slot in run.slots_of(leaf)
-    )
+    bad = any(run.states[slot] in (FAILED, UPSTREAM_FAILED) for leaf in run.leaves for slot in run.slots_of(leaf))
     new = RUN_FAILED if bad else RUN_SUCCESS
     if run.state != new:
         set_run_state(d, dag, run, new, marked=True, reason="its tasks were marked")
@@ -404,7 +230,7 @@ def _mark_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     if new not in (RUN_SUCCESS, RUN_FAILED):
         name = RUN_STATE_NAMES.get(new, str(new))
         raise Rejected("INVALID_STATE", f"a run can't be marked {name}: use success or failed")
-    run = _find_run(d, dag, wish.run_id)
+    run = find_run(d, dag, wish.run_id)
     count = 0
     for slot in run.live_slots():
         state = run.states[slot]
@@ -429,7 +255,7 @@ def _mark_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
 
 def _stop_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     wish: StopRun = command.stop_run
-    run = _find_run(d, dag, wish.run_id)
+    run = find_run(d, dag, wish.run_id)
     if run.state not in (RUN_QUEUED, RUN_RUNNING):
         raise Rejected(
             "INVALID_STATE",
@@ -442,14 +268,23 @@ def _stop_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     return wish.run_id, count
 
 
+def _create_backfill(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
+    backfills.ask(d, dag, command, current_layout(d, dag))
+    return "", dag.backfills[command.create_backfill.backfill_id].created.interval_count
+
+
 _Handler = Callable[[Decision, DagState, Command], tuple[str, int]]
 _HANDLERS: dict[str, _Handler] = {
     "trigger_run": _trigger,
     "set_paused": _set_paused,
-    "clear_tasks": _clear,
+    "clear_tasks": clear,
     "mark_tasks": _mark_tasks,
     "mark_run": _mark_run,
     "stop_run": _stop_run,
+    "create_backfill": _create_backfill,
+    "pause_backfill": backfills.pause,
+    "resume_backfill": backfills.resume,
+    "cancel_backfill": backfills.cancel,
 }
 
-__all__ = ["Rejected", "clear_event", "handle", "mark", "wake"]
+__all__ = ["Rejected", "handle", "mark", "wake"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
 
-from spinner_scheduler.domain import asking, commands, reports
+from spinner_scheduler.domain import asking, backfills, clearing, commands, reports
 from spinner_scheduler.domain.decision import Decision, Result
 from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
@@ -119,6 +119,8 @@ def _settle(d: Decision) -> None:
             dag = d.state.dags.get(dag_id)
             run = dag.runs.get(run_id) if dag is not None else None
             if dag is not None and run is not None:
+                if run.rebind:
+                    clearing.finish(d, dag, run)
                 conclude(d, dag, run)
         _promote(d)
         if not d.touched and not d.state.dirty_runs:
@@ -149,6 +151,7 @@ def _update_dags(d: Decision) -> None:
         transitions = d.result.transitions
         for dag_id in list(d.dags):
             create_due(d, d.state.dags[dag_id])
+            backfills.advance(d, d.state.dags[dag_id])
         _settle(d)
         if transitions == d.result.transitions and before == len(d.result.records):
             break
@@ -170,7 +173,7 @@ def _ring(d: Decision, timer: Timer) -> None:
         stop_tasks(d, dag, run, "the run is past its dagrun_timeout")
         end_run(d, dag, run, RUN_FAILED, "timed out: it took longer than its dagrun_timeout")
     elif timer.kind == Kind.RETRY:
-        if dag.paused:
+        if dag.paused or run.rebind:
             return
         if run.states[timer.slot] == UP_FOR_RETRY:
             d.want(run, timer.slot)

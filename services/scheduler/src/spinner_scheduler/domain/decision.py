@@ -166,7 +166,7 @@ class Decision:
 
     def dag_changed(self, dag: DagState) -> None:
         self.dags[dag.dag_id] = None
-        if dag.queued:
+        if dag.queued or dag.backfill_runs:
             self.state.promotable[dag.dag_id] = None
 
     @property

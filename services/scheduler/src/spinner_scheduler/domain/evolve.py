@@ -6,11 +6,15 @@ unfinished is put away. An event of an unknown kind is fatal: this scheduler is 
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
+
 from spinner_proto.common.v1.common_pb2 import Blob, RunType
 from spinner_proto.events.v1 import events_pb2 as ev
 from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged, TimetableEvaluated
 
 from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.backfill import Backfill
+from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import DagState, PartitionState
@@ -297,19 +301,15 @@ def _run_created(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
 def _run_state_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     dag, run = _run(state, dag_id, run_id)
     e = event.run_state_changed
-    if run.state == RUN_QUEUED:
-        dag.queued -= 1
-    elif run.state == RUN_RUNNING:
-        dag.active -= 1
+    state.count_run(dag, run, -1)
     if run.state != e.state or not run.state_time:
         run.state_time = state.event_time
     run.state = e.state
     run.reason = e.reason
+    state.count_run(dag, run, 1)
     if e.state == RUN_QUEUED:
-        dag.queued += 1
         run.start = run.end = 0
     elif e.state == RUN_RUNNING:
-        dag.active += 1
         run.start = times.from_timestamp(e.start_time)
         run.end = 0
         run.dirty.extend(run.undecided())
@@ -330,36 +330,57 @@ def _run_version_changed(state: PartitionState, dag_id: str, run_id: str, event:
     if layout is None:
         raise MissingDefinitionError(f"{dag_id}@{e.version}, needed by run {run_id}, is not in workflow_definitions")
     state.drop_run(dag, run)
-    old = Run(dag_id, run_id, run.layout, run.facts)
+    run.awaiting_layout = False
+    run.rebind = ""
+    _bind_again(run, layout)
+    state.add_run(dag, run)
+
+
+def _run_version_planned(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    _, run = _run(state, dag_id, run_id)
+    run.rebind = event.run_version_planned.version
+
+
+def _bind_again(run: Run, layout: Layout) -> None:
+    old = Run(run.dag_id, run.run_id, run.layout, run.facts)
     for name in Run.__slots__:
         setattr(old, name, getattr(run, name))
     run.bind(layout)
-    run.awaiting_layout = False
     _carry_over(old, run)
     run.recount()
-    state.add_run(dag, run)
 
 
 def _carry_over(old: Run, new: Run) -> None:
     """Moves what is known of tasks that both layouts have; tries in progress were ended before."""
+    pairs: list[tuple[int, int]] = []
+    # All expansions first: where an instance is counted depends on whether the tasks below it are expanded.
     for position, task_id in enumerate(old.layout.task_ids):
         target = new.layout.index.get(task_id)
         if target is None:
             continue
         if position in old.instances and target in new.layout.lengths:
             new.expand(target, len(old.instances[position]))
-            pairs = list(zip(old.instances[position], new.instances[target], strict=True))
-        elif position in old.instances or (target in new.layout.lengths and old.states[position] == SUCCESS):
-            continue
-        else:
-            pairs = [(position, target)]
-        for before, after in pairs:
-            new.tries[after] = old.tries[before]
-            new.since[after] = old.since[before]
-            for table in ("base", "free", "lengths", "next_time"):
-                if before in getattr(old, table):
-                    getattr(new, table)[after] = getattr(old, table)[before]
-            new.set_state(after, old.states[before])
+            pairs.extend(zip(old.instances[position], new.instances[target], strict=True))
+        elif position not in old.instances:
+            pairs.append((position, target))
+    for before, after in pairs:
+        new.tries[after] = old.tries[before]
+        new.since[after] = old.since[before]
+        for table in ("base", "confs", "free", "lengths", "next_time"):
+            if before in getattr(old, table):
+                getattr(new, table)[after] = getattr(old, table)[before]
+        new.set_state(after, old.states[before])
+
+
+def _run_backfill_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag, run = _run(state, dag_id, run_id)
+    state.drop_run(dag, run)
+    run.facts.backfill.CopyFrom(event.run_backfill_changed.backfill)
+    run.facts.run_type = RunType.RUN_TYPE_BACKFILL
+    run.order_facts = None
+    # Which upstream tasks count may be others now.
+    _bind_again(run, run.layout)
+    state.add_run(dag, run)
 
 
 def _run_conf_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -376,6 +397,7 @@ def _dag_updated(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     dag.updated = ev.DagUpdated()
     dag.updated.CopyFrom(event.dag_updated)
     dag.removed = False
+    del dag.taken[: bisect_right(dag.taken, times.from_timestamp(dag.updated.last_scheduled_logical_date))]
     state.arm_dag(dag)
 
 
@@ -391,6 +413,32 @@ def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     dag.removed = True
     dag.updated.ClearField("next_run_time")
     dag.updated.version_time.CopyFrom(times.to_timestamp(state.event_time))
+
+
+def _backfill_created(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    created = ev.BackfillCreated()
+    created.CopyFrom(event.backfill_created)
+    dag.backfills[created.request.backfill_id] = Backfill(created)
+    ended = [backfill_id for backfill_id, backfill in dag.backfills.items() if backfill.ended]
+    for backfill_id in ended[: max(0, len(ended) - state.limits.keep_ended_backfills)]:
+        del dag.backfills[backfill_id]
+
+
+def _backfill_advanced(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    e = event.backfill_advanced
+    dag.backfills[e.backfill_id].advance(e)
+    scheduled = times.from_timestamp(dag.updated.last_scheduled_logical_date)
+    for interval in e.intervals:
+        logical = times.from_timestamp(interval.logical_date)
+        if logical > scheduled:
+            insort(dag.taken, logical)
+
+
+def _backfill_state_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    e = event.backfill_state_changed
+    state.dag(dag_id).backfills[e.backfill_id].change(e.state)
 
 
 def _command_answered(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -428,7 +476,7 @@ def _pool_changed(state: PartitionState, pool: Pool, changed: PoolChanged) -> No
             for run in dag.runs.values():
                 for slot, held in enumerate(run.states):
                     position = run.position(slot)
-                    if held == DEFERRED and run.layout.pools[position] == pool.name:
+                    if held == DEFERRED and run.pools[position] == pool.name:
                         slots = run.layout.pool_slots[position]
                         pool.used += slots if pool.include_deferred else -slots
 
@@ -459,6 +507,11 @@ _RARE = {
     "run_state_changed": _run_state_changed,
     "run_version_changed": _run_version_changed,
     "run_conf_changed": _run_conf_changed,
+    "run_version_planned": _run_version_planned,
+    "run_backfill_changed": _run_backfill_changed,
+    "backfill_created": _backfill_created,
+    "backfill_advanced": _backfill_advanced,
+    "backfill_state_changed": _backfill_state_changed,
     "task_expanded": _task_expanded,
     "task_cleared": _task_cleared,
     "task_skip_decided": _task_skip_decided,

@@ -11,7 +11,7 @@ from spinner_proto.explain.v1.explain_pb2 import Explanation, Reason, Subject
 
 from spinner_scheduler.domain import blockers, parties, schedules, times
 from spinner_scheduler.domain.evolve import revive
-from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason
+from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason, version_pending
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
@@ -148,7 +148,7 @@ def _tick(view: View, layout: Layout, held_tick: blockers.Blocker) -> list[Reaso
 
 def _active(dag: DagState, queued: bool = True) -> list[Run]:
     states = (RUN_RUNNING, RUN_QUEUED) if queued else (RUN_RUNNING,)
-    found = [run for run in dag.runs.values() if run.state in states]
+    found = [run for run in dag.runs.values() if run.state in states and not run.backfill_id]
     return sorted(found, key=lambda run: (run.state != RUN_RUNNING, run.priority_date, run.run_id))
 
 
@@ -162,6 +162,8 @@ def of_run(view: View, run: Run) -> list[Reason]:
     found: list[Reason] = []
     if run.state == RUN_RUNNING and view.dag.paused:
         found.append(paused(view.dag))
+    if run.rebind:
+        found.append(version_pending(run))
     if run.state == RUN_RUNNING and run.awaiting_layout:
         found.append(layout_pending(run))
     elif run.unfinished:
@@ -181,7 +183,10 @@ def _of_queued(view: View, run: Run) -> list[Reason]:
     found: list[Reason] = []
     if blockers.run_start(view.state, view.dag, run) is blockers.DAG_PAUSED:
         found.append(paused(view.dag))
-    if blockers.room(view.state, view.dag, run) is not None:
+    room = blockers.room(view.state, view.dag, run)
+    if room is not None and run.backfill_id:
+        found.append(_of_backfill(view, run, room, since))
+    elif room is not None:
         active = _active(view.dag, queued=False)
         most = view.state.max_active_runs(run.layout)
         before = sum(1 for other in view.dag.runs.values() if other.state == RUN_QUEUED and _order(other) < _order(run))
@@ -193,6 +198,15 @@ def _of_queued(view: View, run: Run) -> list[Reason]:
     if not found:
         found.append(reason(Code.NEXT_DECISION, "it is about to be started", dag=run.dag_id, since=since))
     return found
+
+
+def _of_backfill(view: View, run: Run, room: blockers.Blocker, since: int) -> Reason:
+    members = [other for other in view.dag.runs.values() if other.backfill_id == run.backfill_id]
+    active = [parties.of_run(other) for other in members if other.state == RUN_RUNNING]
+    if room is blockers.BACKFILL_PAUSED:
+        return reason(room.code, f"backfill {run.backfill_id} is paused", dag=run.dag_id, since=since)
+    text = f"{len(active)} runs of backfill {run.backfill_id} are active, which is as many as it may have"
+    return reason(room.code, text, dag=run.dag_id, since=since, holders=active)
 
 
 def _order(run: Run) -> tuple[int, int, str]:

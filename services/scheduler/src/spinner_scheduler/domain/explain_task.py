@@ -132,6 +132,8 @@ def _standing(view: View, run: Run, slot: int, still: Blocker) -> Held:
         return Held(paused_code(view.dag), "", lambda: paused(view.dag))
     if still is blockers.LAYOUT_PENDING:
         return Held(Code.LAYOUT_PENDING, "", lambda: layout_pending(run))
+    if still is blockers.VERSION_PENDING:
+        return Held(Code.VERSION_PENDING, "", lambda: version_pending(run))
 
     def build() -> Reason:
         message = f"its run {run.run_id} is queued"
@@ -154,6 +156,11 @@ def paused(dag: DagState) -> Reason:
     holders = [parties.named("person", said.paused_by.name)] if said.paused_by.name else []
     since = times.from_timestamp(said.paused_time)
     return reason(paused_code(dag), message, dag=dag.dag_id, since=since, holders=holders)
+
+
+def version_pending(run: Run) -> Reason:
+    message = f"its tries in progress are being killed, then it takes version {run.rebind}"
+    return reason(Code.VERSION_PENDING, message, dag=run.dag_id, run=run.run_id, since=run.state_time)
 
 
 def layout_pending(run: Run) -> Reason:
@@ -238,7 +245,7 @@ def _queued_for_slots(view: View, run: Run, slot: int) -> Iterator[Held]:
     if full is not None:
         key = "" if full is blockers.MAX_ACTIVE_TASKS else run.layout.task_ids[position]
         yield Held(full.code, key, lambda: _limit(view, run, slot, full))
-    pool = view.state.pool(run.layout.pools[position])
+    pool = view.state.pool(run.pools[position])
     if pool.owned:
         yield from _own_pool(view, run, slot, pool)
     elif slot in run.requests and slot not in run.granted:

@@ -21,8 +21,13 @@ from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskOrder
 
 from spinner_scheduler.domain import times, trigger_rules
+from spinner_scheduler.domain.parts import Part, part_of
 
 DEFAULT_POOL = "default_pool"
+BACKFILL_POOL = "backfill"
+# Pools that each partition has for itself.
+LOCAL_POOLS = (DEFAULT_POOL, BACKFILL_POOL)
+
 # How many compiled tasks `Layouts` keeps beside those of layouts in use.
 _SPARE_TASKS = 200_000
 
@@ -159,6 +164,8 @@ class Layout:
         self.definition.CopyFrom(definition)
         for name in ("tasks", "source", "doc_md", "details_json", "edge_labels"):
             self.definition.ClearField(name)
+        self._parts: dict[tuple[str, ...], Part] = {}
+        self._pools: dict[str, list[str]] = {}
         self._base_order: bytes | None = None
         self._base_execution: bytes | None = None
 
@@ -298,6 +305,20 @@ class Layout:
             above.update(setup for setup in self.up[position] if self.tasks[setup].is_setup)
         teardowns = {below for setup in above for below in self.down[setup] if self.tasks[below].is_teardown}
         return above | teardowns
+
+    def part(self, task_ids: tuple[str, ...]) -> Part:
+        """Returns what a run restricted to these tasks is decided by."""
+        part = self._parts.get(task_ids)
+        if part is None:
+            part = self._parts[task_ids] = part_of(self, task_ids)
+        return part
+
+    def pools_with(self, pool: str) -> list[str]:
+        """The pool of each task, with `pool` in the place of the default pool."""
+        found = self._pools.get(pool)
+        if found is None:
+            found = self._pools[pool] = [pool if name == DEFAULT_POOL else name for name in self.pools]
+        return found
 
     @cached_property
     def setup_dependents(self) -> dict[int, tuple[int, ...]]:

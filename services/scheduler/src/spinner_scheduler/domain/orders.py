@@ -43,6 +43,7 @@ def _facts(state: PartitionState, dag: DagState, run: Run) -> TaskOrder:
     order.reply_topic = state.here.inbox
     order.reply_partition = state.here.partition
     order.run_type = facts.run_type
+    order.skip_callbacks = facts.backfill.skip_callbacks
     if facts.HasField("logical_date"):
         order.logical_date.CopyFrom(facts.logical_date)
     if facts.HasField("data_interval_start"):
@@ -82,6 +83,8 @@ def task_order(
     key.try_number = try_number
     if layout.weights:
         order.priority = layout.priority(position, try_number)
+    if run.pools is not layout.pools:
+        order.pool = run.pools[position]
     order.segment = segment
     order.desired_state = desired  # type: ignore[assignment]
     _fill(order, state, dag, run)

@@ -97,7 +97,7 @@ def holders_of_pool(state: PartitionState, pool: Pool, most: int = MOST) -> tupl
         for run in dag.runs.values()
         if run.holding or extra
         for slot in holding(run, extra)
-        if run.layout.pools[run.position(slot)] == pool.name
+        if run.pools[run.position(slot)] == pool.name
     )
     elsewhere = (of_try(request.message.try_key) for request in pool.requests.values() if request.granted)
     found: list[Party] = []

@@ -4,7 +4,8 @@ Tasks of the owner's own DAGs take slots directly: what they hold follows from t
 partitions ask by `PoolSlotRequested` and are answered by `PoolSlotGranted`; `PoolSlotReleased` gives a slot back or
 withdraws the request. A request has a number that rises in the asking partition, so that a late grant of a
 withdrawn request can't be taken for the grant of the next one. Invariant: own usage + granted requests ≤ slots,
-unless the pool was made smaller meanwhile. `default_pool` exists in each partition and asks nobody.
+unless the pool was made smaller meanwhile. `default_pool` and `backfill` exist in each
+partition and ask nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from spinner_eventlog.interface import partition_for
 from spinner_proto.inbox.v1.inbox_pb2 import PoolSlotRequested
 
-from spinner_scheduler.domain.layout import DEFAULT_POOL
+from spinner_scheduler.domain.layout import LOCAL_POOLS
 from spinner_scheduler.domain.run import Run
 
 # (dag id, number of the request): a DAG lives in one partition, and its numbers rise there.
@@ -88,6 +89,6 @@ class Address:
 
 def owner_of(pool: str, here: Address, cluster: str, tiers: tuple[int, ...], partitions: int) -> Address:
     """Returns the partition that owns a pool: of the lowest tier's cell, by a hash of the name."""
-    if pool == DEFAULT_POOL:
+    if pool in LOCAL_POOLS:
         return here
     return Address(f"scheduler_inbox-{cluster}_tier_{min(tiers)}", partition_for(pool, partitions))

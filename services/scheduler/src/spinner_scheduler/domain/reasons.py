@@ -32,8 +32,11 @@ class Code(StrEnum):
     PREVIOUS_RUN_ACTIVE = "PREVIOUS_RUN_ACTIVE"
     # A DAG's next run, and runs that are queued.
     MAX_ACTIVE_RUNS = "MAX_ACTIVE_RUNS"
+    BACKFILL_PAUSED = "BACKFILL_PAUSED"
+    BACKFILL_MAX_ACTIVE_RUNS = "BACKFILL_MAX_ACTIVE_RUNS"
     # A run.
     LAYOUT_PENDING = "LAYOUT_PENDING"
+    VERSION_PENDING = "VERSION_PENDING"
     RUN_TIMEOUT_AHEAD = "RUN_TIMEOUT_AHEAD"
     # A task instance.
     RUN_NOT_STARTED = "RUN_NOT_STARTED"
@@ -127,6 +130,17 @@ CATALOGUE: dict[Code, Entry] = {
     Code.MAX_ACTIVE_RUNS: Entry(
         "as many runs are active as max_active_runs allows",
         "Wait until one ends, stop one (spinner runs stop {dag} RUN), or raise max_active_runs of the DAG.",
+    ),
+    Code.BACKFILL_PAUSED: Entry(
+        "the backfill of the run is paused", "Resume it: spinner backfill resume {dag} BACKFILL"
+    ),
+    Code.BACKFILL_MAX_ACTIVE_RUNS: Entry(
+        "as many runs of its backfill are active as may be",
+        "Wait until one ends, or stop one: spinner runs stop {dag} RUN",
+    ),
+    Code.VERSION_PENDING: Entry(
+        "the run takes another version when its tries in progress have been killed",
+        "Wait until they have ended: spinner tasks list {dag} {run}",
     ),
     Code.LAYOUT_PENDING: Entry(
         "a worker computes the layout of the run",

@@ -120,7 +120,7 @@ def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRepor
 
     d.task_state(run, slot, DEFERRED, try_number=run.tries[slot], segment=segment, fill=fill)
     d.order(task_order(d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)))
-    if not d.state.foreign_deferred.get(run.layout.pools[run.position(slot)], False):
+    if not d.state.foreign_deferred.get(run.pools[run.position(slot)], False):
         withdraw(d, run, slot)
 
 

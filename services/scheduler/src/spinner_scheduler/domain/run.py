@@ -20,6 +20,9 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.states import CATEGORY, EXPANDED, FINISHED, HOLDING, MOVING, NONE, REMOVED, RUN_QUEUED
 
+# Tasks of backfills queue behind all others of their priority.
+_BEHIND = 1_000 * 365 * 86_400 * times.SECOND
+
 LAYOUT_TASK = "__layout__"
 CALLBACK_TASK = "__callback__"
 
@@ -28,12 +31,12 @@ class Run:
     """Mutable; changed only by `evolve`."""
 
     __slots__ = (
-        "awaiting_layout", "base", "cancelled", "confs", "counts", "dag_id", "deferrals", "dirty", "end",
+        "awaiting_layout", "base", "cancelled", "confs", "counts", "dag_id", "deferrals", "dirty", "down", "end",
         "ends", "ext_index", "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances",
-        "layout", "layout_try", "lengths", "limited", "logical", "moving", "next_time", "order_facts", "parked",
-        "pending", "priority_date", "reason", "remap", "requests", "resumes", "run_id", "segments", "sequences",
-        "since", "skip_by", "skips", "start", "state", "state_time", "states", "task_holding", "totals",
-        "tries", "unfinished", "wanted",
+        "layout", "layout_try", "leaves", "lengths", "limited", "logical", "moving", "next_time", "order_facts",
+        "parked", "part", "pending", "pools", "priority_date", "reason", "rebind", "remap", "requests", "resumes",
+        "run_id", "segments", "sequences", "since", "skip_by", "skips", "start", "state", "state_time", "states",
+        "task_holding", "totals", "tries", "unfinished", "wanted",
     )  # fmt: skip
 
     def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
@@ -41,7 +44,6 @@ class Run:
         self.run_id = run_id
         self.facts = facts
         self.logical = times.from_timestamp(facts.logical_date)
-        self.priority_date = times.from_timestamp(facts.run_after)
         self.state = RUN_QUEUED
         # When it came into its state, µs.
         self.state_time = 0
@@ -51,12 +53,20 @@ class Run:
         self.ends = 0
         self.awaiting_layout = facts.awaiting_layout
         self.layout_try = 0
+        # The version that it takes when its tries in progress have ended.
+        self.rebind = ""
         self.bind(layout)
 
     def bind(self, layout: Layout) -> None:
         """Starts from nothing with this layout."""
         n = layout.n
+        backfill = self.facts.backfill
         self.layout = layout
+        self.priority_date = times.from_timestamp(self.facts.run_after) + (_BEHIND if backfill.backfill_id else 0)
+        self.pools = layout.pools_with(backfill.pool) if backfill.pool else layout.pools
+        self.part = layout.part(tuple(backfill.task_ids)) if backfill.task_ids else None
+        self.down = self.part.down if self.part else layout.down
+        self.leaves = self.part.leaves if self.part else layout.leaves
         self.states = bytearray([NONE]) * n
         self.tries = array("H", bytes(2 * n))
         self.segments = array("H", bytes(2 * n))
@@ -65,7 +75,7 @@ class Run:
         zero = bytes(4 * n)
         # Index 0 is unused so that a category is the index.
         self.counts = [array("I"), *(array("I", zero) for _ in range(4))]
-        self.totals = array("I", layout.totals)
+        self.totals = array("I", self.part.totals if self.part else layout.totals)
         self.ext_pos = array("I")
         self.ext_index = array("I")
         self.instances: dict[int, list[int]] = {}
@@ -95,7 +105,7 @@ class Run:
         self.granted: set[int] = set()
         self.remap: set[int] = set()
         # Derived, not part of the state: what has to be looked at, and who waits in a queue.
-        self.dirty: list[int] = list(layout.first)
+        self.dirty: list[int] = list(range(n) if self.part else layout.first)
         self.wanted: set[int] = set()
         self.parked: list[tuple[int, int]] = []
         self.task_holding: dict[int, int] = {}
@@ -151,7 +161,7 @@ class Run:
         """The instances that a run which starts or goes on has to look at."""
         states = self.states
         if self.unfinished == self.layout.n == states.count(NONE) == len(states):
-            return list(self.layout.first)
+            return list(range(self.layout.n) if self.part else self.layout.first)
         return [slot for slot, state in enumerate(states) if state == NONE]
 
     # -- changes -----------------------------------------------------------------------------------------------
@@ -179,7 +189,7 @@ class Run:
         position = slot if slot < n else self.ext_pos[slot - n]
         counts, states, dirty = self.counts, self.states, self.dirty
         group = layout.mapped_group[position]
-        for below in layout.down[position]:
+        for below in self.down[position]:
             target = below
             if slot >= n and group and layout.mapped_group[below] == group and states[below] == EXPANDED:
                 target = self.instances[below][self.ext_index[slot - n]]
@@ -201,7 +211,7 @@ class Run:
         layout = self.layout
         slots = self.instances.setdefault(position, [])
         group = layout.mapped_group[position]
-        inner = layout.inner.get(position, 0)
+        inner = (self.part.inner if self.part else layout.inner).get(position, 0)
         first = self.states[position] != EXPANDED
         before = 1 if first else self.map_length(position)
         if first:
@@ -226,7 +236,7 @@ class Run:
                 self.set_state(slot, REMOVED)
             elif self.states[slot] == REMOVED:
                 self.set_state(slot, NONE)
-        for below in layout.down[position]:
+        for below in self.down[position]:
             if not (group and layout.mapped_group[below] == group):
                 self.totals[below] += length - before
                 self.dirty.append(below)
@@ -257,6 +267,15 @@ class Run:
     def next_try(self, slot: int) -> int:
         """Number of the try that an order would be of."""
         return self.tries[slot] + (0 if slot in self.resumes else 1)
+
+    @property
+    def backfill_id(self) -> str:
+        """The backfill that the run belongs to, "" for none."""
+        return self.facts.backfill.backfill_id
+
+    def excludes(self, position: int) -> bool:
+        """Whether the run is restricted to other tasks."""
+        return self.part is not None and not self.part.included[position]
 
     def attempts(self, slot: int) -> int:
         """Tries that count against the retries."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
@@ -45,10 +47,18 @@ def create_due(d: Decision, dag: DagState) -> None:
         if tick is None or tick.run_after > d.now:
             update_dag(d, dag, replan=True)
             return
-        run_id = f"scheduled__{times.text(tick.logical)}"
-        if run_id not in dag.runs and run_id not in dag.finished:
+        if not _has_run(dag, tick.logical):
+            run_id = f"scheduled__{times.text(tick.logical)}"
             create(d, dag, layout, run_id, tick, int(RunType.RUN_TYPE_SCHEDULED))
         update_dag(d, dag, last=tick)
+
+
+def _has_run(dag: DagState, logical: int) -> bool:
+    at = bisect_left(dag.by_date, (logical, ""))
+    if at < len(dag.by_date) and dag.by_date[at][0] == logical:
+        return True
+    at = bisect_left(dag.taken, logical)
+    return at < len(dag.taken) and dag.taken[at] == logical
 
 
 def create(
@@ -150,8 +160,8 @@ def _plan(d: Decision, dag: DagState, layout: Layout, updated: DagUpdated) -> No
 
 
 def promote(d: Decision, dag: DagState) -> None:
-    """Starts queued runs, oldest first, while the DAG has room."""
-    if not dag.queued or dag.paused:
+    """Starts queued runs, oldest first, while the DAG has room; those of a backfill while that has room."""
+    if not (dag.queued or dag.backfill_runs) or dag.paused:
         return
     waiting = sorted(
         (run for run in dag.runs.values() if run.state == RUN_QUEUED),
@@ -159,7 +169,9 @@ def promote(d: Decision, dag: DagState) -> None:
     )
     for run in waiting:
         if blockers.run_start(d.state, dag, run) is not None:
-            return
+            if not dag.backfill_runs:
+                return
+            continue
         set_run_state(d, dag, run, RUN_RUNNING, start=d.now)
         if run.awaiting_layout:
             order_layout(d, dag, run)
@@ -209,20 +221,23 @@ def end_run(d: Decision, dag: DagState, run: Run, new: int, reason: str, marked:
     set_run_state(d, dag, run, new, reason=reason, marked=marked)
     definition = run.layout.definition
     success = new == RUN_SUCCESS
-    if definition.has_success_callback if success else definition.has_failure_callback:
+    called = definition.has_success_callback if success else definition.has_failure_callback
+    if called and not run.facts.backfill.skip_callbacks:
         d.order(callback_order(d.state, dag, run, "success" if success else "failure", reason))
+    if run.backfill_id:
+        # What fails in the past says nothing of the schedule.
+        return
     failed = 0 if success else dag.updated.consecutive_failed_runs + 1
     limit = definition.max_consecutive_failed_runs
     if failed != dag.updated.consecutive_failed_runs:
         why = f"{failed} of its runs failed in a row, max_consecutive_failed_runs is {limit}"
         too_many = True if limit and failed >= limit and not dag.paused else None
         update_dag(d, dag, failed_runs=failed, paused=too_many, paused_reason=why)
-    d.dag_changed(dag)
 
 
 def conclude(d: Decision, dag: DagState, run: Run) -> None:
     """Ends a run whose tasks have all ended, or can't go on."""
-    if run.state != RUN_RUNNING or run.awaiting_layout or run.wanted or run.dirty:
+    if run.state != RUN_RUNNING or run.awaiting_layout or run.rebind or run.wanted or run.dirty:
         return
     layout = run.layout
     if run.unfinished:
@@ -234,7 +249,7 @@ def conclude(d: Decision, dag: DagState, run: Run) -> None:
         return
     failed = [
         layout.task_ids[leaf]
-        for leaf in layout.leaves
+        for leaf in run.leaves
         if any(run.states[slot] in (FAILED, UPSTREAM_FAILED) for slot in run.slots_of(leaf))
     ]
     if failed:

@@ -53,7 +53,7 @@ def held(run: Run) -> dict[str, tuple[int, int]]:
         slot = states.find(state)
         while slot >= 0:
             position = run.position(slot)
-            pool, slots = layout.pools[position], layout.pool_slots[position]
+            pool, slots = run.pools[position], layout.pool_slots[position]
             working, deferred = found.get(pool, (0, 0))
             found[pool] = (working, deferred + slots) if state == DEFERRED else (working + slots, deferred)
             slot = states.find(state, slot + 1)
@@ -99,6 +99,7 @@ def encode_run(run: Run) -> bytes:
         "ends": run.ends,
         "awaiting": run.awaiting_layout,
         "layout_try": run.layout_try,
+        "rebind": run.rebind,
         "sizes": [len(part) for part in arrays],
         "facts": len(facts),
     }
@@ -157,6 +158,7 @@ def decode_run(data: bytes, layouts: Layouts) -> Run:
     run.reason, run.ends = head["reason"], head["ends"]
     run.state_time = head.get("since", 0)
     run.awaiting_layout, run.layout_try = head["awaiting"], head["layout_try"]
+    run.rebind = head.get("rebind", "")
     parts: list[bytes] = []
     for size in head["sizes"]:
         parts.append(raw[position : position + size])

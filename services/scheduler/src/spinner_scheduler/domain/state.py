@@ -18,7 +18,8 @@ from spinner_proto.events.v1.events_pb2 import DagUpdated
 from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, snapshots, times
-from spinner_scheduler.domain.layout import DEFAULT_POOL, Layout, Layouts
+from spinner_scheduler.domain.backfill import Backfill
+from spinner_scheduler.domain.layout import BACKFILL_POOL, DEFAULT_POOL, Layout, Layouts
 from spinner_scheduler.domain.pools import NO_REQUEST, Address, Pool, owner_of
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.schedules import Timetable
@@ -46,6 +47,11 @@ class Limits:
     max_active_runs: int = 16
     max_active_tasks: int = 16
     default_pool_slots: int = 256
+    backfill_pool_slots: int = 64
+    # Runs of one backfill.
+    max_backfill_runs: int = 10_000
+    # Ended backfills kept per DAG, so that a repeated request finds them.
+    keep_ended_backfills: int = 20
     max_map_length: int = 1024
     # Finished runs kept ready to be cleared, per DAG.
     keep_finished_runs: int = 30
@@ -67,6 +73,7 @@ class Sleeper:
     said: snapshots.Summary
     # What was added to the usage of each pool of ours for it.
     held: tuple[tuple[str, int], ...]
+    backfill_id: str = ""
 
 
 @dataclass(slots=True)
@@ -88,6 +95,12 @@ class DagState:
     by_date: list[tuple[int, str]] = field(default_factory=list)
     # (logical date, interval start, interval end) of those that succeeded, by date.
     successes: list[tuple[int, int, int]] = field(default_factory=list)
+    # By id, in the order they were created.
+    backfills: dict[str, Backfill] = field(default_factory=dict)
+    # Logical dates after the last scheduled one that a backfill has taken up, in order.
+    taken: list[int] = field(default_factory=list)
+    # Derived: queued and running runs of each backfill; they are not among `active` and `queued`.
+    backfill_runs: dict[str, list[int]] = field(default_factory=dict)
     # Derived: runs in state RUNNING, and task instances that hold a slot by task id (only of limited tasks).
     active: int = 0
     queued: int = 0
@@ -148,7 +161,10 @@ class PartitionState:
         # The time of the event that is applied, in µs and s: the same in replay as it was live.
         self.event_time = self.event_seconds = 0
         self.dags: dict[str, DagState] = {}
-        self.pools: dict[str, Pool] = {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=self.limits.default_pool_slots)}
+        self.pools: dict[str, Pool] = {
+            DEFAULT_POOL: Pool(DEFAULT_POOL, slots=self.limits.default_pool_slots),
+            BACKFILL_POOL: Pool(BACKFILL_POOL, slots=self.limits.backfill_pool_slots),
+        }
         # Pools of other partitions: whether they keep the slots of deferred tasks, as their grants say.
         self.foreign_deferred: dict[str, bool] = {}
         self.last_request = 0
@@ -233,10 +249,7 @@ class PartitionState:
     def _count_sleeper(self, dag: DagState, sleeper: Sleeper, change: int) -> None:
         self.sleeping_runs += change
         self.sleeping_tasks += change * sleeper.said.unfinished
-        if sleeper.said.state == RUN_QUEUED:
-            dag.queued += change
-        elif sleeper.said.state == RUN_RUNNING:
-            dag.active += change
+        self._count(dag, sleeper.said.state, sleeper.backfill_id, change)
         for name, slots in sleeper.held:
             self.pools[name].used += change * slots
 
@@ -260,11 +273,9 @@ class PartitionState:
     def _register(self, dag: DagState, run: Run) -> None:
         self.live[id(run)] = run
         self.know(dag, run.logical, run.run_id)
+        self.count_run(dag, run, 1)
         if run.state == RUN_QUEUED:
-            dag.queued += 1
             self.promotable[dag.dag_id] = None
-        elif run.state == RUN_RUNNING:
-            dag.active += 1
         for position, held in run.task_holding.items():
             self._hold_task(dag, run.layout.task_ids[position], held)
         states = run.states
@@ -289,12 +300,26 @@ class PartitionState:
         """Takes a run out of everything derived; it may stay among the finished ones."""
         del dag.runs[run.run_id]
         del self.live[id(run)]
-        if run.state == RUN_QUEUED:
-            dag.queued -= 1
-        elif run.state == RUN_RUNNING:
-            dag.active -= 1
+        self.count_run(dag, run, -1)
         self.dirty_runs.pop(id(run), None)
         run.wanted.clear()
+
+    def count_run(self, dag: DagState, run: Run, change: int) -> None:
+        """Counts a run in or out, by its state."""
+        self._count(dag, run.state, run.backfill_id, change)
+
+    def _count(self, dag: DagState, state: int, backfill_id: str, change: int) -> None:
+        if state not in (RUN_QUEUED, RUN_RUNNING):
+            return
+        if backfill_id:
+            counts = dag.backfill_runs.setdefault(backfill_id, [0, 0])
+            counts[state == RUN_RUNNING] += change
+            if not any(counts):
+                del dag.backfill_runs[backfill_id]
+        elif state == RUN_QUEUED:
+            dag.queued += change
+        else:
+            dag.active += change
 
     def know(self, dag: DagState, logical: int, run_id: str) -> None:
         entry = (logical, run_id)
@@ -347,7 +372,7 @@ class PartitionState:
         if not before and not after:
             return
         position = run.position(slot)
-        pool = self.pool(run.layout.pools[position])
+        pool = self.pool(run.pools[position])
         if not pool.owned:
             return
         held = HOLDING[old] or (old == DEFERRED and pool.include_deferred)
@@ -364,7 +389,7 @@ class PartitionState:
 
     def enqueue(self, run: Run, slot: int) -> None:
         position = run.position(slot)
-        pool = self.pool(run.layout.pools[position])
+        pool = self.pool(run.pools[position])
         priority = run.layout.priorities[position]
         if run.layout.weights:
             priority = run.layout.priority(position, run.next_try(slot))

@@ -64,6 +64,9 @@ def check(d: Decision, dag: DagState, run: Run, slot: int) -> None:
     layout = run.layout
     n = layout.n
     position = slot if slot < n else run.ext_pos[slot - n]
+    if run.part is not None and run.excludes(position):
+        d.task_state(run, slot, SKIPPED, reason="it is not in the task list of the run's backfill")
+        return
     if run.skip_by and _skipped(run, position, slot):
         d.task_state(run, slot, SKIPPED, reason="a branch or short circuit above it decided so")
         return

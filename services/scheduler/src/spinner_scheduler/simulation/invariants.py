@@ -7,13 +7,15 @@ from typing import Any
 
 from spinner_proto.common.v1.common_pb2 import RunType
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
-from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.events.v1.events_pb2 import BackfillAction, BackfillInterval, WorkflowEvent, WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
+from spinner_proto.inbox.v1.inbox_pb2 import CreateBackfill, RunOrder
 
 from spinner_scheduler.domain import schedules, snapshots, times
+from spinner_scheduler.domain.backfill import CANCELLED, DONE
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import PartitionState
-from spinner_scheduler.domain.states import FINISHED, REMOVED, RUN_FAILED, RUN_SUCCESS, UP_FOR_RETRY
+from spinner_scheduler.domain.states import FINISHED, REMOVED, RUN_FAILED, RUN_RUNNING, RUN_SUCCESS, UP_FOR_RETRY
 
 
 class ViolatedError(Exception):
@@ -56,6 +58,9 @@ def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
         "evaluated": str(dag.evaluated),
         "active": dag.active,
         "queued": dag.queued,
+        "backfills": {name: backfill.dump() for name, backfill in sorted(dag.backfills.items())},
+        "backfill_runs": {name: list(found) for name, found in sorted(dag.backfill_runs.items()) if any(found)},
+        "taken": dag.taken,
         "held": {task_id: held for task_id, held in sorted(dag.held_by_task.items()) if held},
     }
 
@@ -95,6 +100,7 @@ class Checker:
     """Reads the events of all partitions, record by record in the order they were committed."""
 
     def __init__(self) -> None:
+        self.backfills = BackfillChecker()
         self.scheduled: Counter[tuple[str, int]] = Counter()
         self.states: dict[tuple[str, str, str, int], int] = {}
         self.tries: set[tuple[str, str, str, int, int]] = set()
@@ -103,6 +109,7 @@ class Checker:
     def events(self, record: WorkflowEvents) -> None:
         for event in record.events:
             kind = event.WhichOneof("kind")
+            self.backfills.event(record, event)
             if kind == "run_created" and event.run_created.run_type == RunType.RUN_TYPE_SCHEDULED:
                 logical = times.from_timestamp(event.run_created.logical_date)
                 self.scheduled[(record.dag_id, logical)] += 1
@@ -143,6 +150,83 @@ class Checker:
         require(not missing and not extra, f"a finished try has one execution record: {missing or extra}")
 
 
+class BackfillChecker:
+    """Each interval of a backfill is taken up once and has one run; never more runs at once than it may have."""
+
+    def __init__(self) -> None:
+        # What is known of each run, and of each backfill, by (DAG, id).
+        self.runs: dict[tuple[str, str], tuple[int, str]] = {}
+        self.states: dict[tuple[str, str], int] = {}
+        self.requests: dict[tuple[str, str], CreateBackfill] = {}
+        self.counts: dict[tuple[str, str], int] = {}
+        self.taken: dict[tuple[str, str], list[BackfillInterval]] = {}
+        self.ends: dict[tuple[str, str], int] = {}
+
+    def event(self, record: WorkflowEvents, event: WorkflowEvent) -> None:
+        kind = event.WhichOneof("kind")
+        key = (record.dag_id, record.run_id)
+        if kind == "run_created":
+            created = event.run_created
+            self.runs[key] = (times.from_timestamp(created.logical_date), created.backfill.backfill_id)
+        elif kind == "run_backfill_changed":
+            self.runs[key] = (self.runs[key][0], event.run_backfill_changed.backfill.backfill_id)
+        elif kind == "run_state_changed":
+            self.states[key] = event.run_state_changed.state
+            self._cap(record.dag_id, self.runs[key][1])
+        elif kind == "backfill_created":
+            request = event.backfill_created.request
+            self.requests[record.dag_id, request.backfill_id] = request
+            self.counts[record.dag_id, request.backfill_id] = event.backfill_created.interval_count
+            self.taken[record.dag_id, request.backfill_id] = []
+        elif kind == "backfill_advanced":
+            self.taken[record.dag_id, event.backfill_advanced.backfill_id].extend(event.backfill_advanced.intervals)
+        elif kind == "backfill_state_changed":
+            changed = event.backfill_state_changed
+            before = self.ends.get((record.dag_id, changed.backfill_id), 0)
+            require(before not in (CANCELLED, DONE), f"a backfill ends once: {changed.backfill_id}")
+            self.ends[record.dag_id, changed.backfill_id] = changed.state
+
+    def _cap(self, dag_id: str, backfill_id: str) -> None:
+        request = self.requests.get((dag_id, backfill_id))
+        if request is not None:
+            active = sum(
+                1
+                for key, (_, member) in self.runs.items()
+                if key[0] == dag_id and member == backfill_id and self.states.get(key) == RUN_RUNNING
+            )
+            require(
+                active <= request.max_active_runs,
+                f"backfill cap: {dag_id}/{backfill_id} has {active} runs of {request.max_active_runs}",
+            )
+
+    def ended_runs(self, dag_id: str) -> list[tuple[int, int]]:
+        """Logical date and state of the DAG's runs that have ended, as the views know them."""
+        return [
+            (self.runs[key][0], state)
+            for key, state in self.states.items()
+            if key[0] == dag_id and state in (RUN_SUCCESS, RUN_FAILED)
+        ]
+
+    def finish(self, blocked: set[str]) -> None:
+        for key, intervals in self.taken.items():
+            dates = [times.from_timestamp(interval.logical_date) for interval in intervals]
+            backward = self.requests[key].run_order == RunOrder.RUN_ORDER_BACKWARD
+            require(
+                dates == sorted(set(dates), reverse=backward),
+                f"each interval is taken up once, in order: {key} {dates}",
+            )
+            for interval, date in zip(intervals, dates, strict=True):
+                if interval.action == BackfillAction.BACKFILL_ACTION_SKIP:
+                    continue
+                require((key[0], interval.run_id) in self.runs, f"each interval has its run: {key} {interval.run_id}")
+                same = [run for run, (logical, _) in self.runs.items() if run[0] == key[0] and logical == date]
+                others = [run for run in same if not run[1].startswith(f"backfill__{times.text(date)}~")]
+                require(len(others) <= 1, f"an interval has one run: {others}")
+            if key[0] not in blocked and self.ends.get(key) != CANCELLED:
+                require(self.ends.get(key) == DONE, f"every backfill ends: {key} is {self.ends.get(key)}")
+                require(len(dates) == self.counts[key], f"no interval is lost: {key} has {len(dates)}")
+
+
 def check_limits(states: list[PartitionState], pools: dict[str, int]) -> None:
     """Limits hold over all partitions together, at any moment."""
     used: Counter[str] = Counter()
@@ -152,7 +236,7 @@ def check_limits(states: list[PartitionState], pools: dict[str, int]) -> None:
                 for slot in run.live_slots():
                     if run.states[slot] in (3, 4, 13):
                         position = run.position(slot)
-                        used[run.layout.pools[position]] += run.layout.pool_slots[position]
+                        used[run.pools[position]] += run.layout.pool_slots[position]
                 most = state.max_active_tasks(run.layout)
                 require(run.holding <= most, f"limits hold: {run.dag_id}/{run.run_id} runs {run.holding} of {most}")
                 for position, (per_dag, per_run) in run.layout.limits.items():

@@ -17,7 +17,14 @@ from spinner_proto.common.v1.common_pb2 import RunState, TaskState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
-from spinner_proto.inbox.v1.inbox_pb2 import Command, DefinitionPublished, InboxMessage, PoolMessage
+from spinner_proto.inbox.v1.inbox_pb2 import (
+    Command,
+    DefinitionPublished,
+    InboxMessage,
+    PoolMessage,
+    ReprocessBehavior,
+    RunOrder,
+)
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, Policy, SchedulerMachine
@@ -155,11 +162,15 @@ class World:
         command.actor.name = "user:someone"
         command.time.CopyFrom(times.to_timestamp(self.now))
         runs = self._runs_of(dag_id)
-        kind = rng.choice(["trigger", "pause", "clear", "clear", "mark", "mark_run", "stop", "publish"])
+        kind = rng.choice(
+            ["trigger", "pause", "clear", "clear", "mark", "mark_run", "stop", "publish", "backfill", "backfill"]
+        )
         if kind == "publish":
             self._publish(dag_id, int(self.definitions[dag_id].version[1:]) + 1)
             return
-        if kind == "trigger" or not runs:
+        if kind == "backfill":
+            self._backfill(command)
+        elif kind == "trigger" or not runs:
             command.trigger_run.SetInParent()
         elif kind == "pause":
             self.disturbed.add(dag_id)
@@ -168,6 +179,35 @@ class World:
             self._choose(command, kind, rng.choice(runs))
         for _ in range(2 if rng.random() < 0.2 else 1):
             self._to_dag(dag_id, InboxMessage(command=command))
+
+    def _backfill(self, command: Command) -> None:
+        rng = self.rng
+        known = [name for dag_id, name in self.checker.backfills.requests if dag_id == command.dag_id]
+        if known and rng.random() < 0.4:
+            name = rng.choice(known)
+            what = rng.choice(["pause", "resume", "cancel"])
+            if what == "pause":
+                command.pause_backfill.backfill_id = name
+            elif what == "resume":
+                command.resume_backfill.backfill_id = name
+            else:
+                command.cancel_backfill.backfill_id = name
+                command.cancel_backfill.stop_runs = rng.random() < 0.5
+            return
+        wish = command.create_backfill
+        wish.backfill_id = f"b{next(self._number)}"
+        since = self.now - rng.randrange(1, 4 * 3600) * times.SECOND
+        wish.from_date.CopyFrom(times.to_timestamp(since))
+        wish.to_date.CopyFrom(times.to_timestamp(since + rng.randrange(1, 4 * 3600) * times.SECOND))
+        wish.run_order = rng.choice([RunOrder.RUN_ORDER_FORWARD, RunOrder.RUN_ORDER_BACKWARD])
+        wish.reprocess_behavior = rng.choice([behavior for behavior in ReprocessBehavior.values() if behavior])
+        wish.max_active_runs = rng.choice([1, 2, 4])
+        wish.skip_callbacks = rng.random() < 0.5
+        wish.dry_run = rng.random() < 0.1
+        if rng.random() < 0.3:
+            wish.task_ids.extend({f"t{rng.randrange(4)}" for _ in range(2)})
+        for logical, state in self.checker.backfills.ended_runs(command.dag_id):
+            wish.known_runs.add(logical_date=times.to_timestamp(logical), state=state)
 
     def _choose(self, command: Command, kind: str, run: str) -> None:
         rng = self.rng
@@ -295,6 +335,10 @@ class World:
             command = Command(request_id=f"calm-{dag_id}", dag_id=dag_id)
             command.set_paused.paused = False
             self._to_dag(dag_id, InboxMessage(command=command))
+        for dag_id, backfill_id in self.checker.backfills.requests:
+            command = Command(request_id=f"calm-{dag_id}-{backfill_id}", dag_id=dag_id)
+            command.resume_backfill.backfill_id = backfill_id
+            self._to_dag(dag_id, InboxMessage(command=command))
         for dag_id in self.definitions:
             # From here on no new intervals: what is due by now remains to be done.
             definition = DagDefinition()
@@ -361,6 +405,7 @@ class World:
             self._compare(index)
             invariants.check_ended(owner.machine.state)
             self.totals.runs += sum(len(dag.finished) for dag in owner.machine.state.dags.values())
+        stuck: set[str] = set()
         for dag_id, definition in self.definitions.items():
             scheduled = {logical for name, logical in self.checker.scheduled if name == dag_id}
             blocked = any(
@@ -369,7 +414,11 @@ class World:
                 if dag_id in owner.machine.state.dags
                 for run in owner.machine.state.dags[dag_id].runs.values()
             )
+            if blocked:
+                stuck.add(dag_id)
+            scheduled |= {logical for (name, _), (logical, _) in self.checker.backfills.runs.items() if name == dag_id}
             invariants.check_complete(definition, scheduled, self.now, blocked)
+        self.checker.backfills.finish(stuck)
 
 
 def require_none(broken: list[str]) -> None:
