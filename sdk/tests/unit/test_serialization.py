@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from spinner import DAG, BashOperator, EmptyOperator, Label, TaskGroup, Tier, setup, task, task_group, teardown
+from spinner.core.resources import escalations, normalized, problems
 from spinner.sensors import TimeSensor
 from spinner.serialization import content_version, dag_to_definition, load_dag_file
+from spinner.serialization.resources import resources_of
 from spinner.timetables import (
     CronTriggerTimetable,
     DeltaTriggerTimetable,
@@ -266,3 +268,34 @@ def test_importing_spinner_stays_light():
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_executor_config_in_airflows_form_becomes_data():
+    from kubernetes.client import models as k8s
+
+    override = k8s.V1Pod(
+        spec=k8s.V1PodSpec(
+            containers=[k8s.V1Container(name="base", env=[k8s.V1EnvVar(name="A", value="1")])],
+            node_selector={"disk": "fast"},
+        )
+    )
+    found = resources_of({"KubernetesExecutor": {"limit_memory": "1Gi"}, "pod_override": override})
+    assert found == {
+        "limit_memory": "1Gi",
+        "pod_override": {
+            "spec": {
+                "containers": [{"name": "base", "env": [{"name": "A", "value": "1"}]}],
+                "nodeSelector": {"disk": "fast"},
+            }
+        },
+    }
+
+
+def test_everything_that_a_task_may_ask_is_known_by_name():
+    asked = {
+        "request_memory": "1Gi", "limit_cpu": 2, "image": "company/etl:1", "env": {"A": "1"}, "packages": ["pandas"],
+        "requirements": "requirements.txt", "node_selector": {"disk": "fast"}, "tolerations": [{"key": "gpu"}],
+        "volumes": [{"name": "v", "emptyDir": {}}], "service_account_name": "etl", "pod_override": {"spec": {}},
+    }  # fmt: skip
+    assert list(problems(asked)) == [] and list(escalations(asked)) == []
+    assert normalized(asked)["service_account"] == "etl"

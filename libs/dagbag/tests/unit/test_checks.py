@@ -100,6 +100,18 @@ def test_a_good_definition_has_no_findings():
         ("SPN031", {"tasks": None}),
         ("SPN032", {"tags": ["x" * 200]}),
         ("SPN033", {"tasks": task(execution_timeout=seconds(100_000))}),
+        ("SPN009", {"tasks": resources(request_storage="4Ti")}),
+        ("SPN037", {"tasks": resources(memory="1Gi")}),
+        ("SPN037", {"tasks": resources(tolerations="all")}),
+        ("SPN037", {"tasks": resources(env={"SPINNER_TOKEN_FILE": "mine"})}),
+        ("SPN037", {"tasks": resources(namespace="kube-system")}),
+        ("SPN038", {"tasks": resources(pod_override={"spec": {"hostNetwork": True}})}),
+        ("SPN038", {"tasks": resources(volumes=[{"name": "etc", "hostPath": {"path": "/etc"}}])}),
+        ("SPN038", {"tasks": resources(pod_override={"spec": {"securityContext": {"runAsUser": 0}}})}),
+        (
+            "SPN038",
+            {"tasks": resources(pod_override={"containers": [{"name": "c", "securityContext": {"privileged": True}}]})},
+        ),
         ("SPN034", {"tasks": resources(image="company/etl:latest")}),
         ("SPN035", {"tasks": task(is_sensor=True, external_dag_id="good")}),
         ("SPN036", {"tasks": task(wait_for_downstream=True)}),
@@ -122,7 +134,7 @@ def test_checks_that_need_to_know_more():
 
 def test_only_what_must_not_run_is_an_error():
     errors = {check.id for check in all_checks() if check.severity is Severity.ERROR}
-    assert errors == {f"SPN{number:03}" for number in (1, 2, 3, 4, 5, 6, 8, 9, 10, 18, 23, 25, 28, 29)}
+    assert errors == {f"SPN{number:03}" for number in (1, 2, 3, 4, 5, 6, 8, 9, 10, 18, 23, 25, 28, 29, 37, 38)}
     assert len(all_checks()) >= 25
     assert all(check.title and check.fix for check in all_checks())
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 
 from spinner.exceptions import SpinnerException
 from spinner.operators.bash import kill_group
+from spinner.runtime import legacy
 
 if TYPE_CHECKING:
     from spinner.runtime.runner import Work
@@ -42,14 +43,19 @@ def run_command_job(work: Work) -> inbox.TaskEnded:
         work.control.timeout(timeout),
     ):
         command = formatted(templated(work), event_attributes(work))
-        code, attributes = _run(command, work.bundle_path or None)
+        code, attributes, out_of_memory = _run(command, work.bundle_path or None)
         if attributes:
             work.api.set_xcom(_ATTRIBUTES_KEY, attributes, "The event attributes")
-        if code:
+        if out_of_memory:
+            stage.outcome = common.STAGE_OUTCOME_FAILED
+            stage.message = "The kernel killed the command because its container's memory ran out; raise limit_memory."
+        elif code:
             stage.outcome = common.STAGE_OUTCOME_FAILED
             stage.message = f"The command ended with exit code {code}."
     work.rendered = {"command": command}
     outcome = common.OUTCOME_FAILED if code else common.OUTCOME_SUCCESS
+    if out_of_memory:
+        outcome = common.OUTCOME_OUT_OF_MEMORY
     return inbox.TaskEnded(outcome=outcome, message=stage.message, exit_code=code, return_length=-1)
 
 
@@ -89,24 +95,40 @@ def formatted(command: str, attributes: Mapping[str, str]) -> str:
         return command
 
 
-def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str]]:
+def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str], bool]:
+    """Exit code, event attributes, and whether memory ran out."""
     attributes: dict[str, str] = {}
-    environment = {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
+
+    def pass_on(line: bytes) -> None:
+        os.write(1, line)
+        found = _EVENT_ATTRIBUTE.match(line)
+        if found:
+            attributes[found[1].decode("utf-8", "replace")] = found[2].decode("utf-8", "replace")
+
     sys.stdout.flush()
+    shared = legacy.folder()
+    if shared is None:
+        code, out_of_memory = _run_here(command, cwd, pass_on), False
+    else:
+        ended = legacy.run(shared, command, pass_on)
+        code, out_of_memory = ended.exit_code, ended.out_of_memory
+        if code < 0:
+            raise SpinnerException("The legacy container ended under the command, which may have been killed.")
+    if code < 0:
+        raise SpinnerException(f"The command was killed by {signal.Signals(-code).name}.")
+    return code, attributes, out_of_memory
+
+
+def _run_here(command: str, cwd: str | None, pass_on: Callable[[bytes], None]) -> int:
+    environment = {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
     with subprocess.Popen(
         ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=environment,
         start_new_session=True,
     ) as process:  # fmt: skip
         try:
             for line in process.stdout or ():
-                os.write(1, line)
-                found = _EVENT_ATTRIBUTE.match(line)
-                if found:
-                    attributes[found[1].decode("utf-8", "replace")] = found[2].decode("utf-8", "replace")
-            code = process.wait()
+                pass_on(line)
+            return process.wait()
         except BaseException:
             kill_group(process)
             raise
-    if code < 0:
-        raise SpinnerException(f"The command was killed by {signal.Signals(-code).name}.")
-    return code, attributes

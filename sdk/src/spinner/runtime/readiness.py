@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from spinner_proto.common.v1 import common_pb2 as common
 
 from spinner.exceptions import SpinnerException
-from spinner.runtime import bundle, cache, logs, packages
+from spinner.runtime import bundle, cache, legacy, logs, packages
 
 if TYPE_CHECKING:
     from spinner.runtime.runner import Work
@@ -35,6 +35,8 @@ def make_ready(work: Work) -> None:
         if problems:
             raise SpinnerException(f"Not ready: {'; '.join(problems)}.")
         _bundle(work)
+        if (shared := legacy.folder()) is not None:
+            legacy.await_ready(shared)
         resources = work.order.resources_json
         if "requirements" in resources or "packages" in resources:
             packages.provide(packages.wanted(resources, work.bundle_path), _cache(work))

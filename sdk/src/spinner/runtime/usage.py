@@ -83,6 +83,8 @@ class Meter:
     def __init__(self, cgroup: Cgroup | None = None) -> None:
         self.cgroup = cgroup
         self._tree_peak = 0
+        # What another container of this try used, as it says itself.
+        self.others_peak_bytes, self.others_cpu_seconds = 0, 0.0
 
     def look(self) -> None:
         """Notes what is used now; cheap without children."""
@@ -102,6 +104,8 @@ class Meter:
             peak, cpu = self.cgroup.peak_memory_bytes() or peak, self.cgroup.cpu_seconds() or cpu
         else:
             cpu += sum(map(_cpu, _living_descendants(os.getpid())))
+        # Requests are learned from peaks: each container has its own, and the greater one is the task's.
+        peak, cpu = max(peak, self.others_peak_bytes), cpu + self.others_cpu_seconds
         result = pb.Usage(peak_memory_bytes=peak, cpu_seconds=cpu)
         with contextlib.suppress(OSError, ValueError):
             facts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())

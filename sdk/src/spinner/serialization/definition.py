@@ -10,6 +10,7 @@ from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
 from spinner.core.names import TriggerRule, WeightRule
 from spinner.exceptions import SpinnerDagError
+from spinner.serialization.resources import resources_of
 from spinner.serialization.text import plain, template_value
 
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ def _task(dag: DAG, task: BaseOperator, positions: dict[str, int], measured: set
         external_dag_id=_external_dag_id(task),
         fail_stop=dag.fail_fast,
     )
-    resources = dict(task.executor_config.get("KubernetesExecutor") or {})
-    if task.executor_config:
-        message.resources_json = _json(plain(resources))
+    resources = resources_of(task.executor_config)
+    if resources:
+        message.resources_json = _json(resources)
     message.retry_delay.FromTimedelta(task.retry_delay)
     if task.max_retry_delay is not None:
         message.max_retry_delay.FromTimedelta(task.max_retry_delay)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
+from spinner.core.resources import QUANTITIES, escalations, normalized, problems
+
 from spinner_dagbag.checks.model import DagSubject, Problem, Severity, check
 
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(m|[kKMGTP]i?|)[bB]?\s*")
@@ -26,12 +28,13 @@ _GIB = 1 << 30
     max_memory_gib=256,
     min_memory_mib=16,
     max_cpu=64,
+    max_storage_gib=1024,
 )
 def resources_are_in_range(dag: DagSubject) -> Iterator[Problem]:
     for task in dag.definition.tasks:
         resources = dag.resources(task)
         amounts: dict[str, float] = {}
-        for name in ("request_memory", "limit_memory", "request_cpu", "limit_cpu"):
+        for name in QUANTITIES:
             if resources.get(name) in (None, ""):
                 continue
             amount = quantity(resources[name])
@@ -43,10 +46,35 @@ def resources_are_in_range(dag: DagSubject) -> Iterator[Problem]:
             if not low <= amount <= high:
                 message = f"Task {task.task_id}: {name}={resources[name]!r} is out of range ({bounds})"
                 yield Problem(message, task.task_id)
-        for kind in ("memory", "cpu"):
+        for kind in ("memory", "cpu", "storage"):
             request, limit = amounts.get(f"request_{kind}"), amounts.get(f"limit_{kind}")
             if request is not None and limit is not None and limit < request:
                 yield Problem(f"Task {task.task_id}: limit_{kind} is below request_{kind}", task.task_id)
+
+
+@check(
+    "SPN037",
+    "executor_config is understood",
+    Severity.ERROR,
+    'Write executor_config={"KubernetesExecutor": {…}} with known keys, as a pod\'s specification has them.',
+)
+def executor_config_is_understood(dag: DagSubject) -> Iterator[Problem]:
+    for task in dag.definition.tasks:
+        for problem in problems(dag.resources(task)):
+            if not problem.startswith(QUANTITIES):  # SPN009 names these
+                yield Problem(f"Task {task.task_id}: {problem}", task.task_id)
+
+
+@check(
+    "SPN038",
+    "Pods stay unprivileged",
+    Severity.ERROR,
+    "Remove it from executor_config; ask the platform's owners for a pod template if a task really needs it.",
+)
+def pods_stay_unprivileged(dag: DagSubject) -> Iterator[Problem]:
+    for task in dag.definition.tasks:
+        for power in escalations(normalized(dag.resources(task))):
+            yield Problem(f"Task {task.task_id}: {power}", task.task_id)
 
 
 @check(
@@ -162,4 +190,6 @@ def _bounds(dag: DagSubject, name: str) -> tuple[float, float, str]:
     if name.endswith("memory"):
         low, high = dag.limit("min_memory_mib"), dag.limit("max_memory_gib")
         return low * (1 << 20), high * _GIB, f"{low:.0f}Mi to {high:.0f}Gi"
+    if name.endswith("storage"):
+        return 0.0, dag.limit("max_storage_gib") * _GIB, f"up to {dag.limit('max_storage_gib'):.0f}Gi"
     return 0.001, dag.limit("max_cpu"), f"1m to {dag.limit('max_cpu'):.0f}"
