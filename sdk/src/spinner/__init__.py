@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spinner.connections import Connection as Connection
+    from spinner.core.assets import Asset as Asset
+    from spinner.core.assets import AssetAlias as AssetAlias
+    from spinner.core.assets import AssetAll as AssetAll
+    from spinner.core.assets import AssetAny as AssetAny
+    from spinner.core.assets import Dataset as Dataset
+    from spinner.core.assets import DatasetAlias as DatasetAlias
+    from spinner.core.assets import Metadata as Metadata
     from spinner.core.dag import DAG as DAG
+    from spinner.core.deadlines import AsyncCallback as AsyncCallback
+    from spinner.core.deadlines import DeadlineAlert as DeadlineAlert
+    from spinner.core.deadlines import DeadlineReference as DeadlineReference
+    from spinner.core.deadlines import SyncCallback as SyncCallback
     from spinner.core.decorators import dag as dag
     from spinner.core.decorators import setup as setup
     from spinner.core.decorators import task as task
@@ -27,6 +38,9 @@ if TYPE_CHECKING:
     from spinner.core.names import WeightRule as WeightRule
     from spinner.core.operator import BaseOperator as BaseOperator
     from spinner.core.params import Param as Param
+    from spinner.core.retry_policy import ExceptionRetryPolicy as ExceptionRetryPolicy
+    from spinner.core.retry_policy import RetryAction as RetryAction
+    from spinner.core.retry_policy import RetryRule as RetryRule
     from spinner.core.xcom_arg import XComArg as XComArg
     from spinner.exceptions import FailTask as FailTask
     from spinner.exceptions import SkipTask as SkipTask
@@ -37,26 +51,42 @@ if TYPE_CHECKING:
     from spinner.operators.python import PythonOperator as PythonOperator
     from spinner.operators.python import ShortCircuitOperator as ShortCircuitOperator
     from spinner.operators.python import get_current_context as get_current_context
+    from spinner.timetables import AssetOrTimeSchedule as AssetOrTimeSchedule
     from spinner.variables import Variable as Variable
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Asset": "core.assets",
+    "AssetAlias": "core.assets",
+    "AssetAll": "core.assets",
+    "AssetAny": "core.assets",
+    "AssetOrTimeSchedule": "timetables",
+    "AsyncCallback": "core.deadlines",
     "BaseOperator": "core.operator",
     "BashOperator": "operators.bash",
     "BranchPythonOperator": "operators.python",
     "Connection": "connections",
     "DAG": "core.dag",
+    "Dataset": "core.assets",
+    "DatasetAlias": "core.assets",
+    "DeadlineAlert": "core.deadlines",
+    "DeadlineReference": "core.deadlines",
     "DynamicDAG": "core.dynamic",
     "EdgeModifier": "core.edges",
     "EmptyOperator": "operators.empty",
+    "ExceptionRetryPolicy": "core.retry_policy",
     "FailTask": "exceptions",
     "Label": "core.edges",
+    "Metadata": "core.assets",
     "Param": "core.params",
     "PythonOperator": "operators.python",
+    "RetryAction": "core.retry_policy",
+    "RetryRule": "core.retry_policy",
     "ShortCircuitOperator": "operators.python",
     "SkipTask": "exceptions",
     "SpinnerDagError": "exceptions",
+    "SyncCallback": "core.deadlines",
     "TaskGroup": "core.group",
     "Tier": "core.names",
     "TriggerRule": "core.names",

@@ -1,15 +1,17 @@
 """Schedules: what an author may pass as ``schedule=``, and the message that the scheduler reads.
 
 A cron string, a preset or a timedelta has data intervals: the run of [a, b) starts at b with logical date a. The
-Trigger timetables run at the tick itself. A custom timetable lists its intervals ahead of time.
+Trigger timetables run at the tick itself. Assets start a run when they were updated. A custom timetable is a subclass
+of :class:`Timetable` with ``next_dagrun_info``: dag-sync asks it ahead of time, and again before its answers run out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from spinner.core.assets import Asset, AssetAlias, AssetAll, BaseAsset
 from spinner.core.times import as_utc, zone_name
 from spinner.exceptions import SpinnerDagError
 
@@ -40,18 +42,88 @@ def check_cron(expression: str, where: str = "A timetable") -> str:
     return text
 
 
-class Timetable:
-    """The base: subclasses fill a Schedule message."""
+class DataInterval(NamedTuple):
+    """What a run covers."""
 
-    needs_start_date = True
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def exact(cls, at: datetime) -> DataInterval:
+        """An interval of no length."""
+        return cls(at, at)
+
+
+class DagRunInfo(NamedTuple):
+    """A run to be: when it starts at the earliest, and what it covers. Its logical date is the interval's start."""
+
+    run_after: datetime
+    data_interval: DataInterval
+
+    @classmethod
+    def exact(cls, at: datetime) -> DagRunInfo:
+        """A run at a moment."""
+        return cls(at, DataInterval.exact(at))
+
+    @classmethod
+    def interval(cls, start: datetime, end: datetime) -> DagRunInfo:
+        """A run that covers an interval and starts at its end."""
+        return cls(end, DataInterval(start, end))
+
+    @property
+    def logical_date(self) -> datetime:
+        """The start of the data interval."""
+        return self.data_interval.start
+
+
+class TimeRestriction(NamedTuple):
+    """The DAG's start_date, end_date and catchup."""
+
+    earliest: datetime | None
+    latest: datetime | None
+    catchup: bool
+
+
+class Timetable:
+    """The base of all. A custom one implements :meth:`next_dagrun_info`, and ``summary`` or ``description``."""
+
+    needs_start_date = False
+    summary = ""
+    description = ""
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """The run after the one of ``last_automated_data_interval`` (None: the first); None when there is none."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement next_dagrun_info().")
+
+    def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
+        """What a run by hand covers. Spinner takes the latest interval that :meth:`next_dagrun_info` gave."""
+        return DataInterval.exact(run_after)
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a program, to be asked for its runs."""
+        return type(self).next_dagrun_info is not Timetable.next_dagrun_info
+
+    def assets(self) -> list[Asset | AssetAlias]:
+        """Assets that it waits for."""
+        return []
 
     def text(self) -> str:
         """What the author wrote, for people."""
-        raise NotImplementedError
+        return self.summary or self.description or type(self).__name__
 
     def to_schedule(self) -> Schedule:
         """The message."""
-        raise NotImplementedError
+        from spinner_proto.definitions.v1.definitions_pb2 import ExplicitSchedule, Schedule
+
+        if not self.is_custom:
+            raise SpinnerDagError(
+                f"The timetable {type(self).__name__} has no next_dagrun_info().",
+                "Implement next_dagrun_info(self, *, last_automated_data_interval, restriction).",
+            )
+        return Schedule(explicit=ExplicitSchedule(evaluated=True), text=self.text())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.text()}>"
@@ -59,8 +131,6 @@ class Timetable:
 
 class NullTimetable(Timetable):
     """Runs only by hand."""
-
-    needs_start_date = False
 
     def text(self) -> str:
         return "None"
@@ -74,8 +144,6 @@ class NullTimetable(Timetable):
 class OnceTimetable(Timetable):
     """One run, at start_date."""
 
-    needs_start_date = False
-
     def text(self) -> str:
         return "@once"
 
@@ -88,6 +156,8 @@ class OnceTimetable(Timetable):
 class ContinuousTimetable(Timetable):
     """The next run starts when the one before ends."""
 
+    needs_start_date = True
+
     def text(self) -> str:
         return "@continuous"
 
@@ -99,6 +169,8 @@ class ContinuousTimetable(Timetable):
 
 class CronDataIntervalTimetable(Timetable):
     """A run for each interval between two ticks, starting at its end."""
+
+    needs_start_date = True
 
     def __init__(self, cron: str, timezone: str | tzinfo, written: str = "") -> None:
         self.expressions = [check_cron(cron)]
@@ -116,6 +188,8 @@ class CronDataIntervalTimetable(Timetable):
 
 class MultipleCronTriggerTimetable(Timetable):
     """A run at each tick of any expression; the interval before it is ``interval`` long (zero by default)."""
+
+    needs_start_date = True
 
     def __init__(
         self,
@@ -160,6 +234,7 @@ class CronTriggerTimetable(MultipleCronTriggerTimetable):
 class DeltaDataIntervalTimetable(Timetable):
     """A run for each period, starting at its end; a relativedelta may have months and years."""
 
+    needs_start_date = True
     run_at_tick = False
 
     def __init__(self, delta: Any, timezone: str | tzinfo = "UTC") -> None:
@@ -179,15 +254,65 @@ class DeltaDataIntervalTimetable(Timetable):
 
 
 class DeltaTriggerTimetable(DeltaDataIntervalTimetable):
-    """A run at each tick of a period."""
+    """A run at each tick of a period; the interval before it is ``interval`` long (zero by default)."""
 
     run_at_tick = True
+
+    def __init__(self, delta: Any, timezone: str | tzinfo = "UTC", *, interval: timedelta = timedelta()) -> None:
+        super().__init__(delta, timezone)
+        self.interval = interval
+
+    def to_schedule(self) -> Schedule:
+        schedule = super().to_schedule()
+        schedule.delta.interval.FromTimedelta(self.interval)
+        return schedule
+
+
+class AssetTriggeredTimetable(Timetable):
+    """A run when the assets were updated."""
+
+    def __init__(self, assets: BaseAsset | Sequence[BaseAsset]) -> None:
+        self.condition = assets if isinstance(assets, BaseAsset) else AssetAll(*assets)
+
+    def assets(self) -> list[Asset | AssetAlias]:
+        return list(self.condition.leaves())
+
+    def text(self) -> str:
+        return f"assets: {', '.join(dict.fromkeys(item.name for item in self.assets()))}"
+
+    def to_schedule(self) -> Schedule:
+        from spinner_proto.definitions.v1.definitions_pb2 import AssetSchedule, Schedule
+
+        return Schedule(assets=AssetSchedule(expression=self.condition.to_expression()), text=self.text())
+
+
+class AssetOrTimeSchedule(AssetTriggeredTimetable):
+    """A run when the assets were updated, and at the times of ``timetable``."""
+
+    def __init__(self, *, timetable: Any, assets: BaseAsset | Sequence[BaseAsset]) -> None:
+        super().__init__(assets)
+        self.timetable = timetable_of(timetable, "UTC", "AssetOrTimeSchedule")
+        if isinstance(self.timetable, AssetTriggeredTimetable | NullTimetable):
+            raise SpinnerDagError(
+                "AssetOrTimeSchedule has a timetable without times.",
+                "Pass a CronTriggerTimetable or another timetable.",
+            )
+        self.needs_start_date = self.timetable.needs_start_date
+
+    def text(self) -> str:
+        return f"{self.timetable.text()}, or {super().text()}"
+
+    def to_schedule(self) -> Schedule:
+        schedule = super().to_schedule()
+        schedule.assets.or_time.CopyFrom(self.timetable.to_schedule())
+        return schedule
+
+
+DatasetOrTimeSchedule = AssetOrTimeSchedule
 
 
 class EventsTimetable(Timetable):
     """Runs at given times."""
-
-    needs_start_date = False
 
     def __init__(
         self,
@@ -221,6 +346,10 @@ def timetable_of(schedule: Any, timezone: str, where: str) -> Timetable:
         return NullTimetable()
     if isinstance(schedule, Timetable):
         return schedule
+    if isinstance(schedule, BaseAsset):
+        return AssetTriggeredTimetable(schedule)
+    if isinstance(schedule, list | tuple | set) and schedule and all(isinstance(x, BaseAsset) for x in schedule):
+        return AssetTriggeredTimetable(schedule if not isinstance(schedule, set) else sorted(schedule, key=repr))
     if isinstance(schedule, str):
         if schedule == "@once":
             return OnceTimetable()
@@ -233,7 +362,7 @@ def timetable_of(schedule: Any, timezone: str, where: str) -> Timetable:
         return DeltaDataIntervalTimetable(schedule, timezone)
     raise SpinnerDagError(
         f"{where} has schedule={schedule!r}, which is no schedule.",
-        "Use a cron string, a preset, a timedelta, a timetable of spinner.timetables, or None.",
+        "Use a cron string, a preset, a timedelta, assets, a timetable of spinner.timetables, or None.",
     )
 
 

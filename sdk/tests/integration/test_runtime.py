@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from spinner_proto.common.v1 import common_pb2 as common
+from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner_proto.orders.v1 import orders_pb2 as orders
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
@@ -505,6 +506,57 @@ with DAG("d", on_failure_callback=bad, **OPTIONS):
     )
     assert result.outcome == "success"
     assert "dag failed t failed" in result.log
+
+
+def test_updates_of_assets_are_reported_with_what_the_task_says_of_them(executor):
+    source = """
+from spinner import Asset, AssetAlias, Metadata
+ROWS, FILES = Asset("rows"), AssetAlias("files")
+with DAG("d", **OPTIONS):
+    @task(outlets=[ROWS, FILES, "plain"])
+    def t(outlet_events, triggering_asset_events):
+        for name, events in triggering_asset_events.items():
+            print("by", name, [event.extra for event in events], events[0].source_dag_id)
+        outlet_events[FILES].add(Asset("s3://b/1"), {"n": 1})
+        yield Metadata(ROWS, {"count": 3})
+        return "done"
+    t()
+"""
+    before = [inbox.AssetUpdated(asset="up", extra_json='{"v": 1}', producer=common.TaskKey(dag_id="p"))]
+    result = executor.run(source, asset_events=before)
+    assert result.outcome == "success", result.log
+    assert executor.xcom("t") == "done"
+    said = [(event.asset, event.extra_json, list(event.aliases)) for event in result.ended.asset_events]
+    assert said == [("rows", '{"count":3}', []), ("s3://b/1", '{"n":1}', ["files"]), ("plain", "", [])]
+    assert "by up [{'v': 1}] p" in result.log
+
+
+def test_the_callback_of_a_deadline_is_called(executor):
+    source = """
+from spinner import DeadlineAlert, DeadlineReference
+def late(context): print("late", context["deadline"])
+with DAG("d", deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), late), **OPTIONS):
+    EmptyOperator(task_id="t")
+"""
+    fields = {"kind": orders.ORDER_KIND_CALLBACK, "callback": "deadline", "deadline_name": "run"}
+    result = executor.run(source, "__callback__", **fields)
+    assert result.outcome == "success", result.log
+    assert "late {'name': 'run', 'task_id': None" in result.log
+
+
+def test_a_retry_policy_decides_which_callback_is_called_and_bases_are_reported(executor):
+    source = """
+from spinner import ExceptionRetryPolicy, RetryRule
+def tell(context): print("gave up")
+with DAG("d", **OPTIONS):
+    @task(retries=3, on_failure_callback=tell, retry_policy=ExceptionRetryPolicy([RetryRule(OSError, "fail")]))
+    def t():
+        raise BrokenPipeError()
+    t()
+"""
+    result = executor.run(source, max_tries=4)
+    assert "gave up" in result.log
+    assert list(result.ended.exception_bases)[:2] == ["ConnectionError", "OSError"]
 
 
 def test_pinball_command(executor):

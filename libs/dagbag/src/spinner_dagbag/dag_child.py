@@ -27,7 +27,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.json_format import Parse as ParseJson
 from spinner.core import stack
-from spinner.serialization import dag_to_definition, dags_of_module
+from spinner.serialization import dag_to_definition, dags_of_module, evaluate, explicit_of
 from spinner.serialization.loading import add_import_paths, module_name
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
@@ -156,6 +156,10 @@ def _definitions(module: types.ModuleType, request: dict[str, Any]) -> list[pb.D
     for dag in dags_of_module(module):
         definition: pb.DagDefinition = dag_to_definition(dag)
         definition.relative_path = request["path"]
+        explicit = explicit_of(definition.schedule)
+        if explicit is not None:
+            intervals, explicit.complete = evaluate(dag, datetime.now(UTC))
+            explicit.intervals.extend(intervals)
         _apply_defaults(definition, request.get("defaults") or {})
         _make_relative(definition, f"{os.path.realpath(request['root'])}{os.sep}")
         found.append(definition)

@@ -16,6 +16,7 @@ from spinner.core.times import as_duration, as_utc, zone_name
 from spinner.exceptions import DagCycleError, DuplicateTaskIdFound, SpinnerDagError
 
 if TYPE_CHECKING:
+    from spinner.core.deadlines import DeadlineAlert
     from spinner.core.operator import BaseOperator
     from spinner.timetables import Timetable
 
@@ -74,6 +75,7 @@ class DAG:
         default_view: str = "",
         orientation: str = "",
         sla_miss_callback: Any = None,
+        deadline: DeadlineAlert | Sequence[DeadlineAlert] | None = None,
     ) -> None:
         self.dag_id = check_id(dag_id, "DAG")
         where = f"DAG {dag_id!r}"
@@ -118,6 +120,7 @@ class DAG:
         self.role_emails = sorted(set(role_emails or ()))
         self.owner_links = dict(owner_links or {})
         self.auto_register = auto_register
+        self.deadlines = [] if deadline is None else _alerts(deadline, where)
         self.fileloc = _caller_file()
 
         self.task_dict: dict[str, BaseOperator] = {}
@@ -327,6 +330,12 @@ def _zone(timezone: str | tzinfo | None, start_date: datetime | None) -> str:
     if isinstance(timezone, str):
         return timezone
     return zone_name(timezone or (start_date.tzinfo if start_date else None))
+
+
+def _alerts(value: Any, where: str) -> list[DeadlineAlert]:
+    from spinner.core.deadlines import alerts
+
+    return alerts(value, where)
 
 
 def _callbacks(value: Any) -> list[Callback]:

@@ -43,6 +43,8 @@ class WeightRule(StrEnum):
     DOWNSTREAM = "downstream"
     UPSTREAM = "upstream"
     ABSOLUTE = "absolute"
+    # By a strategy object.
+    CUSTOM = "custom"
 
 
 def parse_trigger_rule(value: str, task_id: str) -> TriggerRule:
@@ -64,14 +66,16 @@ def parse_trigger_rule(value: str, task_id: str) -> TriggerRule:
 
 def parse_weight_rule(value: str, task_id: str) -> WeightRule:
     """The weight rule of that name. Raises SpinnerDagError for an unknown one."""
-    if isinstance(value, WeightRule):
-        return value
     try:
-        return WeightRule(value)
+        rule = WeightRule(value)
+        if rule is not WeightRule.CUSTOM:
+            return rule
     except ValueError:
-        raise SpinnerDagError(
-            f"Task {task_id!r} has the unknown weight rule {value!r}.", "Use downstream, upstream or absolute."
-        ) from None
+        pass
+    raise SpinnerDagError(
+        f"Task {task_id!r} has the unknown weight rule {value!r}.",
+        "Use downstream, upstream, absolute, or an object with get_weight(ti).",
+    )
 
 
 def check_id(value: object, kind: str, *, group: bool = False) -> str:

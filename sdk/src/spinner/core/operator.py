@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from spinner.core import stack
 from spinner.core.edges import DependencyMixin, add_edge
@@ -22,12 +22,21 @@ from spinner.exceptions import SpinnerDagError, TaskDeferred
 
 if TYPE_CHECKING:
     from spinner.core.dag import DAG
+    from spinner.core.deadlines import DeadlineAlert
     from spinner.core.group import TaskGroup
     from spinner.core.mapped import OperatorPartial
+    from spinner.core.retry_policy import ExceptionRetryPolicy
     from spinner.triggers.base import BaseTrigger
 
 Context = dict[str, Any]
 Callback = Callable[[Context], Any]
+
+
+class WeightStrategy(Protocol):
+    """A custom weight rule, asked for each try while the file is read; see ``PriorityWeightStrategy``."""
+
+    def get_weight(self, ti: Any) -> int:
+        """The weight of a try; ``ti`` has task, task_id, dag_id, try_number and map_index (-1)."""
 
 
 class OperatorMeta(type):
@@ -103,6 +112,10 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
         retry_delay: timedelta | float = timedelta(minutes=5),
         retry_exponential_backoff: bool | float = False,
         max_retry_delay: timedelta | float | None = None,
+        retry_jitter: float = 0.0,
+        retry_policy: ExceptionRetryPolicy | None = None,
+        queued_timeout: timedelta | float | None = None,
+        deadline: DeadlineAlert | Sequence[DeadlineAlert] | None = None,
         start_date: datetime | None = None,
         end_date: datetime | None = None,
         depends_on_past: bool = False,
@@ -112,7 +125,7 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
         dag: DAG | None = None,
         params: Mapping[str, Any] | None = None,
         priority_weight: int = 1,
-        weight_rule: str = WeightRule.DOWNSTREAM,
+        weight_rule: str | WeightStrategy = WeightRule.DOWNSTREAM,
         queue: str = "default",
         pool: str | None = None,
         pool_slots: int = 1,
@@ -168,6 +181,10 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
             0.0 if isinstance(retry_exponential_backoff, bool) else float(retry_exponential_backoff)
         )
         self.max_retry_delay = _optional_duration(max_retry_delay, "max_retry_delay", self.task_id)
+        self.retry_jitter = _part(retry_jitter, self.task_id)
+        self.retry_policy = retry_policy
+        self.queued_timeout = _optional_duration(queued_timeout, "queued_timeout", self.task_id)
+        self.deadlines = [] if deadline is None else _alerts(deadline, f"Task {self.task_id!r}")
         self.execution_timeout = _optional_duration(execution_timeout, "execution_timeout", self.task_id)
         self.start_date = as_utc(start_date) if start_date else None
         self.end_date = as_utc(end_date) if end_date else None
@@ -178,7 +195,12 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
         self.params = ParamsDict(params)
         self.params.check_defaults(f"task {self.task_id!r}")
         self.priority_weight = priority_weight
-        self.weight_rule = parse_weight_rule(weight_rule, self.task_id)
+        self.weight_strategy: WeightStrategy | None = None
+        if hasattr(weight_rule, "get_weight"):
+            self.weight_strategy = weight_rule
+            self.weight_rule = WeightRule.CUSTOM
+        else:
+            self.weight_rule = parse_weight_rule(weight_rule, self.task_id)
         self.queue = queue
         self.pool = pool or "default_pool"
         self.pool_slots = pool_slots
@@ -387,6 +409,18 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
 
     def __repr__(self) -> str:
         return f"<Task({self.task_type}): {self.task_id}>"
+
+
+def _alerts(value: Any, where: str) -> list[DeadlineAlert]:
+    from spinner.core.deadlines import alerts
+
+    return alerts(value, where)
+
+
+def _part(value: float, task_id: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise SpinnerDagError(f"Task {task_id!r} has retry_jitter={value!r}.", "Use a part of the delay: 0 to 1.")
+    return float(value)
 
 
 def _callbacks(value: Any) -> list[Callback]:

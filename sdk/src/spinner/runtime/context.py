@@ -15,6 +15,7 @@ from spinner import macros
 from spinner.connections import ConnectionAccessor
 from spinner.core.xcom_arg import RETURN_KEY, elements
 from spinner.exceptions import SpinnerException, XComNotFound
+from spinner.runtime.assets import AssetEvents, OutletEvents
 from spinner.variables import VariableContext
 
 if TYPE_CHECKING:
@@ -242,6 +243,8 @@ def build_context(order: TaskOrder, dag: DAG, task: BaseOperator, ti: TaskInstan
         try_number=ti.try_number,
         inlets=task.inlets,
         outlets=task.outlets,
+        outlet_events=OutletEvents(task.outlets),
+        inlet_events=AssetEvents(order.asset_events),
         map_index_template=task.map_index_template,
         expanded_ti_count=ti.expanded_count if ti.map_index >= 0 else None,
         start_date=ti.start_date,
@@ -283,6 +286,7 @@ def run_context(order: TaskOrder, dag: DAG, run: DagRun, params: dict[str, Any])
         "var": VariableContext(),
         "conn": ConnectionAccessor(),
         "test_mode": False,
+        "triggering_asset_events": AssetEvents(order.asset_events),
     }
     context["context"] = context
     return context

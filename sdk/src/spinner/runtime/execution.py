@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from spinner.exceptions import (
     TaskTerminated,
     UnmappableXCom,
 )
+from spinner.runtime.assets import drain
 from spinner.runtime.context import DagRun, TaskInstance, build_context, parse_conf
 from spinner.runtime.current import set_current
 from spinner.runtime.report import log_failure, one_line
@@ -140,6 +142,8 @@ class _Execution:
             return self._resume(task)
         task.pre_execute(context)
         result = task.execute(context)
+        if inspect.isgenerator(result):
+            result = drain(result, context["outlet_events"])
         task.post_execute(context, result)
         return result
 
@@ -177,9 +181,7 @@ class _Execution:
         if skipped:
             _log.info("These tasks will be skipped: %s", ", ".join(skipped[:50]))
             ended.skip_task_ids.extend(skipped)
-        for outlet in task.outlets:
-            name = getattr(outlet, "uri", None) or getattr(outlet, "name", None) or str(outlet)
-            ended.asset_events.add(asset=str(name))
+        ended.asset_events.extend(self._context["outlet_events"].report())
         return ended
 
     def _push_each(self, task: BaseOperator, result: Any) -> None:
@@ -230,7 +232,7 @@ def _call_back(work: Work, task: BaseOperator, context: dict[str, Any], outcome:
         callbacks, name = task.on_success_callback, "on_success_callback"
     elif outcome == common.OUTCOME_SKIPPED:
         callbacks, name = task.on_skipped_callback, "on_skipped_callback"
-    elif key.try_number < work.order.max_tries and outcome not in (
+    elif key.try_number < _last_try(work, task, context) and outcome not in (
         common.OUTCOME_FAILED_NO_RETRY,
         common.OUTCOME_KILLED_BY_USER,
     ):
@@ -245,6 +247,18 @@ def _call_back(work: Work, task: BaseOperator, context: dict[str, Any], outcome:
         problem = _run_callbacks(callbacks, context, name)
         if problem:
             stage.outcome, stage.message = common.STAGE_OUTCOME_FAILED, problem
+
+
+def _last_try(work: Work, task: BaseOperator, context: dict[str, Any]) -> int:
+    """The number of the last try that the task may have after this exception, as the scheduler will decide."""
+    most: int = work.order.max_tries
+    error = context.get("exception")
+    rule = task.retry_policy.rule_for(error) if task.retry_policy is not None and error is not None else None
+    if rule is None or rule.action == "default":
+        return most
+    if rule.action == "fail":
+        return 0
+    return most if rule.retries is None else most - task.retries + rule.retries
 
 
 def _run_callbacks(callbacks: list[Any], context: dict[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from spinner_proto.common.v1 import common_pb2 as pb
 
+from spinner.core.retry_policy import class_name
 from spinner.exceptions import FailTask, SkipTask, SpinnerDagError, TaskTerminated, TaskTimeout
 from spinner.runtime import logs
 from spinner.serialization.text import plain
@@ -85,10 +86,14 @@ def class_names(error: BaseException) -> list[str]:
     current: BaseException | None = error
     while current is not None and id(current) not in seen and len(names) < 10:
         seen.add(id(current))
-        kind = type(current)
-        names.append(kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
+        names.append(class_name(type(current)))
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return names
+
+
+def base_names(error: BaseException) -> list[str]:
+    """Bases of the exception's class, nearest first."""
+    return [class_name(kind) for kind in type(error).__mro__[1:] if issubclass(kind, BaseException)][:20]
 
 
 def one_line(error: BaseException) -> str:

@@ -27,7 +27,7 @@ from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, Call
 from spinner.runtime.control import Control
 from spinner.runtime.current import set_current
 from spinner.runtime.readiness import make_ready
-from spinner.runtime.report import Stages, class_names, log_failure, one_line, outcome_of, rendered_json
+from spinner.runtime.report import Stages, base_names, class_names, log_failure, one_line, outcome_of, rendered_json
 from spinner.runtime.usage import meter
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def failure(work: Work, error: BaseException, outcome: common.Outcome.ValueType 
         message=one_line(error),
         exit_code=0 if outcome == common.OUTCOME_SKIPPED else 1,
         exception_classes=class_names(error),
+        exception_bases=base_names(error),
         return_length=-1,
     )
 

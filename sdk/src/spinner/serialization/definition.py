@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
+from spinner.core.assets import Asset, AssetAlias, asset_of
+from spinner.core.deadlines import deadlines_of, to_message
 from spinner.core.names import TriggerRule, WeightRule
 from spinner.exceptions import SpinnerDagError
 from spinner.serialization.resources import resources_of
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from spinner.core.dag import DAG
     from spinner.core.group import TaskGroup
     from spinner.core.operator import BaseOperator
+    from spinner.core.retry_policy import RetryRule
     from spinner.core.xcom_arg import Length
 
 _TRIGGER_RULES = {rule: pb.TriggerRule.Value("TRIGGER_RULE_" + rule.name) for rule in TriggerRule}
@@ -78,6 +82,8 @@ def dag_to_definition(dag: DAG) -> pb.DagDefinition:
     groups = sorted(dag.task_group_dict.values(), key=lambda group: group.group_id)
     measured = _measured(order, groups)
     definition.tasks.extend(_task(dag, task, positions, measured) for task in order)
+    definition.deadlines.extend(to_message(*deadline) for deadline in deadlines_of(dag))
+    definition.assets.extend(_assets(dag))
     definition.task_groups.extend(_group(group, positions) for group in groups)
     for (upstream, downstream), label in sorted(dag.edge_labels.items()):
         definition.edge_labels.add(upstream_id=upstream, downstream_id=downstream, label=label)
@@ -175,8 +181,12 @@ def _task(dag: DAG, task: BaseOperator, positions: dict[str, int], measured: set
         owner=task.owner or dag.owner,
         doc_md=task.doc_md or task.doc or "",
         template_fields_json=_json(_template_fields(task)),
-        inlets=[_asset_name(item) for item in task.inlets],
-        outlets=[_asset_name(item) for item in task.outlets],
+        inlets=[asset_of(item).name for item in task.inlets],
+        outlets=[item.name for item in map(asset_of, task.outlets) if isinstance(item, Asset)],
+        outlet_aliases=[item.name for item in map(asset_of, task.outlets) if isinstance(item, AssetAlias)],
+        retry_jitter=task.retry_jitter,
+        wait_for_past_depends_before_skipping=task.wait_for_past_depends_before_skipping,
+        custom_weights=_custom_weights(task),
         has_callbacks=task.has_callbacks(),
         external_dag_id=_external_dag_id(task),
         fail_stop=dag.fail_fast,
@@ -185,6 +195,10 @@ def _task(dag: DAG, task: BaseOperator, positions: dict[str, int], measured: set
     if resources:
         message.resources_json = _json(resources)
     message.retry_delay.FromTimedelta(task.retry_delay)
+    if task.retry_policy is not None:
+        message.retry_rules.extend(_retry_rule(rule) for rule in task.retry_policy.rules)
+    if task.queued_timeout is not None:
+        message.queued_timeout.FromTimedelta(task.queued_timeout)
     if task.max_retry_delay is not None:
         message.max_retry_delay.FromTimedelta(task.max_retry_delay)
     if task.execution_timeout is not None:
@@ -246,12 +260,58 @@ def _external_dag_id(task: BaseOperator) -> str:
     return ""
 
 
-def _asset_name(value: Any) -> str:
-    for attribute in ("uri", "name"):
-        name = getattr(value, attribute, None)
-        if isinstance(name, str):
-            return name
-    return str(value)
+def _custom_weights(task: BaseOperator) -> list[int]:
+    strategy = task.weight_strategy
+    if strategy is None:
+        return []
+    weights = []
+    for number in range(1, task.retries + 2):
+        ti = SimpleNamespace(
+            task=task,
+            task_id=task.task_id,
+            dag_id=task.dag.dag_id if task.dag else "",
+            try_number=number,
+            map_index=-1,
+            priority_weight=task.priority_weight,
+        )
+        weight = strategy.get_weight(ti)
+        if isinstance(weight, bool) or not isinstance(weight, int):
+            raise SpinnerDagError(
+                f"The weight rule of task {task.task_id!r} returned {weight!r}.", "Return a whole number."
+            )
+        weights.append(max(-(2**31), min(weight, 2**31 - 1)))
+    return weights
+
+
+def _retry_rule(rule: RetryRule) -> pb.RetryRule:
+    message = pb.RetryRule(
+        exceptions=rule.exceptions,
+        action=pb.RETRY_ACTION_FAIL if rule.action == "fail" else pb.RETRY_ACTION_RETRY,
+        reason=rule.reason,
+        exact=not rule.match_subclasses,
+    )
+    if rule.action == "retry":
+        if rule.retry_delay is not None:
+            message.delay.FromTimedelta(rule.retry_delay)
+        if rule.retries is not None:
+            message.retries = rule.retries
+    return message
+
+
+def _assets(dag: DAG) -> list[pb.AssetDefinition]:
+    """Every asset that the DAG names, as it was named first."""
+    named: list[Asset | AssetAlias] = [*dag.timetable.assets()]
+    for task in dag.tasks:
+        named += map(asset_of, [*task.inlets, *task.outlets])
+    found: dict[tuple[bool, str], pb.AssetDefinition] = {}
+    for item in named:
+        alias = isinstance(item, AssetAlias)
+        message = pb.AssetDefinition(name=item.name, group=item.group, alias=alias)
+        if isinstance(item, Asset):
+            message.uri = item.uri
+            message.extra_json = _json(item.extra) if item.extra else ""
+        found.setdefault((alias, item.name), message)
+    return [found[key] for key in sorted(found)]
 
 
 def _json(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spinner.serialization import explicit_of
 from spinner_dagbag import CheckConfig, CheckConfigError, DagParser, Limits, ParsedFile, ParseOptions, dag_files
 from spinner_dagbag.checks import CONFIG_FILE
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
@@ -20,6 +21,8 @@ _logger = logging.getLogger(__name__)
 # time limit at each attempt, so it is tried less often.
 RETRY_BROKEN_SECONDS = 300.0
 RETRY_TIMED_OUT_SECONDS = 1800.0
+# A custom timetable is asked again when half of the time that it was asked for is over.
+EVALUATE_AGAIN_SECONDS = (60.0, 86_400.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,12 @@ class BundleParser:
         )
         self._known: dict[str, FileResult] = {}
         self._checks = CheckConfig()
-        self._retry_times: dict[str, float] = {}
+        self._again_times: dict[str, float] = {}
 
     def is_due(self) -> bool:
-        """Tells whether a broken file should be read again although nothing changed."""
+        """Tells whether a file should be read again although nothing changed: it is broken, or tells the time."""
         now = time.monotonic()
-        return any(now >= due for due in self._retry_times.values())
+        return any(now >= due for due in self._again_times.values())
 
     def parse(self, root: Path, snapshot: Snapshot) -> Iterator[BundleResult]:
         """Parses all changed files; yields what is known about once a second, and at the end.
@@ -67,7 +70,7 @@ class BundleParser:
         """
         errors: dict[str, pb.ParseError] = {}
         now = time.monotonic()
-        due = {path for path, at in self._retry_times.items() if now >= at}
+        due = {path for path, at in self._again_times.items() if now >= at}
         try:
             self._checks = CheckConfig.load(root)
         except CheckConfigError as error:
@@ -94,9 +97,9 @@ class BundleParser:
             if pending and batch:
                 yield BundleResult(dict(results), errors, frozenset(pending))
         self._known = results
-        self._retry_times = {path: self._retry_times[path] for path in self._retry_times.keys() & results.keys()}
+        self._again_times = {path: self._again_times[path] for path in self._again_times.keys() & results.keys()}
         for path in changed:
-            self._plan_retry(path, results[path])
+            self._plan_again(path, results[path])
         yield BundleResult(results, errors, frozenset())
 
     def _result(self, hashes: CodeHashes, parsed: ParsedFile, snapshot: Snapshot, switches: str) -> FileResult:
@@ -112,13 +115,27 @@ class BundleParser:
         }
         return FileResult(parsed, self._code(hashes, path, parsed, switches), shown)
 
-    def _plan_retry(self, path: str, result: FileResult) -> None:
+    def _plan_again(self, path: str, result: FileResult) -> None:
         error = result.parsed.error
         if error is None or error.error_type == "CheckFailed":
-            self._retry_times.pop(path, None)
+            delays = [delay for made in result.parsed.definitions if (delay := _evaluate_again(made)) is not None]
+            if delays:
+                self._again_times[path] = time.monotonic() + min(delays)
+            else:
+                self._again_times.pop(path, None)
         else:
             delay = RETRY_TIMED_OUT_SECONDS if error.error_type == "TimedOut" else RETRY_BROKEN_SECONDS
-            self._retry_times[path] = time.monotonic() + delay
+            self._again_times[path] = time.monotonic() + delay
 
     def _code(self, hashes: CodeHashes, path: str, parsed: ParsedFile, switches: str) -> str:
         return digest((hashes.code(path, parsed.dependencies), switches))
+
+
+def _evaluate_again(definition: pb.DagDefinition) -> float | None:
+    """Returns in how many seconds a custom timetable has to be asked again, None for never."""
+    explicit = explicit_of(definition.schedule)
+    if explicit is None or explicit.complete:
+        return None
+    least, most = EVALUATE_AGAIN_SECONDS
+    last = max((interval.run_after.seconds for interval in explicit.intervals), default=0)
+    return min(max((last - time.time()) / 2, least), most)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import Protocol
 from spinner_dagbag import Finding, PlacementError
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
+from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 
 from spinner_dag_sync.adapters.log import LogWriter
 from spinner_dag_sync.adapters.tree import pack
-from spinner_dag_sync.domain.assemble import Surroundings, assemble, object_key
+from spinner_dag_sync.domain.assemble import Surroundings, assemble, object_key, timetable_of
 from spinner_dag_sync.domain.config import Bundle
 from spinner_dag_sync.domain.errors import BundleError
 from spinner_dag_sync.domain.ledger import BUNDLE_PATH, Changes, Ledger, ParsedBundle
@@ -202,6 +203,7 @@ class BundleSync:
         version = read.snapshot.version
         errors = dict(read.errors)
         definitions: dict[str, tuple[pb.DagDefinition, ...]] = {}
+        timetables: dict[str, TimetableEvaluated] = {}
         for path, dags in read.dags.items():
             found = []
             for dag in dags:
@@ -218,6 +220,9 @@ class BundleSync:
                 )
                 try:
                     found.append(self._completed(path, dag, around))
+                    evaluated = timetable_of(dag.definition, found[-1].version)
+                    if evaluated is not None:
+                        timetables[evaluated.dag_id] = evaluated
                 except PlacementError as error:
                     dag_id = dag.definition.dag_id
                     errors[path] = pb.ParseError(
@@ -229,7 +234,7 @@ class BundleSync:
                     )
             definitions[path] = tuple(found)
         self._remembered = {key: known for key, known in self._remembered.items() if key[0] in read.dags}
-        return ParsedBundle(self.bundle.name, version, definitions, errors, read.broken, read.pending)
+        return ParsedBundle(self.bundle.name, version, definitions, errors, read.broken, read.pending, timetables)
 
     def _completed(self, path: str, dag: ReadDag, around: Surroundings) -> pb.DagDefinition:
         """Assembles a definition, or takes the one of an earlier lap when nothing that is in it changed."""
@@ -280,5 +285,5 @@ class BundleSync:
                         fix="Split the DAG, or map one task over its inputs with .expand().",
                         dag_ids=[definition.dag_id],
                     )
-        trimmed = ParsedBundle(parsed.name, parsed.version, kept, errors, parsed.broken, parsed.pending)
+        trimmed = replace(parsed, definitions=kept, errors=errors)
         return self._shared.ledger.reconcile(trimmed, now)

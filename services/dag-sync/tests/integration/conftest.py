@@ -127,9 +127,16 @@ class DagSync:
             if message.WhichOneof("kind") == "definition_published":
                 published = message.definition_published
                 found.append((record.partition, published.dag_id, published.version))
-            else:
+            elif message.WhichOneof("kind") == "definition_removed":
                 found.append((record.partition, message.definition_removed.dag_id, None))
         return found
+
+    def timetables(self, tier: int = 1) -> list[inbox_pb2.TimetableEvaluated]:
+        """What custom timetables answered, as the schedulers of a cell are told."""
+        messages = (
+            record.decode(inbox_pb2.InboxMessage) for record in self.records(f"scheduler_inbox-spinner_tier_{tier}")
+        )
+        return [m.timetable_evaluated for m in messages if m.WhichOneof("kind") == "timetable_evaluated"]
 
     def current(self, tier: int = 1) -> dict[str, str]:
         """DAGs as a scheduler sees them: id → version."""

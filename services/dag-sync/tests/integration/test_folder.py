@@ -185,3 +185,37 @@ def test_bundles_may_come_go_and_be_wrong_while_others_go_on(sync, folder, tools
     (second / "b.py").write_text(tools.dag("b"))
     sync.bundles({"name": "second", "kind": "folder", "path": str(second.parent)})
     tools.until(lambda: set(sync.current()) == {"b"} and not sync.errors(), "the other bundle took its DAGs with it")
+
+
+TIMETABLE = """
+from datetime import UTC, datetime, timedelta
+from spinner import DAG, EmptyOperator
+from spinner.timetables import DagRunInfo, Timetable
+
+
+class Daily(Timetable):
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        start = restriction.earliest if last_automated_data_interval is None else last_automated_data_interval.end
+        return DagRunInfo.interval(start, start + timedelta(days=1))
+
+
+with DAG("custom", schedule=Daily(), start_date=datetime(2026, 1, 1, tzinfo=UTC), tier=1,
+         access_control={"team": {"can_dag_read"}}, owner="team") as dag:
+    EmptyOperator(task_id="one")
+"""
+
+
+def test_a_custom_timetable_is_evaluated_ahead_and_again_without_a_new_version(sync, folder, tools):
+    write(folder, custom=TIMETABLE)
+    sync.start()
+    tools.until(lambda: sync.timetables(), "the timetable is told")
+    (told,) = sync.timetables()
+    assert (told.dag_id, told.version) == ("custom", sync.current()["custom"])
+    assert told.intervals[-1].run_after.seconds > time.time() + 30 * 86_400
+    assert not sync.definitions()[-1].schedule.explicit.intervals
+    # After a restart nobody remembers what was told: it is told again, and the version is the same.
+    sync.kill()
+    sync.start()
+    tools.until(lambda: len(sync.timetables()) == 2, "the timetable is told again")
+    assert sync.timetables()[1].version == told.version
+    assert len(sync.definitions()) == 1

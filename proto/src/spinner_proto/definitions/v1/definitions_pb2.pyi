@@ -632,8 +632,11 @@ class ExplicitSchedule(_message.Message):
 
     INTERVALS_FIELD_NUMBER: _builtins.int
     EVALUATED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     evaluated: _builtins.bool
     """The intervals come by TimetableEvaluated, again and again, before they run out."""
+    complete: _builtins.bool
+    """With evaluated: there is no run after the last interval."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]: ...
     def __init__(
@@ -641,10 +644,11 @@ class ExplicitSchedule(_message.Message):
         *,
         intervals: _abc.Iterable[Global___Interval] | None = ...,
         evaluated: _builtins.bool = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated", b"evaluated", "intervals", b"intervals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "evaluated", b"evaluated", "intervals", b"intervals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -986,11 +990,14 @@ class RetryRule(_message.Message):
     DELAY_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     action: Global___RetryAction.ValueType
     retries: _builtins.int
     """Retries after the first try. Unset: the task's."""
     reason: _builtins.str
     """Why, for the message of the try."""
+    exact: _builtins.bool
+    """Subclasses don't count."""
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of classes, with or without their module; a subclass counts as its bases."""
@@ -1007,10 +1014,11 @@ class RetryRule(_message.Message):
         delay: _duration_pb2.Duration | None = ...,
         retries: _builtins.int | None = ...,
         reason: _builtins.str = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "delay", b"delay", "retries", b"retries"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "action", b"action", "delay", b"delay", "exceptions", b"exceptions", "reason", b"reason", "retries", b"retries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "action", b"action", "delay", b"delay", "exact", b"exact", "exceptions", b"exceptions", "reason", b"reason", "retries", b"retries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015

@@ -83,9 +83,14 @@ class LogWriter:
                 [item for item in changes.announcements if item.version is None or item.dag_id not in refused],
                 changes.errors,
                 changes.mended,
+                [item for item in changes.timetables if item[0].dag_id not in refused],
             )
             for announcement in written.announcements:
                 self._send(_announcement_record(announcement))
+            for evaluated, placement in written.timetables:
+                message = inbox_pb2.InboxMessage(timetable_evaluated=evaluated)
+                topic = inbox_topic(placement.cluster, placement.tier)
+                self._send(Outgoing(topic, evaluated.dag_id, message, partition=placement.partition))
             self._flush()
             return written, refused
 

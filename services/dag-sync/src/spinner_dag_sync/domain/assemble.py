@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spinner.serialization import explicit_of
 from spinner_dagbag.checks import Finding, Severity
 from spinner_dagbag.placement import place
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
+from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 
 # What these find depends on the day or on the machine's load, which must not make a version.
 _MOVING_CHECKS = {"SPN012", "SPN048"}
@@ -50,6 +52,11 @@ def assemble(parsed: pb.DagDefinition, around: Surroundings, findings: Iterable[
     definition.placement.CopyFrom(placement)
     definition.source.CopyFrom(around.source())
     definition.details_json = json.dumps(_details(definition, around, findings), sort_keys=True)
+    explicit = explicit_of(definition.schedule)
+    if explicit is not None:
+        # They depend on the day, and reach the scheduler by a message of their own.
+        explicit.ClearField("intervals")
+        explicit.ClearField("complete")
     definition.ClearField("parsed_time")
     definition.ClearField("version")
     definition.bundle.CopyFrom(common_pb2.BundleRef(name=around.bundle))
@@ -57,6 +64,16 @@ def assemble(parsed: pb.DagDefinition, around: Surroundings, findings: Iterable[
     definition.bundle.version = around.bundle_version
     definition.bundle.object_key = around.object_key
     return definition
+
+
+def timetable_of(parsed: pb.DagDefinition, version: str) -> TimetableEvaluated | None:
+    """Returns what a DAG's custom timetable answered when its file was read; None when it has none."""
+    explicit = explicit_of(parsed.schedule)
+    if explicit is None:
+        return None
+    return TimetableEvaluated(
+        dag_id=parsed.dag_id, version=version, intervals=explicit.intervals, complete=explicit.complete
+    )
 
 
 def object_key(bundle: str, version: str) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
+from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 # Parse errors of a bundle as a whole.
@@ -47,6 +48,8 @@ class ParsedBundle:
     broken: frozenset[str]
     # Broken files of which nothing new is known: their errors stay too.
     pending: frozenset[str] = frozenset()
+    # What custom timetables answered, by DAG id.
+    timetables: Mapping[str, TimetableEvaluated] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,10 @@ class Changes:
     announcements: list[Announcement] = field(default_factory=list)
     errors: list[pb.ParseError] = field(default_factory=list)
     mended: list[tuple[str, str]] = field(default_factory=list)
+    timetables: list[tuple[TimetableEvaluated, common_pb2.Placement]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.definitions or self.announcements or self.errors or self.mended)
+        return bool(self.definitions or self.announcements or self.errors or self.mended or self.timetables)
 
 
 class Ledger:
@@ -75,6 +79,7 @@ class Ledger:
     def __init__(self) -> None:
         self._current: dict[str, Current] = {}
         self._announced: dict[str, str] = {}
+        self._timetables: dict[str, TimetableEvaluated] = {}
         self._errors: dict[tuple[str, str], pb.ParseError] = {}
         # Rises whenever the ledger changes.
         self.generation = 0
@@ -113,6 +118,9 @@ class Ledger:
         for definition in chosen:
             present.add(definition.dag_id)
             self._reconcile_definition(definition, changes, now)
+            evaluated = parsed.timetables.get(definition.dag_id)
+            if evaluated is not None and self._timetables.get(definition.dag_id) != evaluated:
+                changes.timetables.append((evaluated, definition.placement))
         # A file that also has an error of its own may hold DAGs that are not in `definitions`.
         failing = {dag_id for error in errors.values() for dag_id in error.dag_ids}
         for dag_id, entry in self.of_bundle(parsed.name).items():
@@ -155,6 +163,9 @@ class Ledger:
             elif known is not None and known.placement == announcement.placement:
                 self._current.pop(announcement.dag_id, None)
                 self._announced.pop(announcement.dag_id, None)
+                self._timetables.pop(announcement.dag_id, None)
+        for evaluated, _ in changes.timetables:
+            self._timetables[evaluated.dag_id] = evaluated
         for error in changes.errors:
             self._errors[error.bundle, error.relative_path] = error
         for key in changes.mended:

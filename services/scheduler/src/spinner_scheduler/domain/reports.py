@@ -252,9 +252,15 @@ def retry_rule(task: TaskDefinition, said: ReportedEnd) -> RetryRule | None:
     """Returns the first rule of a task's retry policy that names the exception's class or one of its bases."""
     if not task.retry_rules or not said.exception_classes:
         return None
-    names = {said.exception_classes[0], *said.exception_bases}
-    names |= {name.rpartition(".")[2] for name in names}
-    return next((rule for rule in task.retry_rules if not names.isdisjoint(rule.exceptions)), None)
+    own = _with_short_names({said.exception_classes[0]})
+    names = own | _with_short_names(set(said.exception_bases))
+    return next(
+        (rule for rule in task.retry_rules if not (own if rule.exact else names).isdisjoint(rule.exceptions)), None
+    )
+
+
+def _with_short_names(names: set[str]) -> set[str]:
+    return names | {name.rpartition(".")[2] for name in names}
 
 
 def retry_delay(run: Run, slot: int, attempts: int) -> int:
