@@ -271,7 +271,7 @@ def test_importing_spinner_stays_light():
 
 
 def test_executor_config_in_airflows_form_becomes_data():
-    from kubernetes.client import models as k8s
+    from kubernetes_asyncio.client import models as k8s
 
     override = k8s.V1Pod(
         spec=k8s.V1PodSpec(
