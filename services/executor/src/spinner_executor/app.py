@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
@@ -16,6 +18,7 @@ from spinner_proto.runtime.v1.runtime_pb2_grpc import add_TaskRuntimeServiceServ
 from spinner_servicekit import grpc_server
 from spinner_servicekit.app import App
 
+from spinner_executor.adapters.backend import Backend
 from spinner_executor.adapters.bundles import BundleCache
 from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
 from spinner_executor.adapters.orders import OrderFeed
@@ -65,18 +68,18 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     shared = SharedView(log, settings.secret_key.get_secret_value())
     runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
-    backend = LocalBackend(
-        data,
-        settings.executor_entry,
-        settings.executor_ahead,
-        lambda key: partition_for(key, count),
-        pool,
-        settings.executor_niceness,
-    )
+    backend = await _backend(settings, data, lambda key: partition_for(key, count), pool)
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
     usage = UsageView(log, memory_policy(settings))
     context = Context(settings, backend, reporter, bundles, store, pool, metrics, usage)
-    controller = Controller(context, shared.secret_values, paths.__getitem__)
+
+    def address_of(partition: int) -> str:
+        """Where workers reach this executor: a partition's socket, or the gRPC server from elsewhere."""
+        if settings.executor_backend == "local":
+            return paths[partition]
+        return settings.kubernetes_address or context.advertised_address
+
+    controller = Controller(context, shared.secret_values, address_of)
     runtime = Runtime(controller, shared, runs)
     sockets = WorkerSockets(runtime, paths)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
@@ -99,7 +102,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     try:
         usage.start()
         shared.start()
-        await backend.start(controller.exited)
+        await backend.start(controller)
         # The first launches should know what was learned; without Kafka they wait for orders anyway.
         await asyncio.to_thread(usage.ready.wait, _USAGE_SECONDS)
         feed.start()
@@ -119,6 +122,30 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         for view in (shared, runs, usage):
             await asyncio.to_thread(view.stop)
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _backend(settings: Settings, data: Path, partition_of: Callable[[str], int], pool: Executor) -> Backend:
+    if settings.executor_backend == "local":
+        return LocalBackend(
+            data, settings.executor_entry, settings.executor_ahead, partition_of, pool, settings.executor_niceness
+        )
+    from spinner_executor.adapters.kubernetes.backend import KubernetesBackend, Limits
+    from spinner_executor.adapters.kubernetes.client import Client
+    from spinner_executor.adapters.kubernetes.pod import PodSettings
+
+    pods = PodSettings(
+        namespace=settings.kubernetes_namespace or f"spinner-{settings.cluster}",
+        cluster=settings.cluster,
+        image=settings.kubernetes_image,
+        service_account=settings.kubernetes_service_account,
+        annotations=settings.kubernetes_annotations,
+        kill_grace_seconds=max(1, round(settings.kill_grace_seconds)),
+    )
+    limits = Limits(
+        settings.kubernetes_pending_seconds, settings.kubernetes_image_seconds, settings.kubernetes_resync_seconds
+    )
+    client = await Client.connect(settings.kubernetes_config, settings.kubernetes_parallel_calls)
+    return KubernetesBackend(client, pods, limits, data, partition_of, pool)
 
 
 def memory_policy(settings: Settings) -> Policy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from spinner_servicekit.settings import ServiceSettings
@@ -20,7 +20,12 @@ class Settings(ServiceSettings):
     executor_data: Path = Field(
         default=Path(".spinner/executor"), description="folder of tries, sockets and unpacked bundles"
     )
-    executor_parallelism: int = Field(default=32, ge=1, description="live workers at most; the rest waits by priority")
+    executor_backend: Literal["local", "kubernetes"] = Field(
+        default="local", description="where workers live: processes of this machine, or pods"
+    )
+    executor_parallelism: int = Field(
+        default=0, ge=0, description="live workers at most, the rest waits by priority; 0: 32 processes, 10000 pods"
+    )
     executor_memory: Bytes = Field(
         default=0, description="bytes (or 48Gi) that requests of live workers may add up to here; 0: no bound"
     )
@@ -36,6 +41,26 @@ class Settings(ServiceSettings):
     )
     executor_stop_workers: bool = Field(
         default=False, description="a stop ends workers and fork server, too; otherwise the next executor adopts them"
+    )
+    kubernetes_config: str = Field(
+        default="", description="kubeconfig file; empty: in-cluster credentials, otherwise the user's kubeconfig"
+    )
+    kubernetes_namespace: str = Field(default="", description="namespace of pods; empty: spinner-<cluster>")
+    kubernetes_image: str = Field(default="spinner-worker", description="image of workers")
+    kubernetes_service_account: str = Field(default="", description="service account of pods; empty: the default one")
+    kubernetes_annotations: dict[str, str] = Field(default={}, description="JSON object: annotations of every pod")
+    kubernetes_address: str = Field(
+        default="", description="host:port (comma-separated) where pods reach the executors; empty: the advertised one"
+    )
+    kubernetes_parallel_calls: int = Field(default=32, ge=1, description="API calls in flight at most")
+    kubernetes_pending_seconds: float = Field(
+        default=1800.0, gt=0, description="a pod that does not run after so long is given up (never scheduled)"
+    )
+    kubernetes_image_seconds: float = Field(
+        default=300.0, gt=0, description="a pod whose image or configuration is wrong for so long is given up"
+    )
+    kubernetes_resync_seconds: float = Field(
+        default=600.0, gt=0, description="how often pods are listed again beside the watch"
     )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")

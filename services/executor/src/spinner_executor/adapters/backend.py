@@ -1,22 +1,28 @@
-"""Where workers live, behind one interface: `local` here, `kubernetes` beside it.
+"""Where workers live, behind one interface: `local` beside `kubernetes`.
 
-A back end makes, watches and removes workers; it knows nothing of Kafka, grants or reports. A worker's name is
-unique for ever, and launching the same name twice starts at most one worker, also across restarts of the executor
-and of the back end's own helpers.
+A back end makes, watches and removes workers; it knows nothing of Kafka, grants or reports. Launching the same name
+twice starts at most one worker, also across restarts of the executor and of the back end's own helpers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_executor.domain.model import Exit, WorkerState
 
 
 class LaunchFailed(Exception):  # noqa: N818 - an answer
-    """A worker could not be made; says why, for people."""
+    """A worker could not be made; says why, for people. `outcome`: what kind of end that is."""
+
+    def __init__(self, message: str, outcome: Outcome.ValueType = Outcome.OUTCOME_LAUNCH_FAILED) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Launch:
     worker: str
     token: str
     address: str
+    partition: int
+    order: TaskOrder
     # What it should have and may have at most; 0: not said.
     memory_request_bytes: int = 0
     memory_limit_bytes: int = 0
@@ -40,42 +48,80 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A try's latest worker as found after a restart."""
+    """A try's latest worker as found after a restart. `starting`: it is there, but does not run yet."""
 
     state: WorkerState
     worker: str = ""
     segment: int = -1
     token: str = ""
     exit: Exit | None = None
+    starting: bool = False
+
+
+class WorkerEvents(Protocol):
+    """What a back end tells, on the event loop."""
+
+    def exited(self, key: str, worker: str, exit: Exit) -> None:
+        """The worker is gone. Once for each worker that was launched or observed."""
+
+    def running(self, key: str, worker: str) -> None:
+        """A worker whose launch had returned before it ran runs now."""
+
+    def pending(self, key: str, worker: str, reason: str) -> None:
+        """Why a worker does not run yet; each time that the reason changes."""
 
 
 class Backend(Protocol):
-    """All methods run on the event loop; callbacks too."""
+    """All methods run on the event loop."""
 
     name: str
+    # Workers run within moments of their launch, so the grant is written meanwhile. Otherwise it is written when the
+    # worker asks for its start, and a granted worker that cannot be found has certainly existed.
+    starts_at_once: bool
+    # How many workers may live at once when the setting doesn't say.
+    parallelism: int
 
-    def new_worker_name(self) -> str: ...
+    def worker_name(self, order: TaskOrder, key: str) -> str:
+        """The name of the worker of the order's segment."""
 
-    def may_have_run_here(self, worker: str) -> bool:
-        """True when `worker`, if it ever ran, left a record that `observe` finds: its absence proves that it didn't."""
+    def token(self, worker: str, partition: int) -> str:
+        """What the worker proves itself with: `<worker>.<partition>.<secret>`."""
 
-    async def start(self, on_exit: Callable[[str, str, Exit], None]) -> None:
-        """Makes the back end ready. `on_exit(key, worker, exit)` is called once for each worker that ends."""
+    async def start(self, events: WorkerEvents) -> None:
+        """Makes the back end ready."""
+
+    async def open(self, partition: int) -> None:
+        """Finds the workers of an order partition that is owned now, for `observe`. May take as long as it takes."""
+
+    def release(self, partition: int) -> None:
+        """The partition is not owned any more: its workers stay, unwatched."""
 
     async def launch(self, launch: Launch) -> None:
         """Makes the worker; returns once it exists. Raises LaunchFailed."""
 
-    def observe(self, key: str) -> Observed:
-        """Finds the latest worker of a try and watches it from now on."""
+    def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
+        """Finds the latest worker of a try and watches it from now on.
+
+        `granted`: the worker that has the grant for the ordered segment, or "". FOREIGN: it may live elsewhere.
+        """
 
     def stop(self, key: str, worker: str, force: bool) -> None:
         """Asks the worker and its whole process tree to end; with `force` kills them."""
 
+    def disruption(self, worker: str) -> Exit | None:
+        """Why the worker is being taken away by others than this executor, if it is."""
+
+    async def why_lost(self, worker: str) -> Exit | None:
+        """More about a worker whose lease is over, if anything is known."""
+
     def log_path(self, key: str) -> Path:
         """The try's log file on this machine."""
 
+    def retire(self, key: str, segment: int) -> None:
+        """Workers of segments before `segment` are over and recorded: they may be removed."""
+
     def remove(self, key: str) -> None:
-        """Removes everything of the try. Its worker must be gone."""
+        """Removes everything of the try, whose end is recorded. Its worker is gone."""
 
     def sweep(self, partition: int, live: Collection[str]) -> None:
         """Kills and removes what is here of tries of an order partition that are not among `live` keys."""

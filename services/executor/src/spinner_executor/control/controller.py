@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from spinner_eventlog.interface import TransactionalProducer
+from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
 
@@ -55,6 +56,13 @@ class NotOwner(Exception):  # noqa: N818 - an answer
     """Another executor owns the try's partition now: only that one may say whether a token is stale."""
 
 
+@dataclass(slots=True)
+class _Opening:
+    producer: TransactionalProducer
+    changes: list[tuple[str, TaskOrder | None, str]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
 class Controller:
     """See the module.
 
@@ -71,7 +79,8 @@ class Controller:
         self.settings = context.settings
         self.backend = context.backend
         self.tries: dict[str, Try] = {}
-        self.slots = Slots(context.settings.executor_parallelism, context.settings.executor_memory)
+        limit = context.settings.executor_parallelism or context.backend.parallelism
+        self.slots = Slots(limit, context.settings.executor_memory)
         self.ownership = Ownership(context, self.revoked)
         self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
         self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
@@ -81,16 +90,28 @@ class Controller:
         self._by_worker: dict[str, Try] = {}
         # The slot that each living worker holds, also of a segment that is over.
         self._held: dict[str, str] = {}
+        # Changes of orders that came while a partition's workers were being found, by partition.
+        self._opening: dict[int, _Opening] = {}
         self._loop = context.loop
         self._last_tick = self._loop.time()
 
     # What the feed of orders tells (adapters.orders.Owner).
 
     def assigned(self, restored: Restored, producer: TransactionalProducer) -> None:
+        """The fenced owner of a partition finds its workers first; until then its tries are nobody's to answer for."""
         partition = restored.partition
-        if partition in self.ownership:
-            self.revoked(partition)
-        self.ownership.take(partition, producer)
+        self.revoked(partition)
+        opening = _Opening(producer)
+        self._opening[partition] = opening
+        opening.task = self.context.spawn(self._open(restored, opening))
+
+    async def _open(self, restored: Restored, opening: _Opening) -> None:
+        partition = restored.partition
+        await self.backend.open(partition)
+        if self._opening.get(partition) is not opening:
+            return
+        del self._opening[partition]
+        self.ownership.take(partition, opening.producer)
         self.on_partition(partition, True)
         for key, order in restored.orders.items():
             self._adopt(key, order, restored.traceparents.get(key, ""), partition, restored.grants.get(key))
@@ -99,19 +120,29 @@ class Controller:
         for key in list(self.ownership.keys(partition)):
             self._reconcile_key(key)
         self.backend.sweep(partition, restored.orders.keys())
+        self.ordered(partition, opening.changes)
 
     def revoked(self, partition: int) -> None:
+        opening = self._opening.pop(partition, None)
+        if opening is not None:
+            if opening.task is not None:
+                opening.task.cancel()
+            self.backend.release(partition)
+            self.context.spawn(asyncio.to_thread(opening.producer.close))
         keys_of_tries = self.ownership.keys(partition)
         grants = self.ownership.give_up(partition)
         if grants is None:
             return
         for key in keys_of_tries:
             self._drop(self.tries.pop(key))
+        self.backend.release(partition)
         self.on_partition(partition, False)
         self.context.spawn(asyncio.to_thread(grants.close))
         self._refresh_gauges()
 
     def ordered(self, partition: int, changes: Sequence[tuple[str, TaskOrder | None, str]]) -> None:
+        if (opening := self._opening.get(partition)) is not None:
+            opening.changes.extend(changes)
         if partition not in self.ownership:
             return
         for key, order, traceparent in changes:
@@ -151,10 +182,13 @@ class Controller:
             s.granted_segment, s.granted_worker = grant.segment, grant.worker
         tried.secret_names = tried.journal.secret_names()
         tried.masker.add(self._secret_values(tried.secret_names))
-        observed = self.backend.observe(key)
-        if observed.state is not WorkerState.NONE:
+        granted = s.granted_worker if s.granted_segment == order.segment else ""
+        observed = self.backend.observe(key, order, granted)
+        if observed.state is WorkerState.FOREIGN:
+            s.worker_state = WorkerState.FOREIGN
+        elif observed.state is not WorkerState.NONE:
             s.worker_state, s.worker_segment, s.exit = observed.state, observed.segment, observed.exit
-            tried.worker, tried.token = observed.worker, observed.token
+            tried.worker, tried.token, tried.starting = observed.worker, observed.token, observed.starting
             tried.heard = self._loop.time()
             tried.configured_memory = configured_memory(order)
             tried.memory = tried.journal.memory() or tried.configured_memory
@@ -165,8 +199,6 @@ class Controller:
                 self._held[observed.worker] = slot_name(key, observed.segment)
                 self.slots.take(self._held[observed.worker], tried.memory.request)
                 self.context.metrics.adopted.inc()
-        elif s.granted_segment == order.segment and not self.backend.may_have_run_here(s.granted_worker):
-            s.worker_state = WorkerState.FOREIGN
         tried.end = self.ends.restored(tried, grant)
         if tried.end is not None:
             s.ended_segment, s.end_is_final = tried.end.segment, is_final(tried.end)
@@ -201,6 +233,7 @@ class Controller:
             self.kill(tried)
         elif action is Action.START_TRIGGER:
             tried.situation.trigger_segment = tried.order.segment
+            self.backend.retire(tried.key, tried.order.segment)
             self.triggers.start(tried)
         elif action is Action.AWAIT_LEASE:
             if tried.lease_timer is None:
@@ -229,8 +262,9 @@ class Controller:
         granted = s.granted_segment == s.segment
         if tried.worker:
             self._by_worker.pop(tried.worker, None)
-        tried.worker = s.granted_worker if granted else self.backend.new_worker_name()
-        tried.token = f"{tried.worker}.{tried.partition}.{secrets.token_hex(16)}"
+        tried.worker = s.granted_worker if granted else self.backend.worker_name(order, tried.key)
+        tried.token = self.backend.token(tried.worker, tried.partition)
+        tried.starting, tried.granting = not self.backend.starts_at_once, None
         tried.launched_time, tried.started_time, tried.heard = now, None, self._loop.time()
         tried.memory = memory
         if memory != tried.configured_memory:
@@ -240,13 +274,17 @@ class Controller:
         self._held[tried.worker] = slot
         self.context.metrics.launches.inc()
         launch = Launch(
-            tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition),
+            tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition), tried.partition, order,
             memory.request, memory.limit, resources.environment(order.resources_json), self._dag_file(order),
         )  # fmt: skip
         self.context.spawn(self._launched(tried, launch))
-        if not granted:
+        if not granted and self.backend.starts_at_once:
             self.ownership.grant(tried)
-        if order.HasField("bundle") and self.context.bundles.path_now(order.bundle) is None:
+        if (
+            order.HasField("bundle")
+            and self.backend.starts_at_once
+            and self.context.bundles.path_now(order.bundle) is None
+        ):
             tried.bundle = self.context.spawn(self.context.bundles.path(order.bundle))
         if s.segment == 0 and order.try_key.try_number > 1 and order.kind == OrderKind.ORDER_KIND_TASK:
             key = order.try_key
@@ -267,7 +305,13 @@ class Controller:
         try:
             resources.memory_of(tried.order.resources_json)
             await self.backend.launch(launch)
-        except (LaunchFailed, resources.InvalidResources) as error:
+        except LaunchFailed as error:
+            told = Exit(launch_error=str(error))
+            if error.outcome != Outcome.OUTCOME_LAUNCH_FAILED:
+                told = Exit(outcome=error.outcome, message=str(error))
+            self.exited(tried.key, launch.worker, told)
+            return
+        except resources.InvalidResources as error:
             self.exited(tried.key, launch.worker, Exit(launch_error=str(error)))
             return
         if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
@@ -292,8 +336,23 @@ class Controller:
 
         tried.kill_timer = self._loop.call_later(self.settings.kill_grace_seconds, force)
 
+    # What the back end tells (adapters.backend.WorkerEvents).
+
+    def running(self, key: str, worker: str) -> None:
+        """Its lease begins."""
+        tried = self._by_worker.get(worker)
+        if tried is not None:
+            tried.starting, tried.heard = False, self._loop.time()
+
+    def pending(self, key: str, worker: str, reason: str) -> None:
+        tried = self._by_worker.get(worker)
+        if tried is None or tried.removed or tried.started_time is not None:
+            return
+        report = self.context.report_of(tried, 0, tried.situation.worker_segment)
+        report.pending.reason = reason
+        self.context.spawn(self.context.reporter.report(tried.order, report, tried.traceparent))
+
     def exited(self, key: str, worker: str, exit: Exit) -> None:
-        """The back end's word that a worker is gone."""
         slot = self._held.pop(worker, None)
         if slot is not None:
             self._release(slot)
@@ -374,7 +433,7 @@ class Controller:
             paused = now - self._last_tick > self.settings.lease_seconds / 2
             self._last_tick = now
             for tried in list(self._by_worker.values()):
-                if paused or tried.calls:  # its word could not have come
+                if paused or tried.calls or tried.starting:  # its word could not have come
                     tried.heard = now
                 if tried.removed:
                     continue
@@ -393,6 +452,8 @@ class Controller:
         return len(self._by_worker)
 
     def close(self) -> None:
+        for partition in list(self._opening):
+            self.revoked(partition)
         for partition in self.ownership.numbers:
             keys_of_tries = self.ownership.keys(partition)
             grants = self.ownership.give_up(partition)

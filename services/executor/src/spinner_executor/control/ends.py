@@ -81,7 +81,17 @@ class Ends:
         tried.lease_timer = None
         s = tried.situation
         if not tried.removed and s.ended_segment < s.segment and s.desired is not Desired.ABSENT:
-            self._declare(tried, Ending(Outcome.OUTCOME_LOST, f"The worker is lost: {why}."), kill=True)
+            self._context.spawn(self._lost(tried, tried.worker, why))
+
+    async def _lost(self, tried: Try, worker: str, why: str) -> None:
+        known = await self._context.backend.why_lost(worker)
+        s = tried.situation
+        if tried.removed or tried.worker != worker or s.ended_segment >= s.segment or s.desired is Desired.ABSENT:
+            return
+        ending = Ending(Outcome.OUTCOME_LOST, f"The worker is lost: {why}.")
+        if known is not None:
+            ending = Ending(known.outcome, f"{known.message} ({why}.)")
+        self._declare(tried, ending, kill=True)
 
     def launch_impossible(self, tried: Try, outcome: Outcome.ValueType, why: str) -> None:
         """The worker got no work: its bundle or conf cannot be had."""
@@ -137,6 +147,10 @@ class Ends:
         if kind == "ended":
             report.ended.CopyFrom(request.ended)
             refine_reported(report.ended, tried.memory.limit, s.desired is Desired.CANCELLED)
+            told_to_end = report.ended.outcome == Outcome.OUTCOME_KILLED_BY_USER and s.desired is not Desired.CANCELLED
+            if told_to_end and (cause := context.backend.disruption(tried.worker)) is not None:
+                report.ended.outcome = cause.outcome
+                report.ended.message = cause.message
         elif kind == "deferred":
             report.deferred.CopyFrom(request.deferred)
         elif kind == "rescheduled":

@@ -36,6 +36,8 @@ class Try:
     configured_memory: Memory = UNKNOWN
     launched_time: datetime | None = None
     started_time: datetime | None = None
+    # Its worker is made, but does not run yet: there is no lease to be kept.
+    starting: bool = False
     granting: asyncio.Future[None] | None = None
     bundle: asyncio.Task[Path] | None = None
     xcoms_cleared: asyncio.Future[int] | None = None

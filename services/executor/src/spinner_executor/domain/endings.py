@@ -30,6 +30,8 @@ def classify_exit(exit: Exit, memory_limit_bytes: int = 0, started: bool = True)
 
     `memory_limit_bytes` 0: no limit. `started`: its start had been granted, so user code may have run.
     """
+    if exit.outcome != Outcome.OUTCOME_UNSPECIFIED:
+        return Ending(exit.outcome, exit.message, exit.exit_code or (128 + exit.signal if exit.signal else 0))
     if exit.launch_error:
         return Ending(Outcome.OUTCOME_LAUNCH_FAILED, f"The worker could not be launched: {exit.launch_error}")
     if exit.signal is not None:

@@ -55,6 +55,9 @@ class Exit:
     oom_kill_seen: bool = False
     # Why it could not be launched at all.
     launch_error: str = ""
+    # What the back end knows of the end beyond the status (evicted, deleted, node lost …), and in its words.
+    outcome: Outcome.ValueType = Outcome.OUTCOME_UNSPECIFIED
+    message: str = ""
 
 
 @dataclass(slots=True)

@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import spinner
+from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
-from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed
+from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
 from spinner_executor.adapters.local.process import boot_id, signal_group, start_time, without_secrets
 from spinner_executor.domain.keys import folder_name
 from spinner_executor.domain.model import Exit, WorkerState
@@ -68,6 +69,8 @@ class LocalBackend:
     """
 
     name = "local"
+    starts_at_once = True
+    parallelism = 32
 
     def __init__(
         self,
@@ -104,14 +107,14 @@ class LocalBackend:
     def log_path(self, key: str) -> Path:
         return self.folder(key) / "log"
 
-    def new_worker_name(self) -> str:
+    def worker_name(self, order: TaskOrder, key: str) -> str:
         return f"local-{self._place}-{secrets.token_hex(6)}"
 
-    def may_have_run_here(self, worker: str) -> bool:
-        return worker.startswith(f"local-{self._place}-")
+    def token(self, worker: str, partition: int) -> str:
+        return f"{worker}.{partition}.{secrets.token_hex(16)}"
 
-    async def start(self, on_exit: Callable[[str, str, Exit], None]) -> None:
-        self._on_exit = on_exit
+    async def start(self, events: WorkerEvents) -> None:
+        self._on_exit = events.exited
         await self._connected()
         self._spawn(self._watch())
 
@@ -219,17 +222,35 @@ class LocalBackend:
         writer.write(request)
         return await asyncio.wait_for(answer, _FORK_SECONDS)
 
-    def observe(self, key: str) -> Observed:
+    async def open(self, partition: int) -> None:
+        """A partition's workers are found by their folders."""
+
+    def release(self, partition: int) -> None:
+        """Workers are watched whoever owns their partition."""
+
+    def disruption(self, worker: str) -> Exit | None:
+        return None
+
+    async def why_lost(self, worker: str) -> Exit | None:
+        return None
+
+    def retire(self, key: str, segment: int) -> None:
+        """All segments share the try's folder."""
+
+    def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
+        # A worker of this place and boot would have left its record here: its absence proves that it never ran.
+        unseen = granted and not granted.startswith(f"local-{self._place}-")
+        nothing = Observed(WorkerState.FOREIGN if unseen else WorkerState.NONE)
         folder = self.folder(key)
         try:
             token = (folder / "token").read_text()
         except OSError:
-            return Observed(WorkerState.NONE)
+            return nothing
         worker = token.partition(".")[0]
         try:
             record = json.loads((folder / f"worker-{worker}.json").read_text())
         except (OSError, ValueError):
-            return Observed(WorkerState.NONE)
+            return nothing
         segment = int(record["segment"])
         exit_file = folder / f"exit-{worker}.json"
         alive = start_time(record["pid"]) == record["start_time"]

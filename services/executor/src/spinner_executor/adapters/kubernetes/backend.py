@@ -1,0 +1,427 @@
+"""The Kubernetes back end: a pod for each segment of a try.
+
+- A pod's name is a function of the try and segment, so the API server itself refuses a second one.
+- The grant is written when the worker asks for it, so "granted, but no such pod" proves that the pod has existed and
+  was deleted by someone; "not granted" proves that no user code ran, and a pod of that name may be made again.
+- A new owner fences the old one before it lists. What the old one creates afterwards appears in the watch as a pod
+  that nobody here expects: it is deleted, and as it cannot be granted, it runs nothing.
+- A pod is deleted only when its outcome is recorded (`remove`, `retire`, `sweep`), when its order is cancelled, or when
+  it is declared lost; always by its uid, so a late call never hits the next pod of that name.
+- Tokens are a keyed hash of the worker's name. The key is a Secret of the namespace that all executors share, so the
+  next owner of a partition knows the tokens of the workers it adopts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spinner_proto.common.v1.common_pb2 import Outcome
+from spinner_proto.orders.v1.orders_pb2 import TaskOrder
+
+from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
+from spinner_executor.adapters.kubernetes import cluster
+from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
+from spinner_executor.adapters.kubernetes.deletions import Deletions
+from spinner_executor.adapters.kubernetes.folders import TryFolders
+from spinner_executor.adapters.kubernetes.pod import PodSettings, build
+from spinner_executor.adapters.kubernetes.watch import PodWatch
+from spinner_executor.domain import podnames, pods
+from spinner_executor.domain.model import Exit, WorkerState
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_FORCE_SECONDS = 1
+# A call that fails for so long is worth a word to the user.
+_TELL_AFTER_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`pending_seconds`: how long a pod may wait to run; `image_seconds`: for its image or its configuration."""
+
+    pending_seconds: float = 1800.0
+    image_seconds: float = 300.0
+    resync_seconds: float = 600.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker that is expected: launched here or observed."""
+
+    key: str
+    segment: int
+    partition: int
+    name: str
+    since: float
+    nonce: str = ""
+    told_running: bool = False
+    told_reason: str = ""
+    waiting_since: float = 0.0
+    waiting_outcome: Outcome.ValueType = Outcome.OUTCOME_UNSPECIFIED
+    stopped: bool = False
+    exited: bool = False
+
+
+class KubernetesBackend:
+    """`partition_of(key)`: a try's order partition."""
+
+    name = "kubernetes"
+    starts_at_once = False
+    parallelism = 10_000
+
+    def __init__(
+        self,
+        client: Client,
+        settings: PodSettings,
+        limits: Limits,
+        data: Path,
+        partition_of: Callable[[str], int],
+        pool: Executor,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._limits = limits
+        self._folders = TryFolders(data, partition_of, pool)
+        self._pods_path = f"/api/v1/namespaces/{settings.namespace}/pods"
+        self._secrets_path = f"/api/v1/namespaces/{settings.namespace}/secrets"
+        self._watches: dict[int, PodWatch] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._of_key: dict[str, set[str]] = {}
+        self._deletions = Deletions(client, self._pods_path)
+        self._nodes = cluster.Nodes(client)
+        self._token_key = b""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._opening: dict[int, PodWatch] = {}
+        # Partitions whose tries are all observed: what else appears there is nobody's.
+        self._adopted: set[int] = set()
+
+    # Names and tokens.
+
+    def worker_name(self, order: TaskOrder, key: str) -> str:
+        return podnames.pod_name(order.try_key, key, order.segment)
+
+    def token(self, worker: str, partition: int) -> str:
+        proof = hmac.digest(self._token_key, f"{worker}.{partition}".encode(), "sha256")
+        return f"{worker}.{partition}.{proof.hex()[:40]}"
+
+    # Life.
+
+    async def start(self, events: WorkerEvents) -> None:
+        self._events = events
+        self._settings, key = await cluster.prepare(self._client, self._settings)
+        self._token_key = base64.b64decode(key)
+        self._spawn(self._tick())
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the Kubernetes back end failed", exc_info=error)
+
+    async def close(self, stop_workers: bool) -> None:
+        for watch in [*self._watches.values(), *self._opening.values()]:
+            watch.close()
+        if stop_workers:
+            for watch in self._watches.values():
+                for pod in watch.pods.values():
+                    self._deletions.add(pod.name, pod.uid, _FORCE_SECONDS)
+            await self._deletions.drain(10.0)
+        self._deletions.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await self._client.close()
+
+    # Partitions.
+
+    async def open(self, partition: int) -> None:
+        self.release(partition)
+        watch = PodWatch(
+            self._client, self._settings.namespace, self._settings.cluster, partition, self._limits.resync_seconds,
+            functools.partial(self._changed, partition), self._gone,
+        )  # fmt: skip
+        self._opening[partition] = watch
+        await watch.open()
+        if self._opening.pop(partition, None) is watch:
+            self._watches[partition] = watch
+        else:
+            watch.close()
+
+    def release(self, partition: int) -> None:
+        self._opening.pop(partition, None)
+        self._adopted.discard(partition)
+        watch = self._watches.pop(partition, None)
+        if watch is None:
+            return
+        watch.close()
+        for worker in [worker for worker in self._workers.values() if worker.partition == partition]:
+            self._forget(worker)
+
+    def sweep(self, partition: int, live: Collection[str]) -> None:
+        self._folders.sweep(partition, live)
+        self._adopted.add(partition)
+        watch = self._watches.get(partition)
+        for pod in list(watch.pods.values()) if watch is not None else ():
+            self._changed(partition, pod)
+
+    # Workers.
+
+    def _expect(self, key: str, segment: int, partition: int, name: str) -> _Worker:
+        worker = _Worker(key, segment, partition, name, asyncio.get_running_loop().time())
+        self._workers[name] = worker
+        self._of_key.setdefault(key, set()).add(name)
+        return worker
+
+    def _forget(self, worker: _Worker) -> None:
+        if self._workers.get(worker.name) is worker:
+            del self._workers[worker.name]
+        names = self._of_key.get(worker.key)
+        if names is not None:
+            names.discard(worker.name)
+            if not names:
+                del self._of_key[worker.key]
+
+    def _pod(self, worker: _Worker) -> pods.Pod | None:
+        watch = self._watches.get(worker.partition)
+        return watch.pods.get(worker.name) if watch is not None else None
+
+    async def launch(self, launch: Launch) -> None:
+        self.retire(launch.key, launch.segment)
+        worker = self._expect(launch.key, launch.segment, launch.partition, launch.worker)
+        worker.nonce = secrets.token_hex(8)
+        manifests = build(launch, worker.nonce, self._settings)
+        try:
+            created = await self._create(worker, self._pods_path, manifests.pod)
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": launch.worker, "uid": created["metadata"]["uid"]}
+            manifests.secret["metadata"]["ownerReferences"] = [owner]
+            await self._create(worker, self._secrets_path, manifests.secret)
+        except LaunchFailed:
+            self._forget(worker)
+            raise
+
+    async def _create(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Creates an object, again and again while that may help. Returns it as it is. Raises LaunchFailed."""
+        loop, backoff = asyncio.get_running_loop(), Backoff()
+        begun = loop.time()
+        while True:
+            try:
+                return await self._client.call("POST", path, manifest)
+            except ApiFailure as error:
+                failure = error
+            if self._workers.get(worker.name) is not worker:
+                raise LaunchFailed("the partition was given up")
+            if failure.status == 409 and failure.reason == "AlreadyExists":
+                found = await self._existing(worker, path, manifest)
+                if found is not None:
+                    return found
+            elif not failure.passing and not _is_quota(failure):
+                raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_CONFIG_ERROR)
+            elif _is_quota(failure) or loop.time() - begun > _TELL_AFTER_SECONDS:
+                self._tell_pending(worker, failure.message)
+            if worker.stopped:
+                self._deletions.add(worker.name, "", _FORCE_SECONDS)
+                raise LaunchFailed("it was cancelled before its pod was made")
+            if loop.time() - begun > self._limits.pending_seconds:
+                raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_NEVER_SCHEDULED)
+            await asyncio.sleep(backoff.pause(failure.retry_after))
+
+    async def _existing(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """What stands in the way of a create: our own earlier attempt is returned, anything else is removed."""
+        try:
+            found = await self._client.call("GET", f"{path}/{worker.name}")
+        except ApiFailure:
+            return None
+        if path == self._secrets_path:
+            same_owner = found["metadata"].get("ownerReferences") == manifest["metadata"]["ownerReferences"]
+            if not same_owner:
+                await self._deletions.once(f"{path}/{worker.name}", found["metadata"]["uid"])
+            return found if same_owner else None
+        pod = pods.read(found)
+        if pod.launch == worker.nonce:
+            return found
+        if pod.key and pod.key != worker.key:
+            raise LaunchFailed(f"pod {pod.name} belongs to another try, {pod.key}", Outcome.OUTCOME_CONFIG_ERROR)
+        if not pod.deleting:
+            _log.info("pod %s is left from an earlier launch: it is removed first", pod.name)
+            self._deletions.add(pod.name, pod.uid, _FORCE_SECONDS)
+        return None
+
+    def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
+        partition = self._folders.partition_of(key)
+        watch = self._watches.get(partition)
+        mine = [pod for pod in watch.pods.values() if pod.key == key] if watch is not None else []
+        name = self.worker_name(order, key)
+        pod = next((pod for pod in mine if pod.name == name), None)
+        if pod is None:
+            for old in mine:
+                if old.segment > order.segment:  # the order's own past cannot be ahead of it
+                    continue
+                self._expect(key, old.segment, partition, old.name).exited = True
+            if granted == name:
+                return Observed(WorkerState.GONE, name, order.segment, self.token(name, partition), pods.vanished(None))
+            return Observed(WorkerState.NONE)
+        for old in mine:
+            if old is not pod:
+                self._expect(key, old.segment, partition, old.name).exited = True
+        worker = self._expect(key, pod.segment, partition, name)
+        worker.nonce = pod.launch
+        worker.since -= _age_seconds(pod)
+        token = self.token(name, partition)
+        if pod.exit is not None:
+            worker.exited = True
+            return Observed(WorkerState.GONE, name, pod.segment, token, pod.exit)
+        if pod.phase is not pods.Phase.RUNNING:
+            self._spawn(self._give_token(worker, pod, token, order))
+        else:
+            worker.told_running = True
+        return Observed(WorkerState.ALIVE, name, pod.segment, token, starting=pod.phase is not pods.Phase.RUNNING)
+
+    async def _give_token(self, worker: _Worker, pod: pods.Pod, token: str, order: TaskOrder) -> None:
+        """A pod that was made just before its executor died may lack its Secret."""
+        launch = Launch(worker.key, worker.segment, worker.name, token, "", worker.partition, order)
+        secret = build(launch, worker.nonce, self._settings).secret
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
+        secret["metadata"]["ownerReferences"] = [owner]
+        try:
+            await self._create(worker, self._secrets_path, secret)
+        except LaunchFailed as error:
+            _log.warning("pod %s may lack its token: %s", pod.name, error)
+
+    def stop(self, key: str, worker: str, force: bool) -> None:
+        expected = self._workers.get(worker)
+        if expected is None:
+            return
+        expected.stopped = True
+        pod = self._pod(expected)
+        if pod is not None:
+            self._deletions.add(worker, pod.uid, _FORCE_SECONDS if force else self._settings.kill_grace_seconds)
+
+    def retire(self, key: str, segment: int) -> None:
+        for name in list(self._of_key.get(key, ())):
+            worker = self._workers[name]
+            if worker.segment < segment:
+                self._let_go(worker)
+
+    def remove(self, key: str) -> None:
+        for name in list(self._of_key.get(key, ())):
+            self._let_go(self._workers[name])
+        self._folders.discard(key)
+
+    def _let_go(self, worker: _Worker) -> None:
+        pod = self._pod(worker)
+        self._forget(worker)
+        if pod is not None:
+            self._deletions.add(pod.name, pod.uid, _FORCE_SECONDS)
+
+    def log_path(self, key: str) -> Path:
+        return self._folders.folder(key) / "log"
+
+    def disruption(self, worker: str) -> Exit | None:
+        expected = self._workers.get(worker)
+        pod = self._pod(expected) if expected is not None and not expected.stopped else None
+        return None if pod is None else pod.disruption
+
+    async def why_lost(self, worker: str) -> Exit | None:
+        expected = self._workers.get(worker)
+        pod = self._pod(expected) if expected is not None else None
+        if pod is None or not pod.node:
+            return None
+        condition = await self._nodes.trouble(pod.node)
+        return None if condition is None else pods.node_lost(pod.node, condition)
+
+    # What the watches tell.
+
+    def _changed(self, partition: int, pod: pods.Pod) -> None:
+        worker = self._workers.get(pod.name)
+        if worker is None:
+            if partition in self._adopted:
+                self._deletions.add(pod.name, pod.uid, _FORCE_SECONDS)
+            return
+        if worker.exited or (worker.nonce and pod.launch != worker.nonce):
+            return
+        if worker.stopped and not pod.deleting:
+            self._deletions.add(pod.name, pod.uid, self._settings.kill_grace_seconds)
+        if pod.exit is not None:
+            self._tell_exit(worker, pod.exit)
+        elif pod.phase is pods.Phase.RUNNING:
+            if not worker.told_running:
+                worker.told_running = True
+                self._events.running(worker.key, worker.name)
+        else:
+            if pod.waiting_outcome != worker.waiting_outcome:
+                worker.waiting_outcome = pod.waiting_outcome
+                worker.waiting_since = asyncio.get_running_loop().time()
+            self._tell_pending(worker, pod.waiting)
+            if pod.hopeless:
+                self._give_up(worker, pod)
+
+    def _gone(self, pod: pods.Pod) -> None:
+        self._deletions.gone(pod.uid)
+        worker = self._workers.get(pod.name)
+        if worker is not None and not worker.exited and (not worker.nonce or pod.launch == worker.nonce):
+            self._tell_exit(worker, pods.vanished(pod))
+
+    def _tell_exit(self, worker: _Worker, exit: Exit) -> None:
+        worker.exited = True
+        self._events.exited(worker.key, worker.name, exit)
+
+    def _tell_pending(self, worker: _Worker, reason: str) -> None:
+        if reason and reason != worker.told_reason and not worker.told_running:
+            worker.told_reason = reason
+            self._events.pending(worker.key, worker.name, reason)
+
+    async def _tick(self) -> None:
+        """Deadlines of pods that don't run yet."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for worker in list(self._workers.values()):
+                if worker.exited or worker.told_running:
+                    continue
+                pod = self._pod(worker)
+                if pod is None or pod.phase is not pods.Phase.WAITING:
+                    continue
+                image = worker.waiting_outcome in (
+                    Outcome.OUTCOME_IMAGE_PULL_FAILED,
+                    Outcome.OUTCOME_CONFIG_ERROR,
+                )
+                if now - worker.since > self._limits.pending_seconds or (
+                    image and now - worker.waiting_since > self._limits.image_seconds
+                ):
+                    self._give_up(worker, pod)
+
+    def _give_up(self, worker: _Worker, pod: pods.Pod) -> None:
+        waited = asyncio.get_running_loop().time() - worker.since
+        message = f"The pod did not run within {waited:.0f} s: {pod.waiting}"
+        self._tell_exit(worker, Exit(outcome=pod.waiting_outcome, message=message))
+
+
+def _age_seconds(pod: pods.Pod) -> float:
+    try:
+        created = datetime.fromisoformat(pod.created)
+    except ValueError:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - created).total_seconds())
+
+
+def _is_quota(failure: ApiFailure) -> bool:
+    return failure.status == 403 and "exceeded quota" in failure.message
+
+
+def _refusal(failure: ApiFailure) -> str:
+    return f"Kubernetes refused the pod: {failure.message or failure.reason or failure.status}"
