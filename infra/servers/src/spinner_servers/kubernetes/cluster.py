@@ -204,7 +204,7 @@ def _api_server(cluster: Cluster, kube: Path, bind: str, flags: Sequence[str]) -
         "--bind-address", bind, "--secure-port", cluster.url.rpartition(":")[2],
         "--advertise-address", _NOWHERE if loopback else bind, "--endpoint-reconciler-type=none",
         "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction", "--anonymous-auth=false", "--profiling=false",
+        "--enable-admission-plugins=NodeRestriction,PodNodeSelector", "--anonymous-auth=false", "--profiling=false",
         "--token-auth-file", f"{cluster.data}/tokens.csv", "--client-ca-file", f"{keys}/ca.crt",
         "--tls-cert-file", f"{keys}/apiserver.crt", "--tls-private-key-file", f"{keys}/apiserver.key",
         "--kubelet-client-certificate", f"{keys}/kubelet-client.crt",

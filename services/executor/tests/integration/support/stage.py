@@ -53,6 +53,10 @@ class Stage:
         self.store = open_store(self.store_url)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.auto_tombstone = True
+        # Settings of every executor, by name.
+        self.settings: dict[str, object] = {}
+        # Where executors listen, one after the other; empty: anywhere.
+        self.addresses: list[str] = []
         self.run_id = "manual__2026-11-27T08:00:00+00:00"
 
     def bundle(self, **files: str) -> c.BundleRef:
@@ -139,7 +143,9 @@ class Stage:
             "SPINNER_HEARTBEAT_SECONDS": "0.5",
             "SPINNER_LOG_FORMAT": "console",
         }
-        environment |= {f"SPINNER_{key.upper()}": str(value) for key, value in settings.items()}
+        if self.addresses:
+            environment["SPINNER_GRPC_ADDRESS"] = self.addresses[len(self.processes) % len(self.addresses)]
+        environment |= {f"SPINNER_{key.upper()}": str(value) for key, value in (self.settings | settings).items()}
         with (self.folder / f"executor-{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "spinner_executor"], env=environment, stdout=log, stderr=log
