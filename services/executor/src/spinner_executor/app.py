@@ -20,9 +20,12 @@ from spinner_servicekit.app import App
 
 from spinner_executor.adapters.backend import Backend
 from spinner_executor.adapters.bundles import BundleCache
+from spinner_executor.adapters.journal import journal_cipher
 from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
 from spinner_executor.adapters.orders import OrderFeed
 from spinner_executor.adapters.reports import Reporter
+from spinner_executor.adapters.secrets.configured import secret_chain
+from spinner_executor.adapters.secrets.simple import OwnSecrets
 from spinner_executor.adapters.usage import UsageView
 from spinner_executor.adapters.views import RunsView, SharedView
 from spinner_executor.api.frames import WorkerSockets
@@ -71,7 +74,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     backend = await _backend(settings, data, lambda key: partition_for(key, count), pool)
     paths = {n: short_socket_path(data, f"{settings.cluster}-{n}.sock") for n in range(count)}
     usage = UsageView(log, memory_policy(settings))
-    context = Context(settings, backend, reporter, bundles, store, pool, metrics, usage)
+    context = Context(settings, backend, reporter, bundles, store, pool, metrics, usage, journal_cipher(data))
 
     def address_of(partition: int) -> str:
         """Where workers reach this executor: a partition's socket, or the gRPC server from elsewhere."""
@@ -79,8 +82,8 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
             return paths[partition]
         return settings.kubernetes_address or context.advertised_address
 
-    controller = Controller(context, shared.secret_values, address_of)
-    runtime = Runtime(controller, shared, runs)
+    controller = Controller(context, address_of)
+    runtime = Runtime(controller, shared, runs, secret_chain(settings, OwnSecrets(shared)))
     sockets = WorkerSockets(runtime, paths)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
+from spinner_servicekit.quantities import parse_bytes
 from spinner_servicekit.settings import ServiceSettings
-
-from spinner_executor.domain.resources import parse_bytes
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 
@@ -71,3 +70,21 @@ class Settings(ServiceSettings):
     memory_head_room: float = Field(default=0.2, ge=0, description="fraction added to it")
     memory_minimum: Bytes = Field(default=64 << 20, description="a learned request is at least this, bytes")
     memory_maximum: Bytes = Field(default=64 << 30, description="a learned request or raised limit is at most this")
+    secrets: str = Field(
+        default="environment,spinner",
+        description="where connections and variables are looked up, in order: environment, file, vault, aws, spinner",
+    )
+    secrets_ttl_seconds: float = Field(default=300.0, ge=0, description="how long answers of vault and aws are kept")
+    secrets_file: Path = Field(default=Path("secrets.yaml"), description="of back end file: YAML or JSON")
+    vault_url: str = Field(default="http://127.0.0.1:8200", description="of back end vault")
+    vault_token: SecretStr = Field(default=SecretStr(""), description="signs in to vault; or use an AppRole or a role")
+    vault_role_id: str = Field(default="", description="AppRole to sign in to vault with")
+    vault_secret_id: SecretStr = Field(default=SecretStr(""), description="secret id of the AppRole")
+    vault_role: str = Field(default="", description="role to sign in to vault with by the pod's service account")
+    vault_mount: str = Field(default="secret", description="mount of vault's key-value engine")
+    vault_path: str = Field(default="spinner", description="folder in it that holds connections/ and variables/")
+    vault_kv_version: Literal[1, 2] = Field(default=2, description="version of the engine")
+    vault_namespace: str = Field(default="", description="namespace of Vault Enterprise")
+    aws_secrets_prefix: str = Field(default="spinner", description="before connections/ and variables/ of back end aws")
+    aws_secrets_region: str = Field(default="", description="AWS region; empty: as boto3 finds it")
+    aws_secrets_endpoint: str = Field(default="", description="address of AWS Secrets Manager; empty: AWS")

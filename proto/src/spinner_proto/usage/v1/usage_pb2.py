@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from spinner_proto.common.v1 import common_pb2 as spinner_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cspinner/usage/v1/usage.proto\x12\x10spinner.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\"\x83\x02\n\tTaskUsage\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12.\n\x07samples\x18\x03 \x03(\x0b\x32\x1d.spinner.usage.v1.UsageSample\x12\x1d\n\x15learned_request_bytes\x18\x04 \x01(\x03\x12\x1a\n\x12raised_limit_bytes\x18\x05 \x01(\x03\x12 \n\x18\x63onfigured_request_bytes\x18\x06 \x01(\x03\x12\x1e\n\x16\x63onfigured_limit_bytes\x18\x07 \x01(\x03\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa3\x01\n\x0bUsageSample\x12\n\n\x02id\x18\x01 \x01(\x06\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x12\x15\n\rout_of_memory\x18\x05 \x01(\x08\x12\x13\n\x0blimit_bytes\x18\x06 \x01(\x03\"\xed\x01\n\rTaskResources\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x1c\n\x14memory_request_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12memory_limit_bytes\x18\x04 \x01(\x03\x12.\n\nreset_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x18.spinner.common.v1.Actorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cspinner/usage/v1/usage.proto\x12\x10spinner.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\"\xce\x02\n\tTaskUsage\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12.\n\x07samples\x18\x03 \x03(\x0b\x32\x1d.spinner.usage.v1.UsageSample\x12\x1d\n\x15learned_request_bytes\x18\x04 \x01(\x03\x12\x1a\n\x12raised_limit_bytes\x18\x05 \x01(\x03\x12 \n\x18\x63onfigured_request_bytes\x18\x06 \x01(\x03\x12\x1e\n\x16\x63onfigured_limit_bytes\x18\x07 \x01(\x03\x12(\n\x04time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12next_request_bytes\x18\t \x01(\x03\x12\x18\n\x10next_limit_bytes\x18\n \x01(\x03\x12\x13\n\x0bnext_source\x18\x0b \x01(\t\"\xa3\x01\n\x0bUsageSample\x12\n\n\x02id\x18\x01 \x01(\x06\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x12\x15\n\rout_of_memory\x18\x05 \x01(\x08\x12\x13\n\x0blimit_bytes\x18\x06 \x01(\x03\"\xed\x01\n\rTaskResources\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x1c\n\x14memory_request_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12memory_limit_bytes\x18\x04 \x01(\x03\x12.\n\nreset_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x18.spinner.common.v1.Actorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'spinner.usage.v1.usage_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TASKUSAGE']._serialized_start=116
-  _globals['_TASKUSAGE']._serialized_end=375
-  _globals['_USAGESAMPLE']._serialized_start=378
-  _globals['_USAGESAMPLE']._serialized_end=541
-  _globals['_TASKRESOURCES']._serialized_start=544
-  _globals['_TASKRESOURCES']._serialized_end=781
+  _globals['_TASKUSAGE']._serialized_end=450
+  _globals['_USAGESAMPLE']._serialized_start=453
+  _globals['_USAGESAMPLE']._serialized_end=616
+  _globals['_TASKRESOURCES']._serialized_start=619
+  _globals['_TASKRESOURCES']._serialized_end=856
 # @@protoc_insertion_point(module_scope)

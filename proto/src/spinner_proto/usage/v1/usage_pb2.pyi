@@ -36,6 +36,9 @@ class TaskUsage(_message.Message):
     CONFIGURED_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     CONFIGURED_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    NEXT_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    NEXT_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    NEXT_SOURCE_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     task_id: _builtins.str
     learned_request_bytes: _builtins.int
@@ -45,6 +48,10 @@ class TaskUsage(_message.Message):
     configured_request_bytes: _builtins.int
     """What the task's definition asked for at the latest try; 0: nothing."""
     configured_limit_bytes: _builtins.int
+    next_request_bytes: _builtins.int
+    """What the next try gets, unless a person set something: bytes, and "raised", "learned" or "configured"."""
+    next_limit_bytes: _builtins.int
+    next_source: _builtins.str
     @_builtins.property
     def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageSample]:
         """The latest 30 successes, and the tries that ran out of memory since the oldest of them; in order of time."""
@@ -62,10 +69,13 @@ class TaskUsage(_message.Message):
         configured_request_bytes: _builtins.int = ...,
         configured_limit_bytes: _builtins.int = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        next_request_bytes: _builtins.int = ...,
+        next_limit_bytes: _builtins.int = ...,
+        next_source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_limit_bytes", b"configured_limit_bytes", "configured_request_bytes", b"configured_request_bytes", "dag_id", b"dag_id", "learned_request_bytes", b"learned_request_bytes", "raised_limit_bytes", b"raised_limit_bytes", "samples", b"samples", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_limit_bytes", b"configured_limit_bytes", "configured_request_bytes", b"configured_request_bytes", "dag_id", b"dag_id", "learned_request_bytes", b"learned_request_bytes", "next_limit_bytes", b"next_limit_bytes", "next_request_bytes", b"next_request_bytes", "next_source", b"next_source", "raised_limit_bytes", b"raised_limit_bytes", "samples", b"samples", "task_id", b"task_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 
+from cryptography.fernet import Fernet, InvalidToken
 from google.protobuf.message import DecodeError
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 
@@ -20,8 +21,9 @@ from spinner_executor.domain.prediction import Memory
 class Journal:
     """The journal of one try, in its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cipher: Fernet) -> None:
         self._folder = folder
+        self._cipher = cipher
 
     def store_end(self, report: TaskReport) -> None:
         self._write(f"end-{report.segment}.bin", report.SerializeToString())
@@ -53,13 +55,17 @@ class Journal:
         data = self._read("memory.json")
         return Memory(*json.loads(data)) if data else None
 
-    def store_secret_names(self, names: set[str]) -> None:
-        """Keeps which variables and connections the try was given, never their values."""
-        self._write("secrets.json", json.dumps(sorted(names)).encode())
+    def store_secrets(self, words: list[str]) -> None:
+        """Keeps what must be masked in the try's log, encrypted, so that a next executor masks it, too."""
+        self._write("secrets.bin", self._cipher.encrypt(json.dumps(words).encode()))
 
-    def secret_names(self) -> set[str]:
-        data = self._read("secrets.json")
-        return set(json.loads(data)) if data else set()
+    def secrets(self) -> list[str]:
+        """What must be masked; raises ValueError when it was stored with another key."""
+        data = self._read("secrets.bin")
+        try:
+            return list(json.loads(self._cipher.decrypt(data))) if data else []
+        except InvalidToken as error:
+            raise ValueError(f"{self._folder}/secrets.bin was written with another key") from error
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._folder / name
@@ -78,3 +84,17 @@ class Journal:
             return (self._folder / name).read_bytes()
         except OSError:
             return None
+
+
+def journal_cipher(data: Path) -> Fernet:
+    """The key of the executors that share a data folder; made once, readable by their user alone."""
+    path = data / "journal.key"
+    try:
+        descriptor = os.open(path.with_suffix(f".{os.getpid()}"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Fernet.generate_key())
+        with contextlib.suppress(FileExistsError):
+            os.link(path.with_suffix(f".{os.getpid()}"), path)
+    finally:
+        path.with_suffix(f".{os.getpid()}").unlink(missing_ok=True)
+    return Fernet(path.read_bytes())

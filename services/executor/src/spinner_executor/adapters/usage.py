@@ -92,6 +92,10 @@ class UsageView(Follower):
         usage = self._usage[key]
         usage.learned_request_bytes = learned_request(usage.samples, self._policy)
         usage.raised_limit_bytes = raised(usage.samples, self._policy)[0]
+        configured = Memory(usage.configured_request_bytes, usage.configured_limit_bytes, "configured")
+        following = decide(configured, usage, None, self._policy)
+        usage.next_request_bytes, usage.next_limit_bytes = following.request, following.limit
+        usage.next_source = following.source
         usage.time.FromDatetime(datetime.now(UTC))
         written = TaskUsage()
         written.CopyFrom(usage)

@@ -21,14 +21,11 @@ from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 
 from spinner_executor.domain.clock import datetime_of
+from spinner_executor.domain.credentials import Credentials, Unreadable
 
 _log = logging.getLogger(__name__)
 MAX_RUNS = 20_000
 _READY_SECONDS = 60.0
-
-
-class Unreadable(Exception):  # noqa: N818 - an answer
-    """A secret cannot be decrypted. Says which, and how to fix it."""
 
 
 class Follower(threading.Thread):
@@ -131,14 +128,14 @@ class SharedView(Follower):
             return None
         return self._decrypt(found.value, f"variable {name}") if found.encrypted else found.value
 
-    def connection(self, connection_id: str) -> tuple[Connection, str, str] | None:
-        """The connection, its password and its extra JSON, decrypted. Raises Unreadable."""
+    def connection(self, connection_id: str) -> Credentials | None:
+        """The connection, decrypted. Raises Unreadable."""
         found = self._connections.get(connection_id)
         if found is None:
             return None
         password = self._decrypt(found.encrypted_password, f"password of connection {connection_id}")
         extra = self._decrypt(found.encrypted_extra, f"extra of connection {connection_id}")
-        return found, password, extra
+        return Credentials(found.type, found.host, found.port, found.schema, found.login, password, extra)
 
     def encrypt(self, text: str) -> str:
         if self._fernet is None:
@@ -154,38 +151,6 @@ class SharedView(Follower):
             return self._fernet.decrypt(text.encode()).decode()
         except InvalidToken as error:
             raise Unreadable(f"{what} was encrypted with another key than SPINNER_SECRET_KEY; save it again") from error
-
-    def secret_values(self, names: set[str]) -> list[str]:
-        """The secret texts behind "variable/<name>" and "connection/<id>", to mask them."""
-        values: list[str] = []
-        for name in names:
-            kind, _, identity = name.partition("/")
-            try:
-                if kind == "variable":
-                    stored = self._variables.get(identity)
-                    if stored is not None and stored.encrypted:
-                        values.append(self.variable(identity) or "")
-                elif (found := self.connection(identity)) is not None:
-                    values += [found[1], *secret_texts(found[2])]
-            except Unreadable as error:
-                _log.warning("%s", error)
-        return values
-
-
-def secret_texts(extra_json: str) -> list[str]:
-    """The values of a connection's extra that look like secrets by their names."""
-    import json
-
-    try:
-        extra = json.loads(extra_json) if extra_json else {}
-    except ValueError:
-        return [extra_json]
-    words = ("pass", "secret", "token", "key", "credential", "auth")
-    return [
-        value if isinstance(value, str) else json.dumps(value)
-        for name, value in (extra.items() if isinstance(extra, dict) else ())
-        if any(word in name.lower() for word in words)
-    ]
 
 
 @dataclass(slots=True)

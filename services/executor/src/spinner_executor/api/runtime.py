@@ -20,17 +20,19 @@ from spinner_objectstore import NotFound
 from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunState, RunType, TaskKey
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskStarted, TriggerRun
-from spinner_proto.portal.v1.portal_pb2 import Variable
 from spinner_proto.runtime.v1 import runtime_pb2 as rt
 from spinner_servicekit.errors import Rejected
 
 from spinner_executor.adapters.bundles import BundleUnavailable
-from spinner_executor.adapters.views import RunsView, SharedView, Unreadable, secret_texts
+from spinner_executor.adapters.secrets.chain import SecretChain
+from spinner_executor.adapters.views import RunsView, SharedView
 from spinner_executor.api.layouts import layout_record
+from spinner_executor.api.secret_calls import SecretCalls
 from spinner_executor.control.controller import Controller, NotAllowed, NotOwner
 from spinner_executor.control.tries import Try
 from spinner_executor.domain import keys
 from spinner_executor.domain.clock import datetime_of, timestamp
+from spinner_executor.domain.credentials import Unreadable
 from spinner_executor.domain.model import SEQUENCE_STARTED, Desired
 from spinner_executor.domain.reconcile import may_start
 
@@ -44,11 +46,12 @@ R = TypeVar("R")
 class Runtime:
     """`method(try, request) → response` for each method of TaskRuntimeService; runs on the event loop."""
 
-    def __init__(self, controller: Controller, shared: SharedView, runs: RunsView) -> None:
+    def __init__(self, controller: Controller, shared: SharedView, runs: RunsView, chain: SecretChain) -> None:
         self._controller = controller
         self._context = controller.context
         self._shared = shared
         self._runs = runs
+        secrets = SecretCalls(controller.context, shared, chain)
         self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
         for name, request, method in (
             ("GetWork", rt.GetWorkRequest, self.get_work),
@@ -56,9 +59,9 @@ class Runtime:
             ("Heartbeat", rt.HeartbeatRequest, self.heartbeat),
             ("GetXCom", rt.GetXComRequest, self.get_xcom),
             ("SetXCom", rt.SetXComRequest, self.set_xcom),
-            ("GetVariable", rt.GetVariableRequest, self.get_variable),
-            ("SetVariable", rt.SetVariableRequest, self.set_variable),
-            ("GetConnection", rt.GetConnectionRequest, self.get_connection),
+            ("GetVariable", rt.GetVariableRequest, secrets.get_variable),
+            ("SetVariable", rt.SetVariableRequest, secrets.set_variable),
+            ("GetConnection", rt.GetConnectionRequest, secrets.get_connection),
             ("GetTaskStates", rt.GetTaskStatesRequest, self.get_task_states),
             ("TriggerDagRun", rt.TriggerDagRunRequest, self.trigger_dag_run),
             ("GetRunState", rt.GetRunStateRequest, self.get_run_state),
@@ -210,56 +213,10 @@ class Runtime:
             raise Rejected("INVALID_ARGUMENT", str(error)) from error
         return rt.SetXComResponse()
 
-    def _gave_secret(self, tried: Try, name: str, values: list[str]) -> None:
-        tried.masker.add(values)
-        if name not in tried.secret_names:
-            tried.secret_names.add(name)
-            tried.journal.store_secret_names(tried.secret_names)
-
     async def _shared_ready(self) -> SharedView:
         if not self._shared.ready.is_set():
             await self._blocking(self._shared.wait_ready)
         return self._shared
-
-    async def get_variable(self, tried: Try, request: rt.GetVariableRequest) -> rt.GetVariableResponse:
-        shared = await self._shared_ready()
-        value = shared.variable(request.name)
-        stored = shared.stored_variable(request.name)
-        if value is not None and stored is not None and stored.encrypted:
-            self._gave_secret(tried, f"variable/{request.name}", [value])
-        return rt.GetVariableResponse(found=value is not None, value=value or "")
-
-    async def set_variable(self, tried: Try, request: rt.SetVariableRequest) -> rt.SetVariableResponse:
-        shared = await self._shared_ready()
-        variable = None
-        if not request.delete:
-            stored = shared.stored_variable(request.name)
-            secret = stored is not None and stored.encrypted
-            variable = Variable(
-                name=request.name,
-                value=shared.encrypt(request.value) if secret else request.value,
-                encrypted=secret,
-                description=stored.description if stored is not None else "",
-                time=timestamp(datetime.now(UTC)),
-                actor=Actor(name=f"task:{tried.key}", via="task"),
-            )
-            if secret:
-                self._gave_secret(tried, f"variable/{request.name}", [request.value])
-        await self._context.reporter.send(Outgoing("variables", request.name, variable))
-        shared.set_local(request.name, variable)
-        return rt.SetVariableResponse()
-
-    async def get_connection(self, tried: Try, request: rt.GetConnectionRequest) -> rt.GetConnectionResponse:
-        shared = await self._shared_ready()
-        found = shared.connection(request.connection_id)
-        if found is None:
-            return rt.GetConnectionResponse(found=False)
-        connection, password, extra = found
-        self._gave_secret(tried, f"connection/{request.connection_id}", [password, *secret_texts(extra)])
-        return rt.GetConnectionResponse(
-            found=True, type=connection.type, host=connection.host, port=connection.port, schema=connection.schema,
-            login=connection.login, password=password, extra_json=extra,
-        )  # fmt: skip
 
     async def get_task_states(self, _: Try, request: rt.GetTaskStatesRequest) -> rt.GetTaskStatesResponse:
         await self._blocking(self._runs.ensure_started)

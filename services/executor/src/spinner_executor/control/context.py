@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography.fernet import Fernet
 from spinner_objectstore import ObjectStore
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 
@@ -37,6 +38,7 @@ class Context:
     pool: Executor
     metrics: Metrics
     usage: UsageView
+    cipher: Fernet
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     advertised_address: str = ""
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

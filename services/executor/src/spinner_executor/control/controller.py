@@ -72,7 +72,6 @@ class Controller:
     def __init__(
         self,
         context: Context,
-        secret_values: Callable[[set[str]], list[str]],
         address_of: Callable[[int], str],
     ) -> None:
         self.context = context
@@ -85,7 +84,6 @@ class Controller:
         self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
         self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
-        self._secret_values = secret_values
         self._address_of = address_of
         self._by_worker: dict[str, Try] = {}
         # The slot that each living worker holds, also of a segment that is over.
@@ -168,9 +166,8 @@ class Controller:
     def _new_try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
         path = self.backend.log_path(key)
         log = TryLog(path, key, order.try_key, f"task_logs-{self.settings.cluster}", Masker())
-        tried = Try(
-            key, partition, order, Situation(desired_of(order), order.segment), log, Journal(path.parent), traceparent
-        )
+        situation = Situation(desired_of(order), order.segment)
+        tried = Try(key, partition, order, situation, log, Journal(path.parent, self.context.cipher), traceparent)
         self.tries[key] = tried
         self.ownership.keys(partition).add(key)
         return tried
@@ -180,8 +177,11 @@ class Controller:
         s = tried.situation
         if grant is not None:
             s.granted_segment, s.granted_worker = grant.segment, grant.worker
-        tried.secret_names = tried.journal.secret_names()
-        tried.masker.add(self._secret_values(tried.secret_names))
+        try:
+            tried.masker.add(tried.journal.secrets())
+        except ValueError as error:
+            _log.error("the log of %s is masked as a whole: %s", key, error)
+            tried.masker.mask_everything()
         granted = s.granted_worker if s.granted_segment == order.segment else ""
         observed = self.backend.observe(key, order, granted)
         if observed.state is WorkerState.FOREIGN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -51,7 +51,6 @@ class Try:
     # Done when the end's report is acknowledged.
     end_done: asyncio.Future[None] | None = None
     uploaded_bytes: int = -1
-    secret_names: set[str] = field(default_factory=set)
     lease_timer: asyncio.TimerHandle | None = None
     kill_timer: asyncio.TimerHandle | None = None
     removed: bool = False

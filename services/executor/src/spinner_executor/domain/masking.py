@@ -20,10 +20,17 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._words: set[bytes] = set()
+        self._everything = False
         self._pattern: re.Pattern[bytes] | None = None
         self.add(secrets)
 
-    def add(self, secrets: Iterable[str]) -> None:
+    @property
+    def words(self) -> list[str]:
+        """What is masked, to give to another masker."""
+        return sorted(word.decode() for word in self._words)
+
+    def add(self, secrets: Iterable[str]) -> bool:
+        """Takes more secrets in; True when something new was among them."""
         words = {
             form.encode()
             for secret in secrets
@@ -32,10 +39,18 @@ class Masker:
             if len(form) >= MIN_SECRET_LENGTH
         }
         if words <= self._words:
-            return
+            return False
         self._words |= words
+        if self._everything:
+            return True
         longest_first = sorted(self._words, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(re.escape(word) for word in longest_first))
+        return True
+
+    def mask_everything(self) -> None:
+        """For when it isn't known what is secret."""
+        self._everything = True
+        self._pattern = re.compile(rb"\S")
 
     @property
     def reach(self) -> int:

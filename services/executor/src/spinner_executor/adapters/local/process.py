@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+# Secrets reach a task one by one, as it asks for them, so that they can be masked in its log.
+_SECRET = ("SPINNER_SECRET_KEY", "SPINNER_VAULT_", "SPINNER_CONN_", "SPINNER_VAR_", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+
 
 def without_secrets() -> dict[str, str]:
     """This process's environment without what user code must not read."""
-    return {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET)}
 
 
 def start_time(pid: int) -> str | None:

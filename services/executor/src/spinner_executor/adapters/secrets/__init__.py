@@ -1,0 +1,1 @@
+"""Connections and variables from wherever an installation keeps its secrets (C9)."""
