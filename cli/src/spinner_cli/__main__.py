@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from spinner_cli import dags, events, runs, settings_commands, stack_commands, tasks
+from spinner_cli import dags, events, explain, runs, settings_commands, stack_commands, tasks
 from spinner_cli.errors import CliError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(stack_commands.up)
 app.command()(stack_commands.down)
 app.command()(stack_commands.status)
+app.command()(explain.explain)
 app.add_typer(dags.app, name="dags")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")

@@ -20,6 +20,7 @@ from spinner_webgateway.adapters.actions import Actions
 from spinner_webgateway.adapters.audit import AuditTrail
 from spinner_webgateway.adapters.commands import Commands
 from spinner_webgateway.adapters.executors import Executors
+from spinner_webgateway.adapters.explanations import Explanations
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs
@@ -44,6 +45,7 @@ class Parts:
     gateway: Gateway
     projector: Projector
     executors: Executors
+    explanations: Explanations
     commands: Commands
     audit_producer: Producer
     engine: sa.Engine
@@ -69,6 +71,7 @@ class Parts:
         if self.indexer is not None:
             self.indexer.stop()
         await self.executors.close()
+        await self.explanations.close()
         self.commands.close()
         self.audit_producer.close()
 
@@ -96,6 +99,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
     commands = Commands(log, engine, hub, settings.answer_seconds)
     audit_producer = log.producer("webgateway-audit")
     executors = Executors()
+    explanations = Explanations(engine)
     gateway = Gateway(
         engine=engine,
         definitions=definitions,
@@ -104,6 +108,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         actions=Actions(engine, definitions, commands, files),
         files=files,
         logs=Logs(files, executors),
+        explanations=explanations,
         settings_records=SettingsRecords(
             commands,
             settings.secret_key.get_secret_value(),
@@ -115,7 +120,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         environment=settings.environment,
         cluster=settings.cluster,
     )
-    return Parts(gateway, projector, executors, commands, audit_producer, engine, indexer)
+    return Parts(gateway, projector, executors, explanations, commands, audit_producer, engine, indexer)
 
 
 def _search(settings: Settings, log: EventLog, engine: sa.Engine) -> tuple[ElasticIndexer | None, Search]:

@@ -347,6 +347,14 @@ commands = Table(
     time_column("time", nullable=False),
 )
 
+partition_owners = Table(
+    "partition_owners",
+    metadata,
+    key("name", ascii_text(250)),
+    needed("address", wide_text(250)),
+    time_column("time", nullable=False),
+)
+
 VIEWS: dict[str, Table] = {
     table.name: table
     for table in (
@@ -365,6 +373,7 @@ VIEWS: dict[str, Table] = {
         connections,
         portal,
         commands,
+        partition_owners,
     )
 }
 """Tables that the projection fills, by name."""

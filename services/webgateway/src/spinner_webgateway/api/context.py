@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from spinner_webgateway.adapters.actions import Actions
+from spinner_webgateway.adapters.explanations import Explanations
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs
@@ -33,6 +34,7 @@ class Gateway:
     actions: Actions
     files: Files
     logs: Logs
+    explanations: Explanations
     settings_records: SettingsRecords
     search: Search
     lag: Callable[[], int]

@@ -191,6 +191,16 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
         except ProblemError as problem:
             raise rejected(problem) from problem
 
+    async def Explain(  # noqa: N802
+        self, request: gateway_pb2.ExplainRequest, context: Any
+    ) -> gateway_pb2.ExplainResponse:
+        self._check("dag.read", f"dag/{request.subject.dag_id}")
+        try:
+            found = await self._gateway.explanations.explain(request.subject)
+        except ProblemError as problem:
+            raise rejected(problem) from problem
+        return gateway_pb2.ExplainResponse(explanation=found)
+
     def _caller(self) -> Caller:
         return self._gateway.access.caller("grpc")
 

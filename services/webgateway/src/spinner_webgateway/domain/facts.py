@@ -10,6 +10,7 @@ from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.executions.v1 import executions_pb2
 from spinner_proto.portal.v1 import portal_pb2
+from spinner_proto.scheduler.v1 import scheduler_pb2
 
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.compression import compress
@@ -190,6 +191,14 @@ def portal(message: portal_pb2.PortalEvent) -> Row:
         "value": message.value_json,
         "time": words.micros(message.time) or 0,
         "actor": clip(message.actor.name, 250),
+    }
+
+
+def partition_owner(message: scheduler_pb2.PartitionOwner) -> Row:
+    return {
+        "name": check_id("partition", message.name),
+        "address": clip(message.address, 250),
+        "time": words.micros(message.time) or 0,
     }
 
 

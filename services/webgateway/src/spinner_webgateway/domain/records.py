@@ -15,6 +15,7 @@ from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.events.v1 import events_pb2
 from spinner_proto.executions.v1 import executions_pb2
 from spinner_proto.portal.v1 import portal_pb2
+from spinner_proto.scheduler.v1 import scheduler_pb2
 
 from spinner_webgateway.domain import facts, projection
 from spinner_webgateway.domain.projection import Position, Unreadable
@@ -64,6 +65,9 @@ FACTS: dict[str, Fact] = {
     "variables": Fact(portal_pb2.Variable, "variables", lambda _, m: facts.variable(m), lambda key: (key,)),
     "connections": Fact(portal_pb2.Connection, "connections", lambda _, m: facts.connection(m), lambda key: (key,)),
     "portal_events": Fact(portal_pb2.PortalEvent, "portal", lambda _, m: facts.portal(m), lambda key: (key,)),
+    "partition_owners": Fact(
+        scheduler_pb2.PartitionOwner, "partition_owners", lambda _, m: facts.partition_owner(m), lambda key: (key,)
+    ),
 }
 
 

@@ -31,6 +31,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "connections": ("connection_id",),
     "portal": ("subject",),
     "commands": ("request_id",),
+    "partition_owners": ("name",),
 }
 """Primary key of every table that the projection writes."""
 

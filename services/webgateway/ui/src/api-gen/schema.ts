@@ -404,6 +404,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dags/{dag_id}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain Dag
+         * @description Why the DAG's next run has not been made.
+         */
+        get: operations["explain_dag_api_v1_dags__dag_id__explain_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/runs/{run_id}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain Run
+         * @description Why the run has not started or not ended.
+         */
+        get: operations["explain_run_api_v1_dags__dag_id__runs__run_id__explain_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explain Task
+         * @description Why the task has not run; map index -1 of a mapped task: all its instances together.
+         */
+        get: operations["explain_task_api_v1_dags__dag_id__runs__run_id__tasks__task_id___map_index__explain_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/tries/{try_number}/log": {
         parameters: {
             query?: never;
@@ -1034,6 +1094,49 @@ export interface components {
             /** Text */
             text: string;
         };
+        /** ExplainedSubject */
+        ExplainedSubject: {
+            /** Dag Id */
+            dag_id: string;
+            /**
+             * Run Id
+             * @description Empty: the DAG.
+             * @default
+             */
+            run_id: string;
+            /**
+             * Task Id
+             * @description Empty: the run.
+             * @default
+             */
+            task_id: string;
+            /**
+             * Map Index
+             * @description Null: all instances of the task.
+             */
+            map_index?: number | null;
+        };
+        /**
+         * Explanation
+         * @description All that a DAG, run or task waits for at one moment; nothing when it has ended.
+         */
+        Explanation: {
+            subject: components["schemas"]["ExplainedSubject"];
+            /** State */
+            state: string;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /**
+             * Partition
+             * @description The scheduler partition that says so.
+             */
+            partition: string;
+        };
         /** Grid */
         Grid: {
             /** Dag Id */
@@ -1313,6 +1416,51 @@ export interface components {
                 [key: string]: unknown;
             }[];
         };
+        /**
+         * Party
+         * @description Someone or something that holds or waits; ids that have no place in it are empty.
+         */
+        Party: {
+            /**
+             * Kind
+             * @description dag, run, task, pool, trigger, executor, worker, asset, person, partition, file or backfill
+             */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Dag Id
+             * @default
+             */
+            dag_id: string;
+            /**
+             * Run Id
+             * @default
+             */
+            run_id: string;
+            /**
+             * Task Id
+             * @default
+             */
+            task_id: string;
+            /**
+             * Map Index
+             * @default -1
+             */
+            map_index: number;
+            /**
+             * Try Number
+             * @default 0
+             */
+            try_number: number;
+            /**
+             * State
+             * @default
+             */
+            state: string;
+            /** Since */
+            since?: string | null;
+        };
         /** PausedRequest */
         PausedRequest: {
             /** Paused */
@@ -1383,6 +1531,61 @@ export interface components {
              * @default
              */
             fix: string;
+        };
+        /**
+         * Reason
+         * @description Something that is waited for.
+         */
+        Reason: {
+            /**
+             * Code
+             * @description Stable, for example POOL_FULL; docs/explain.md lists all.
+             */
+            code: string;
+            /** Message */
+            message: string;
+            /** Since */
+            since?: string | null;
+            /**
+             * Until
+             * @description When it ends by itself, if that is known.
+             */
+            until?: string | null;
+            /**
+             * Holders
+             * @description Who holds it, at most 20.
+             * @default []
+             */
+            holders: components["schemas"]["Party"][];
+            /**
+             * Holder Count
+             * @default 0
+             */
+            holder_count: number;
+            /**
+             * Fix
+             * @description How a person can end the wait.
+             * @default
+             */
+            fix: string;
+            /**
+             * Waiting
+             * @description Which task instances wait for it, at most 20.
+             * @default []
+             */
+            waiting: components["schemas"]["Party"][];
+            /**
+             * Waiting Count
+             * @description How many wait for it; 0 when the subject itself does.
+             * @default 0
+             */
+            waiting_count: number;
+            /**
+             * Note
+             * @description It alone doesn't hold anything back.
+             * @default false
+             */
+            note: boolean;
         };
         /** Run */
         Run: {
@@ -4242,6 +4445,292 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["XComEntry"][];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_dag_api_v1_dags__dag_id__explain_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_run_api_v1_dags__dag_id__runs__run_id__explain_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_task_api_v1_dags__dag_id__runs__run_id__tasks__task_id___map_index__explain_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                run_id: string;
+                task_id: string;
+                map_index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
                 };
             };
             /** @description The request is wrong. */
