@@ -10,7 +10,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui check fmt lock proto ui bench worker-image simulate
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench worker-image simulate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ status:  ## Show Kafka and every service
 	@$(BIN)/spinner status
 
 test: ui-setup  ## All tests: Python on real servers, the UI's, the whole end to end
-	@infra/run-tests python ui e2e-core e2e-ui
+	@infra/run-tests python ui e2e-core e2e-ui e2e-k8s
 
 test-python: setup  ## Unit and integration tests of all Python packages
 	@infra/run-tests python
@@ -44,6 +44,9 @@ e2e: ui-setup  ## Black-box tests of the running whole, and the UI in a real bro
 
 e2e-core: setup  ## Black-box tests without a browser
 	@infra/run-tests e2e-core
+
+e2e-k8s: setup  ## The executor on a real Kubernetes API (built once, minutes)
+	@infra/run-tests e2e-k8s
 
 e2e-ui: ui-setup  ## UI journeys in Chromium
 	@infra/run-tests e2e-ui

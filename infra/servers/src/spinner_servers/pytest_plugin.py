@@ -20,7 +20,24 @@ import pytest
 
 from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
 from spinner_servers import kubernetes_node as real_node
+from spinner_servers.kubernetes import build
 from spinner_servers.process import Launch, free_port
+
+_BUILD_SECONDS = 1500
+_KUBERNETES = {"kubernetes_api", "kubernetes_node"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kubernetes: needs a Kubernetes API, whose first build takes minutes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what asks for a fixture of Kubernetes, so that suites can be told apart."""
+    for item in items:
+        if _KUBERNETES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kubernetes)
+        if item.get_closest_marker("kubernetes") and not build.is_built():
+            item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
 
 
 @contextmanager

@@ -9,11 +9,11 @@ import pytest
 _TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(_TESTS / "integration" / "support"), str(Path(__file__).parent / "support")]
 
-from places import KubernetesPlace, LocalPlace, Place
-from stage import Stage
+from places import KubernetesPlace, LocalPlace, Place  # noqa: E402
+from stage import Stage  # noqa: E402
 
 
-@pytest.fixture(params=["local", "kubernetes"])
+@pytest.fixture(params=["local", pytest.param("kubernetes", marks=pytest.mark.kubernetes)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made: Place = (
         LocalPlace(tmp_path) if request.param == "local" else KubernetesPlace(request.getfixturevalue("kubernetes_api"))

@@ -58,11 +58,11 @@ def disrupted(reason: str, message: str = "") -> dict[str, Any]:
         (ended(137, **disrupted("DeletionByTaintManager", "taint")), c.OUTCOME_NODE_LOST, "taint", 137),
         ({"phase": "Failed", "reason": "NodeLost", "message": "gone"}, c.OUTCOME_NODE_LOST, "gone", 0),
         ({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"}, c.OUTCOME_TIMED_OUT, "too long", 0),
-        ({"phase": "Failed", "reason": "OutOfmemory", "message": "Pod was rejected"}, c.OUTCOME_LAUNCH_FAILED, "rejected", 0),
+        ({"phase": "Failed", "reason": "OutOfmemory", "message": "rejected"}, c.OUTCOME_LAUNCH_FAILED, "rejected", 0),
         (
             {
                 "phase": "Failed",
-                "initContainerStatuses": [{"name": "sync", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}],
+                "initContainerStatuses": [{"name": "sync", "state": {"terminated": {"exitCode": 3}}}],
             },
             c.OUTCOME_LAUNCH_FAILED, "sync failed with 3", 0,
         ),

@@ -38,6 +38,11 @@ def kwok() -> Path:
     return _built("kwok", "sigs.k8s.io/kwok/cmd/kwok", "-s -w")
 
 
+def is_built() -> bool:
+    """Whether both binaries are in the cache."""
+    return all((cache_folder() / _folder_name() / name).exists() for name in ("kube", "kwok"))
+
+
 def _flags() -> str:
     major, minor, _ = VERSION.removeprefix("v").split(".")
     values = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
