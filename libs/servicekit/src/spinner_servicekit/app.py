@@ -31,6 +31,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+import uvloop
+
 from spinner_servicekit import logs, metrics, traces
 from spinner_servicekit.settings import ServiceSettings, load
 
@@ -174,7 +176,8 @@ def run_async(
             await work
 
     try:
-        asyncio.run(supervised())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(supervised())
     except Exception as error:  # noqa: BLE001 - reported, then exit code 1
         app.crash(error)
     _exit(app._finish())
