@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import zstandard
+from google.protobuf.message import Message
 
 from spinner_eventlog.interface import Outgoing, Record, RecordTooLarge
 
@@ -24,6 +25,8 @@ MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024
 _LEVEL = 1  # a third of level 3's time, a tenth more bytes on definitions and events
 
 Headers = list[tuple[str, bytes]]
+_ZSTD = ("content-encoding", b"zstd")
+_VERSION = ("ce_specversion", b"1.0")
 
 
 class _Codecs(threading.local):
@@ -41,17 +44,19 @@ class Envelope:
     """Wraps outgoing records for one writer. Thread-safe. `clock_ms` and `id_prefix` exist for deterministic tests."""
 
     def __init__(self, source: str, clock_ms: Callable[[], int] | None = None, id_prefix: str | None = None) -> None:
-        self._source = f"spinner/{source}".encode()
+        self._source = ("ce_source", f"spinner/{source}".encode())
         self._clock_ms = clock_ms or (lambda: time.time_ns() // 1_000_000)
         self._ids = itertools.count()
         self._id_prefix = id_prefix if id_prefix is not None else secrets.token_hex(8)
         self._second: tuple[int, str] = (-1, "")
+        self._latest: tuple[int, tuple[str, bytes]] = (-1, ("", b""))
+        self._types: dict[type[Message], tuple[str, bytes]] = {}
 
     def wrap(self, outgoing: Outgoing, limit_bytes: int) -> tuple[bytes, bytes | None, Headers]:
         """Returns key, value and headers as written; raises RecordTooLarge when together they exceed `limit_bytes`."""
         key = outgoing.key.encode()
         given = outgoing.headers
-        headers: Headers = [(name, text.encode()) for name, text in given.items()]
+        headers: Headers = [(name, text.encode()) for name, text in given.items()] if given else []
         message = outgoing.value
         value: bytes | None = outgoing.raw
         if message is not None:
@@ -60,17 +65,23 @@ class Envelope:
                 smaller = _codecs.compress(value)
                 if len(smaller) < len(value):
                     value = smaller
-                    headers.append(("content-encoding", b"zstd"))
-            headers.append(("ce_type", message.DESCRIPTOR.full_name.encode()))
+                    headers.append(_ZSTD)
+            kind = type(message)
+            stated = self._types.get(kind)
+            if stated is None:
+                stated = self._types[kind] = ("ce_type", message.DESCRIPTOR.full_name.encode())
+            headers.append(stated)
         headers.append(("ce_id", f"{self._id_prefix}-{next(self._ids)}".encode()))
-        headers.append(("ce_source", self._source))
-        headers.append(("ce_specversion", b"1.0"))
-        headers.append(("ce_time", self._time()))
+        headers.append(self._source)
+        headers.append(_VERSION)
+        headers.append(self._time())
         if "traceparent" not in given:
             trace = current_traceparent()
             if trace is not None:
                 headers.append(("traceparent", trace.encode()))
-        size = len(key) + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+        size = len(key) + len(value or b"")
+        if 2 * size > limit_bytes:
+            size += sum(len(name) + len(text) for name, text in headers)
         if size > limit_bytes:
             raise RecordTooLarge(
                 f"record {outgoing.key!r} for topic {outgoing.topic} has {size:,} bytes (compressed), the topic allows "
@@ -78,13 +89,18 @@ class Envelope:
             )
         return key, value, headers
 
-    def _time(self) -> bytes:
+    def _time(self) -> tuple[str, bytes]:
         now_ms = self._clock_ms()
+        latest = self._latest
+        if latest[0] == now_ms:
+            return latest[1]
         second, millisecond = divmod(now_ms, 1000)
         cached = self._second
         if cached[0] != second:
             cached = self._second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
-        return f"{cached[1]}.{millisecond:03d}Z".encode()
+        header = ("ce_time", f"{cached[1]}.{millisecond:03d}Z".encode())
+        self._latest = (now_ms, header)
+        return header
 
 
 def unwrap(

@@ -203,7 +203,14 @@ class StateMachine(Protocol):
         """
 
     def committed(self, offsets: Sequence[int]) -> None:
-        """The latest `handle`'s records are durable at these offsets."""
+        """A `handle`'s records are durable at these offsets.
+
+        Called once for each `handle` that was given records or returned some, in order; with the loop's `overlap`
+        further ones may come in between.
+        """
+
+    def needs_quiet(self) -> bool:
+        """With `overlap`: whether the next `handle` must see all earlier ones durable."""
 
     def next_due(self) -> datetime | None:
         """When `handle` should run even without records."""

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
@@ -126,19 +127,16 @@ class KafkaTransactionalProducer:
         written: list[int] = [-1] * len(records)
         failures: list[KafkaError] = []
 
-        def collector(at: int) -> Callable[[KafkaError | None, Message], None]:
-            def delivered(error: KafkaError | None, message: Message) -> None:
-                if error is None:
-                    written[at] = message.offset() or 0
-                else:
-                    failures.append(error)
-
-            return delivered
+        def delivered(at: int, error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                written[at] = message.offset() or 0
+            else:
+                failures.append(error)
 
         try:
             self._client.begin_transaction()
             for at, (record, (key, value, headers)) in enumerate(zip(records, wrapped, strict=True)):
-                produced = collector(at)
+                produced = partial(delivered, at)
                 try:
                     _produce(self._client, self._prefix, record, key, value, headers, produced)
                 except BufferError:

@@ -86,6 +86,8 @@ class PartitionLoop:
     output's key or its first part (before "/"). `clock` gives aware UTC times.
     `retry_seconds`: first pause before a rebuild; doubles up to 5 s.
     `patience_seconds`: how long records of which none `is_urgent` wait for others, to share their transaction.
+    `overlap`: decide during commits while there is a backlog (see owned_partition); for machines whose `handle` may be
+    called before the `committed` of the one before.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class PartitionLoop:
         instance_id: str | None = None,
         patience_seconds: float = 0.0,
         is_urgent: Callable[[Record], bool] = lambda _record: True,
+        overlap: bool = False,
     ) -> None:
         self._log = log
         self._group_id = group_id
@@ -112,7 +115,7 @@ class PartitionLoop:
         self._instance_id = instance_id
         self._recipe = Recipe(
             log, transactional_id_for, machine_factory, clock, decode, on_poison, max_batch, max_wait_seconds,
-            patience_seconds, is_urgent,
+            patience_seconds, is_urgent, overlap,
         )  # fmt: skip
         self._retry_seconds = retry_seconds
         self._tenures: dict[TopicPartition, _Tenure] = {}

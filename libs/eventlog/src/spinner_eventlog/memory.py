@@ -152,11 +152,11 @@ class MemoryTransactionalProducer:
     ) -> list[int]:
         prepared = [self._log.prepared(record) for record in records]
         broker = self._log.broker
+        if self._log.before_commit is not None:
+            self._log.before_commit(self._id)
         with broker.changed:
             if broker.epochs[self._id] != self._epoch:
                 raise Fenced(f"{self._id}: another owner took over")
-            if self._log.before_commit is not None:
-                self._log.before_commit(self._id)
             if offsets:
                 if not isinstance(consumer, MemoryGroupConsumer):
                     raise TypeError("offsets need the MemoryGroupConsumer that read the records")

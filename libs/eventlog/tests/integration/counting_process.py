@@ -56,6 +56,9 @@ class Counting:
     def next_due(self) -> datetime | None:
         return None
 
+    def needs_quiet(self) -> bool:
+        return False
+
 
 def main() -> None:
     bootstrap, prefix, name, folder = sys.argv[1:]
@@ -69,6 +72,7 @@ def main() -> None:
         machine_factory=lambda topic, partition: Counting(log, partition, name, Path(folder)),
         decode=InboxMessage,
         max_batch=20,
+        overlap=True,
     )
     faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -66,11 +67,32 @@ class Counting:
         return self.due
 
 
+class Overlapping(Counting):
+    """Tells what it was asked in which order."""
+
+    quiet = False
+
+    def handle(self, records: Sequence[Record], now: datetime) -> list[Outgoing]:
+        outputs = super().handle(records, now)
+        self.journal.append(f"decided {len(outputs)}")
+        return outputs
+
+    def committed(self, offsets: Sequence[int]) -> None:
+        super().committed(offsets)
+        self.journal.append(f"durable {len(offsets)}")
+
+    def needs_quiet(self) -> bool:
+        return self.quiet
+
+
 class Rig:
+    machine_type: type[Counting] = Counting
+
     def __init__(self) -> None:
         self.clock = Clock()
-        self.failing = 0
-        self.commits = 0
+        self.failing = self.commits = 0
+        self.may_commit = threading.Event()
+        self.may_commit.set()
         self.log = MemoryLog(clock=self.clock, wait=False, before_commit=self.before_commit)
         for topic in ("inbox", "events"):
             self.log.create_topic(topic, 2)
@@ -81,13 +103,14 @@ class Rig:
 
     def before_commit(self, transactional_id: str) -> None:
         self.commits += 1
+        assert self.may_commit.wait(10)
         if self.failing:
             self.failing -= 1
             raise Transient("the broker went away")
 
     def loop(self, **more) -> PartitionLoop:
         def machine(topic: str, partition: int) -> Counting:
-            self.machines.append(Counting(self.log, partition, self.journal))
+            self.machines.append(self.machine_type(self.log, partition, self.journal))
             return self.machines[-1]
 
         return PartitionLoop(
@@ -288,3 +311,58 @@ def test_patience_ends():
     rig.send("later")
     settle(loop)
     assert rig.events() == ["later=1"]
+
+
+def overlapping(quiet: bool = False) -> tuple[Rig, PartitionLoop]:
+    """A loop with four inputs, one a batch, whose commits wait for `may_commit`."""
+    rig = Rig()
+    rig.machine_type = type("Machine", (Overlapping,), {"quiet": quiet})
+    loop = rig.loop(overlap=True, max_batch=1)
+    settle(loop)
+    rig.journal.clear()
+    rig.may_commit.clear()
+    rig.send("a", "b", "c", "d")
+    return rig, loop
+
+
+def test_with_a_backlog_it_decides_during_a_commit():
+    rig, loop = overlapping()
+    for _ in range(3):
+        loop.step()
+    assert rig.journal == ["decided 1", "decided 1", "decided 1"]
+    assert rig.events() == []
+    rig.may_commit.set()
+    settle(loop)
+    assert rig.events() == ["a=1", "b=2", "c=3", "d=4"]
+    assert rig.journal.count("durable 1") == 4
+    # What was decided during the first commit made up the second.
+    assert rig.commits == 2
+    assert rig.machines[0].durable == [0, 2, 3, 4]  # each transaction ends with a marker
+    assert rig.log.committed_offset("group", "inbox", 0) == 4
+
+
+def test_a_machine_that_needs_quiet_sees_everything_durable():
+    rig, loop = overlapping(quiet=True)
+    rig.may_commit.set()
+    settle(loop)
+    assert rig.journal == ["decided 1", "durable 1"] * 4
+
+
+def test_when_a_transaction_in_flight_fails_what_was_decided_on_top_is_decided_again():
+    rig, loop = overlapping()
+    rig.failing = 1
+    for _ in range(3):
+        loop.step()
+    rig.may_commit.set()
+    settle(loop)
+    assert len(rig.machines) == 3  # one a partition, and the one made anew
+    assert rig.events() == ["a=1", "b=2", "c=3", "d=4"]
+
+
+def test_closing_waits_for_the_transaction_in_flight():
+    rig, loop = overlapping()
+    loop.step()
+    threading.Timer(0.05, rig.may_commit.set).start()
+    loop.close()
+    assert rig.events() == ["a=1"]
+    assert rig.log.committed_offset("group", "inbox", 0) == 1

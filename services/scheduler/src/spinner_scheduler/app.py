@@ -63,6 +63,7 @@ class Scheduler:
             ),
             snapshot_seconds=settings.snapshot_seconds,
             snapshot_batch=settings.snapshot_batch,
+            replay_records=settings.replay_records,
             definition_wait_seconds=settings.definition_wait_seconds,
         )
         self._machines: dict[tuple[str, int], SchedulerMachine] = {}
@@ -86,6 +87,7 @@ class Scheduler:
             machine_factory=machine,
             decode=InboxMessage,
             max_batch=self._settings.max_batch,
+            overlap=True,
             instance_id=f"{self._settings.instance_id}-{tier}" if self._settings.instance_id else None,
             patience_seconds=_PATIENCE_SECONDS,
             is_urgent=is_urgent,

@@ -153,6 +153,7 @@ def kafka(bootstrap: str, seconds: float) -> tuple[float, float]:
         machine_factory=factory,
         decode=InboxMessage,
         max_batch=BATCH,
+        overlap=True,
     )
     failed: list[BaseException] = []
     # Another process, so that the figure is the scheduler's and not that of a shared interpreter.
@@ -201,6 +202,9 @@ class _Counting:
         self._inner.committed(offsets)
         if self._inner.state.live_runs:
             self._last, self._cpu_last = time.monotonic(), time.process_time()
+
+    def needs_quiet(self) -> bool:
+        return self._inner.needs_quiet()
 
     def next_due(self):  # type: ignore[no-untyped-def]
         return self._inner.next_due()

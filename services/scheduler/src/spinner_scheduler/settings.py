@@ -25,6 +25,11 @@ class SchedulerSettings(ServiceSettings):
     )
     snapshot_seconds: float = Field(default=5, gt=0, description="how old changes get before they are in a snapshot")
     snapshot_batch: int = Field(default=200, ge=1, description="snapshots in one transaction")
+    replay_records: int = Field(
+        default=20_000,
+        ge=100,
+        description="records of events that the next owner of a partition has to read at most, about: more snapshots",
+    )
     max_batch: int = Field(default=500, ge=1, description="inbox records decided in one transaction")
     definition_wait_seconds: float = Field(
         default=5, ge=0, description="how long an announced definition may take to become readable"

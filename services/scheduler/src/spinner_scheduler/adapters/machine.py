@@ -1,8 +1,12 @@
 """A scheduler partition as the state machine that `spinner_eventlog.loop` drives.
 
 Each `handle` decides a whole batch in memory and returns one transaction: events, orders, execution records, messages
-to other inboxes, snapshots. Snapshots are taken before the batch is decided, of what earlier transactions made
-durable, because only their offsets are known.
+to other inboxes, snapshots.
+
+A snapshot says up to which offset it covers its entity's events, so it is taken only of entities without events in
+transactions that are not committed yet: the loop decides ahead. They are written when changes are some seconds old, and
+sooner when the next owner would have to read many records; a few with each transaction, so that they never hold up
+decisions.
 """
 
 from __future__ import annotations
@@ -10,9 +14,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 from spinner_eventlog import topics
 from spinner_eventlog.dead_letter import dead_letter
@@ -36,6 +42,9 @@ logger = logging.getLogger("spinner_scheduler.machine")
 # How long a decision after a restart may wait for runs that are being decoded.
 _ROUSE_SECONDS = 0.01
 
+# The partition's own snapshot holds thousands of request ids, so it is not written with each batch.
+_PARTITION_PAUSE = timedelta(seconds=1)
+
 EXECUTIONS_TOPIC = "workflow_job_executions"
 OWNERS_TOPIC = "partition_owners"
 # How long a question waits for the decision in work.
@@ -51,6 +60,8 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     snapshot_seconds: float = 5.0
     snapshot_batch: int = 200
+    # Records of events that the next owner has to read at most, about.
+    replay_records: int = 20_000
     definition_wait_seconds: float = 5.0
 
 
@@ -87,8 +98,10 @@ class SchedulerMachine:
         # Where the next event will be at the least, and entities that changed since their snapshot.
         self._next_offset = 0
         self._unsaved: dict[str, int] = {}
-        self._saved_at: datetime | None = None
-        self._written: list[str] = []
+        self._save_from: datetime | None = None
+        self._partition_saved_at: datetime | None = None
+        # The entities of each decision's event records, in order, while those are not durable.
+        self._flights: deque[list[str]] = deque()
         self._metrics = metrics.of_partition(self.name)
 
     # -- StateMachine ------------------------------------------------------------------------------------------
@@ -118,7 +131,7 @@ class SchedulerMachine:
             if self.state.asleep:
                 self.state.rouse(lambda: time.perf_counter() - started > _ROUSE_SECONDS)
             result = decide(self.state, messages, times.from_datetime(now))
-        outgoing = self._outgoing(result)
+        outgoing, written = self._outgoing(result)
         outgoing.extend(saved)
         if not self._announced:
             self._announced = True
@@ -132,15 +145,21 @@ class SchedulerMachine:
                 for record, message in zip(records, messages, strict=True)
                 if id(message) in refused
             )
+        if records or outgoing:
+            self._flights.append(written)
         self._metrics.note(len(messages), result, self.state, time.perf_counter() - started)
         return outgoing
 
     def committed(self, offsets: Sequence[int]) -> None:
-        for entity, offset in zip(self._written, offsets, strict=False):
+        written = self._flights.popleft()
+        for entity, offset in zip(written, offsets, strict=False):
             self._unsaved.setdefault(entity, offset)
-        if self._written:
-            self._next_offset = offsets[len(self._written) - 1] + 1
-        self._written = []
+        if written:
+            self._next_offset = offsets[len(written) - 1] + 1
+
+    def needs_quiet(self) -> bool:
+        """A run whose events are always in flight would never be saved."""
+        return bool(self._flights) and self._unread() > 2 * self._policy.replay_records
 
     def next_due(self) -> datetime | None:
         if self.state.unsettled or not self._announced:
@@ -148,9 +167,8 @@ class SchedulerMachine:
         due = self.state.timers.next_due()
         at = times.to_datetime(due) if due else None
         if self._unsaved or self.state.dropped:
-            save = (self._saved_at or times.to_datetime(self.state.now)) + timedelta(
-                seconds=self._policy.snapshot_seconds
-            )
+            pause = timedelta(seconds=self._policy.snapshot_seconds)
+            save = self._save_from or times.to_datetime(self.state.now) + pause
             at = save if at is None else min(at, save)
         return at
 
@@ -183,27 +201,35 @@ class SchedulerMachine:
         if not self._definitions.wait_for(dag_id, version, self._policy.definition_wait_seconds):
             logger.warning("definition %s@%s was announced but is not in workflow_definitions", dag_id, version)
 
-    def _outgoing(self, result: Result) -> list[Outgoing]:
+    def _outgoing(self, result: Result) -> tuple[list[Outgoing], list[str]]:
+        """Returns what to write, event records first, and the entities of those."""
         outgoing: list[Outgoing] = []
+        written: list[str] = []
         for record in result.records:
-            self._written.append(recovery.entity_of(record))
+            written.append(recovery.entity_of(record))
             outgoing.append(Outgoing(self._events_topic, _key_of(record), record, self._partition))
         outgoing.extend(Outgoing(self._orders_topic, key, order) for key, order in result.orders.items())
         outgoing.extend(
             Outgoing(EXECUTIONS_TOPIC, execution.workflow_name, execution) for execution in result.executions
         )
         outgoing.extend(Outgoing(to.inbox, key, message, to.partition) for to, key, message in result.messages)
-        return outgoing
+        return outgoing, written
+
+    def _unread(self) -> int:
+        """How many records the next owner would have to read."""
+        return self._next_offset - next(iter(self._unsaved.values()), self._next_offset)
 
     def _snapshots(self, now: datetime) -> list[Outgoing]:
-        if self._saved_at is None:
-            self._saved_at = now
-        if not (self._unsaved or self.state.dropped) or self._written:
+        pause = timedelta(seconds=self._policy.snapshot_seconds)
+        if self._save_from is None:
+            self._save_from = now + pause
+        if not self._unsaved and not self.state.dropped:
+            self._save_from = now + pause
             return []
-        if now - self._saved_at < timedelta(seconds=self._policy.snapshot_seconds):
+        if now < self._save_from and self._unread() <= self._policy.replay_records:
             return []
-        self._saved_at = now
-        chosen = list(self._unsaved)[: self._policy.snapshot_batch]
+        in_flight = {entity for written in self._flights for entity in written}
+        chosen = list(islice((e for e in self._unsaved if e not in in_flight), self._policy.snapshot_batch))
         outgoing: list[Outgoing] = []
         for entity in chosen:
             del self._unsaved[entity]
@@ -214,15 +240,16 @@ class SchedulerMachine:
             self._unsaved.pop(entity, None)
             outgoing.append(Outgoing(self._snapshots_topic, entity, None, self._partition))
         self.state.dropped.clear()
-        start = min(self._unsaved.values(), default=self._next_offset)
-        outgoing.append(
-            Outgoing(
-                self._snapshots_topic,
-                f"partition:{self._partition}",
-                recovery.partition_snapshot(self.state, start),
-                self._partition,
-            )
-        )
+        if now >= self._save_from:
+            # What one batch could not hold follows soon.
+            self._save_from = now + (pause / 20 if self._unsaved else pause)
+        at = self._partition_saved_at
+        if at is None or not self._unsaved or now - at >= _PARTITION_PAUSE:
+            self._partition_saved_at = now
+            start = next(iter(self._unsaved.values()), self._next_offset)
+            key = f"partition:{self._partition}"
+            snapshot = recovery.partition_snapshot(self.state, start)
+            outgoing.append(Outgoing(self._snapshots_topic, key, snapshot, self._partition))
         return outgoing
 
 
