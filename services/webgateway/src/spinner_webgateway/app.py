@@ -18,6 +18,7 @@ from spinner_objectstore import ObjectStore
 from spinner_webgateway.adapters import database
 from spinner_webgateway.adapters.actions import Actions
 from spinner_webgateway.adapters.audit import AuditTrail
+from spinner_webgateway.adapters.backfill_actions import BackfillActions
 from spinner_webgateway.adapters.commands import Commands
 from spinner_webgateway.adapters.executors import Executors
 from spinner_webgateway.adapters.explanations import Explanations
@@ -106,6 +107,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         hub=hub,
         access=Access(settings.development_user, AuditTrail(audit_producer)),
         actions=Actions(engine, definitions, commands, files),
+        backfills=BackfillActions(engine, commands, files, settings.backfill_max_days),
         files=files,
         logs=Logs(files, executors),
         explanations=explanations,

@@ -24,3 +24,6 @@ class Settings(ServiceSettings):
     environment: str = Field(default="local", description="shown in the UI, so that nobody mistakes production")
     ui_dist: str = Field(default="", description="folder of the built UI; empty: that of the source tree")
     answer_seconds: float = Field(default=10.0, gt=0, description="how long a command waits for the scheduler, seconds")
+    backfill_max_days: int = Field(
+        default=31, ge=1, description="longest range of a backfill, days; administrators can override it"
+    )

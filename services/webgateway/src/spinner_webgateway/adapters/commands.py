@@ -29,7 +29,19 @@ from spinner_webgateway.domain.who import Caller
 from spinner_webgateway.domain.words import timestamp
 
 ANSWER_SECONDS = 10.0
-BAD_REQUEST_CODES = frozenset({"INVALID_ARGUMENT", "INVALID_CONF", "INVALID_RUN_ID", "UNKNOWN_COMMAND"})
+BAD_REQUEST_CODES = frozenset(
+    {
+        "INVALID_ARGUMENT",
+        "INVALID_CONF",
+        "INVALID_ORDER",
+        "INVALID_RUN_ID",
+        "NO_SCHEDULE",
+        "NOTHING_TO_BACKFILL",
+        "TASK_MISSING",
+        "TOO_MANY_RUNS",
+        "UNKNOWN_COMMAND",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

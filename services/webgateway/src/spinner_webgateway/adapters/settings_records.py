@@ -13,7 +13,7 @@ from spinner_proto.inbox.v1 import inbox_pb2
 from spinner_proto.portal.v1 import portal_pb2
 
 from spinner_webgateway.adapters.commands import Commands
-from spinner_webgateway.adapters.views.lists import DEFAULT_POOL
+from spinner_webgateway.adapters.views.lists import LOCAL_POOLS
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.who import Caller
 from spinner_webgateway.domain.words import timestamp
@@ -21,7 +21,7 @@ from spinner_webgateway.domain.words import timestamp
 
 @dataclass(frozen=True, slots=True)
 class PoolAddresses:
-    """Which inboxes hear of a pool: that of the partition that owns its name; for the default pool, all of them."""
+    """Which inboxes hear of a pool: that of the partition that owns its name; for the local pools, all of them."""
 
     cluster: str
     tiers: Sequence[int]
@@ -29,7 +29,7 @@ class PoolAddresses:
 
     def of(self, pool: str) -> list[tuple[str, int]]:
         """Returns topics and partitions. The owner is in the lowest tier's cell, by a hash of the name."""
-        if pool == DEFAULT_POOL:
+        if pool in LOCAL_POOLS:
             topics = [inbox_topic(self.cluster, tier) for tier in self.tiers]
             return [(topic, n) for topic in topics for n in range(self.partition_count(topic))]
         topic = inbox_topic(self.cluster, min(self.tiers))

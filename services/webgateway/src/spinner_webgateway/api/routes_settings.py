@@ -74,8 +74,8 @@ async def put_pool(name: Name, body: PoolRequest, gateway: GatewayDependency, ca
 
 @router.delete("/pools/{name}", status_code=204)
 async def delete_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> None:
-    if name == lists.DEFAULT_POOL:
-        raise ProblemError(409, "POOL_NEEDED", "The default pool can't be removed.", "Change its slots instead.")
+    if name in lists.LOCAL_POOLS:
+        raise ProblemError(409, "POOL_NEEDED", f"The pool {name} can't be removed.", "Change its slots instead.")
     if await gateway.read(lambda c: lists.row_of(c, pools, name)) is None:
         raise _not_found("pool", name)
     with gateway.access.act(caller, "pool.delete", f"pool/{name}"):

@@ -71,6 +71,8 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "run_created": _run_created,
     "run_state_changed": _run_state,
     "run_version_changed": lambda e: f"Run now follows version {e.version}, {e.task_count} tasks",
+    "run_version_planned": lambda e: f"Run takes version {e.version} when its tries in progress have been killed",
+    "run_backfill_changed": lambda e: f"Run taken over by backfill {e.backfill.backfill_id}",
     "run_conf_changed": lambda _: "Configuration replaced",
     "task_state_changed": _task_state,
     "task_ended": _task_ended,

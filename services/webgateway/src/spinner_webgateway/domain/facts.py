@@ -14,8 +14,9 @@ from spinner_proto.scheduler.v1 import scheduler_pb2
 
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.compression import compress
-from spinner_webgateway.domain.projection import Unreadable, check_id, clip
+from spinner_webgateway.domain.projection import Unreadable, check_id
 from spinner_webgateway.domain.rows import Row
+from spinner_webgateway.domain.words import clip
 
 
 def definition_key(key: str) -> tuple[str, str]:

@@ -19,14 +19,13 @@ from typing import Any
 
 from spinner_proto.events.v1 import events_pb2
 
-from spinner_webgateway.domain import words
+from spinner_webgateway.domain import backfill_rows, words
 from spinner_webgateway.domain.compression import compress
 from spinner_webgateway.domain.rows import Need, Row, WorkingSet
+from spinner_webgateway.domain.words import clip
 
 BEGUN = frozenset({"queued", "running", "deferred", "up_for_reschedule"})
 """States in which a try exists."""
-TEXT_LIMIT = 4000
-"""Longest one-line text kept in a column, in characters; longer ones are cut. The log has the whole."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - an answer
@@ -40,10 +39,6 @@ class Position:
     cell: str
     partition: int
     offset: int
-
-
-def clip(text: str, limit: int = TEXT_LIMIT) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def check_id(what: str, value: str) -> str:
@@ -99,6 +94,7 @@ def new_run(dag_id: str, run_id: str, time: int) -> Row:
         "layout_tasks": 0,
         "expansions": {},
         "counts": {},
+        "backfill_id": "",
     }
 
 
@@ -170,6 +166,7 @@ def needs(message: events_pb2.WorkflowEvents) -> Iterator[Need]:
     if dag_id:
         yield "dags", (dag_id,)
     if not run_id:
+        yield from backfill_rows.needs(dag_id, message.events)
         return
     yield "runs", (dag_id, run_id)
     for event in message.events:
@@ -227,7 +224,9 @@ def _check(message: events_pb2.WorkflowEvents) -> None:
                 raise Unreadable(f"{kind} outside a run")
         elif kind in ("command_accepted", "command_rejected"):
             check_id("request id", getattr(event, kind).request_id)
-        elif kind in ("dag_updated", "dag_removed") and not message.dag_id:
+        elif kind in backfill_rows.KINDS:
+            check_id("backfill id", backfill_rows.id_of(event))
+        if kind in ("dag_updated", "dag_removed", *backfill_rows.KINDS) and not message.dag_id:
             raise Unreadable(f"{kind} names no DAG")
         elif kind in ("run_created", "run_state_changed", "run_version_changed", "run_conf_changed") and (
             not message.run_id
@@ -311,6 +310,7 @@ def _command_accepted(step: _Step, event: events_pb2.CommandAccepted) -> None:
             "run_id": event.run_id,
             "task_count": event.task_count,
             "time": step.time,
+            "plan": event.backfill_plan.SerializeToString() if event.HasField("backfill_plan") else None,
         },
     )
 
@@ -327,6 +327,7 @@ def _command_rejected(step: _Step, event: events_pb2.CommandRejected) -> None:
             "run_id": "",
             "task_count": 0,
             "time": step.time,
+            "plan": None,
         },
     )
 
@@ -345,6 +346,7 @@ def _run_created(step: _Step, event: events_pb2.RunCreated) -> None:
     run["actor"] = clip(event.actor.name, 250)
     run["note"] = clip(event.note)
     run["awaiting_layout"] = event.awaiting_layout
+    run["backfill_id"] = event.backfill.backfill_id
     run["layout_tasks"] = event.task_count
     if event.HasField("triggered_by"):
         by = event.triggered_by
@@ -387,6 +389,10 @@ def _run_version_changed(step: _Step, event: events_pb2.RunVersionChanged) -> No
 
 def _run_conf_changed(step: _Step, event: events_pb2.RunConfChanged) -> None:
     _conf(step.run(), event.conf)
+
+
+def _run_backfill_changed(step: _Step, event: events_pb2.RunBackfillChanged) -> None:
+    step.run().update(backfill_id=event.backfill.backfill_id, run_type="backfill")
 
 
 def _task_expanded(step: _Step, event: events_pb2.TaskExpanded) -> None:
@@ -499,6 +505,10 @@ _HANDLERS: dict[str, Callable[[_Step, Any], None]] = {
     "run_state_changed": _run_state_changed,
     "run_version_changed": _run_version_changed,
     "run_conf_changed": _run_conf_changed,
+    "run_backfill_changed": _run_backfill_changed,
+    "backfill_created": lambda step, event: backfill_rows.created(step.rows, step.dag_id, step.time, event),
+    "backfill_advanced": lambda step, event: backfill_rows.advanced(step.rows, step.dag_id, event),
+    "backfill_state_changed": lambda step, event: backfill_rows.changed(step.rows, step.dag_id, step.time, event),
     "task_expanded": _task_expanded,
     "task_state_changed": _task_state_changed,
     "task_ended": _task_ended,

@@ -14,8 +14,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
+from spinner_proto.events.v1 import events_pb2
+from spinner_proto.inbox.v1 import inbox_pb2
 
+TEXT_LIMIT = 4000
+"""Longest one-line text kept in a column, in characters; longer ones are cut. The log has the whole."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def clip(text: str, limit: int = TEXT_LIMIT) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def micros(time: Timestamp) -> int | None:
@@ -81,6 +89,26 @@ def task_state(state: int) -> str:
 def outcome(value: int) -> str:
     """Returns for example "out_of_memory"; "" for an unspecified one."""
     return _short(common_pb2.Outcome, "OUTCOME_", value, "")
+
+
+def run_order(value: int) -> str:
+    """Returns "forward" or "backward"."""
+    return _short(inbox_pb2.RunOrder, "RUN_ORDER_", value, "forward")
+
+
+def reprocess_behavior(value: int) -> str:
+    """Returns "none", "failed" or "completed"."""
+    return _short(inbox_pb2.ReprocessBehavior, "REPROCESS_BEHAVIOR_", value, "none")
+
+
+def backfill_state(value: int) -> str:
+    """Returns for example "paused"."""
+    return _short(events_pb2.BackfillState, "BACKFILL_STATE_", value, "created")
+
+
+def backfill_action(value: int) -> str:
+    """Returns "create", "reprocess" or "skip"."""
+    return _short(events_pb2.BackfillAction, "BACKFILL_ACTION_", value, "skip")
 
 
 STAGE_NAMES: dict[int, str] = {

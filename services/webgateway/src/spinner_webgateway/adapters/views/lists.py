@@ -6,7 +6,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import audit, commands, connections, parse_errors, pools, runs, tasks, variables
+from spinner_webgateway.adapters.schema import (
+    audit,
+    backfills,
+    commands,
+    connections,
+    parse_errors,
+    pools,
+    runs,
+    tasks,
+    variables,
+)
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import contains, encode_cursor, like, offset_of, page
 from spinner_webgateway.domain.rows import Row
@@ -69,26 +79,41 @@ def _offset_page(
 
 
 DEFAULT_POOL = "default_pool"
-DEFAULT_SLOTS = 256
-"""What a scheduler partition gives the default pool until somebody sets it."""
+LOCAL_POOLS = {
+    DEFAULT_POOL: (256, "Tasks that name no pool; each scheduler partition has these slots"),
+    "backfill": (64, "Tasks of backfills that name no pool; each scheduler partition has these slots"),
+}
+"""Pools that are always there, with what a scheduler partition gives them until somebody sets them."""
 
 
 def pool_list(connection: sa.Connection, known: Definitions) -> list[dict[str, Any]]:
-    """Returns every `PoolInfo` by name with what runs and waits in it; the default pool is always there."""
+    """Returns every `PoolInfo` by name with what runs and waits in it."""
     rows = {row["name"]: dict(row) for row in connection.execute(sa.select(pools)).mappings()}
-    text = "Tasks that name no pool; each scheduler partition has these slots"
-    undeclared = {"name": DEFAULT_POOL, "slots": DEFAULT_SLOTS, "include_deferred": False, "description": text}
-    rows.setdefault(DEFAULT_POOL, undeclared)
+    for name, (slots, text) in LOCAL_POOLS.items():
+        rows.setdefault(name, {"name": name, "slots": slots, "include_deferred": False, "description": text})
     usage: dict[tuple[str, str], int] = {}
     active = connection.execute(
-        sa.select(tasks.c.dag_id, runs.c.version, tasks.c.task_id, tasks.c.state, sa.func.count())
-        .select_from(tasks.join(runs, sa.and_(runs.c.dag_id == tasks.c.dag_id, runs.c.run_id == tasks.c.run_id)))
+        sa.select(
+            tasks.c.dag_id,
+            runs.c.version,
+            sa.func.coalesce(backfills.c.pool, DEFAULT_POOL),
+            tasks.c.task_id,
+            tasks.c.state,
+            sa.func.count(),
+        )
+        .select_from(
+            tasks.join(runs, sa.and_(runs.c.dag_id == tasks.c.dag_id, runs.c.run_id == tasks.c.run_id)).outerjoin(
+                backfills,
+                sa.and_(backfills.c.dag_id == runs.c.dag_id, backfills.c.backfill_id == runs.c.backfill_id),
+            )
+        )
         .where(tasks.c.state.in_(("running", "queued", "scheduled")))
-        .group_by(tasks.c.dag_id, runs.c.version, tasks.c.task_id, tasks.c.state)
+        .group_by(tasks.c.dag_id, runs.c.version, backfills.c.pool, tasks.c.task_id, tasks.c.state)
     )
-    for dag_id, version, task_id, state, count in active:
+    for dag_id, version, default, task_id, state, count in active:
         graph = known.get(dag_id, version)
         pool = graph.pool(task_id) if graph else ""
+        pool = default if pool == DEFAULT_POOL else pool
         kind = "running" if state == "running" else "queued"
         usage[pool, kind] = usage.get((pool, kind), 0) + count
     return [
