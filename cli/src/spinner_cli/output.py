@@ -22,6 +22,9 @@ COLOURS = {
     "scheduled": "tan",
     "starting": "yellow",
     "stopped": "bright_black",
+    "done": "green",
+    "paused": "yellow",
+    "cancelled": "bright_black",
     "error": "red",
     "warning": "yellow",
 }

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
 from spinner_proto.events.v1 import events_pb2 as _events_pb2
 from spinner_proto.explain.v1 import explain_pb2 as _explain_pb2
+from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -555,3 +556,391 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class CreateBackfillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    RUN_ORDER_FIELD_NUMBER: _builtins.int
+    REPROCESS_BEHAVIOR_FIELD_NUMBER: _builtins.int
+    MAX_ACTIVE_RUNS_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    CONF_JSON_FIELD_NUMBER: _builtins.int
+    SKIP_CALLBACKS_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_CAP_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    dag_id: _builtins.str
+    run_order: _inbox_pb2.RunOrder.ValueType
+    reprocess_behavior: _inbox_pb2.ReprocessBehavior.ValueType
+    max_active_runs: _builtins.int
+    """0: 10."""
+    conf_json: _builtins.str
+    """JSON object."""
+    skip_callbacks: _builtins.bool
+    pool: _builtins.str
+    """Empty: "backfill"."""
+    note: _builtins.str
+    dry_run: _builtins.bool
+    override_cap: _builtins.bool
+    """Longer than the installation's cap; for administrators."""
+    @_builtins.property
+    def from_date(self) -> _timestamp_pb2.Timestamp:
+        """Logical dates, both included."""
+
+    @_builtins.property
+    def to_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+        from_date: _timestamp_pb2.Timestamp | None = ...,
+        to_date: _timestamp_pb2.Timestamp | None = ...,
+        run_order: _inbox_pb2.RunOrder.ValueType = ...,
+        reprocess_behavior: _inbox_pb2.ReprocessBehavior.ValueType = ...,
+        max_active_runs: _builtins.int = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        conf_json: _builtins.str = ...,
+        skip_callbacks: _builtins.bool = ...,
+        pool: _builtins.str = ...,
+        note: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        override_cap: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "dry_run", b"dry_run", "from_date", b"from_date", "max_active_runs", b"max_active_runs", "note", b"note", "override_cap", b"override_cap", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "request_id", b"request_id", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBackfillRequest: _TypeAlias = CreateBackfillRequest  # noqa: Y015
+
+@_typing.final
+class CreateBackfillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    INTERVAL_COUNT_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    backfill_id: _builtins.str
+    """Empty for a dry run."""
+    interval_count: _builtins.int
+    @_builtins.property
+    def plan(self) -> _events_pb2.BackfillPlan:
+        """Of a dry run."""
+
+    def __init__(
+        self,
+        *,
+        backfill_id: _builtins.str = ...,
+        interval_count: _builtins.int = ...,
+        plan: _events_pb2.BackfillPlan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "interval_count", b"interval_count", "plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBackfillResponse: _TypeAlias = CreateBackfillResponse  # noqa: Y015
+
+@_typing.final
+class Backfill(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    INTERVAL_COUNT_FIELD_NUMBER: _builtins.int
+    TAKEN_COUNT_FIELD_NUMBER: _builtins.int
+    SKIP_COUNT_FIELD_NUMBER: _builtins.int
+    QUEUED_COUNT_FIELD_NUMBER: _builtins.int
+    RUNNING_COUNT_FIELD_NUMBER: _builtins.int
+    SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    CREATED_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    backfill_id: _builtins.str
+    state: _events_pb2.BackfillState.ValueType
+    interval_count: _builtins.int
+    taken_count: _builtins.int
+    """Intervals taken up so far, and those of them that needed no run."""
+    skip_count: _builtins.int
+    queued_count: _builtins.int
+    """Its runs by state."""
+    running_count: _builtins.int
+    success_count: _builtins.int
+    failed_count: _builtins.int
+    version: _builtins.str
+    actor: _builtins.str
+    @_builtins.property
+    def from_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def to_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        backfill_id: _builtins.str = ...,
+        state: _events_pb2.BackfillState.ValueType = ...,
+        from_date: _timestamp_pb2.Timestamp | None = ...,
+        to_date: _timestamp_pb2.Timestamp | None = ...,
+        interval_count: _builtins.int = ...,
+        taken_count: _builtins.int = ...,
+        skip_count: _builtins.int = ...,
+        queued_count: _builtins.int = ...,
+        running_count: _builtins.int = ...,
+        success_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        created_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.str = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "end_time", b"end_time", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_id", b"backfill_id", "created_time", b"created_time", "dag_id", b"dag_id", "end_time", b"end_time", "failed_count", b"failed_count", "from_date", b"from_date", "interval_count", b"interval_count", "queued_count", b"queued_count", "running_count", b"running_count", "skip_count", b"skip_count", "state", b"state", "success_count", b"success_count", "taken_count", b"taken_count", "to_date", b"to_date", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Backfill: _TypeAlias = Backfill  # noqa: Y015
+
+@_typing.final
+class GetBackfillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    backfill_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        backfill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "dag_id", b"dag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBackfillRequest: _TypeAlias = GetBackfillRequest  # noqa: Y015
+
+@_typing.final
+class GetBackfillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def backfill(self) -> Global___Backfill: ...
+    def __init__(
+        self,
+        *,
+        backfill: Global___Backfill | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBackfillResponse: _TypeAlias = GetBackfillResponse  # noqa: Y015
+
+@_typing.final
+class ListBackfillsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """Empty: of all DAGs."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBackfillsRequest: _TypeAlias = ListBackfillsRequest  # noqa: Y015
+
+@_typing.final
+class ListBackfillsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKFILLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def backfills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backfill]: ...
+    def __init__(
+        self,
+        *,
+        backfills: _abc.Iterable[Global___Backfill] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfills", b"backfills", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBackfillsResponse: _TypeAlias = ListBackfillsResponse  # noqa: Y015
+
+@_typing.final
+class PauseBackfillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    dag_id: _builtins.str
+    backfill_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+        backfill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "dag_id", b"dag_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseBackfillRequest: _TypeAlias = PauseBackfillRequest  # noqa: Y015
+
+@_typing.final
+class PauseBackfillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseBackfillResponse: _TypeAlias = PauseBackfillResponse  # noqa: Y015
+
+@_typing.final
+class ResumeBackfillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    dag_id: _builtins.str
+    backfill_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+        backfill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "dag_id", b"dag_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeBackfillRequest: _TypeAlias = ResumeBackfillRequest  # noqa: Y015
+
+@_typing.final
+class ResumeBackfillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeBackfillResponse: _TypeAlias = ResumeBackfillResponse  # noqa: Y015
+
+@_typing.final
+class CancelBackfillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_ID_FIELD_NUMBER: _builtins.int
+    STOP_RUNS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    dag_id: _builtins.str
+    backfill_id: _builtins.str
+    stop_runs: _builtins.bool
+    """Also ends its running runs."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+        backfill_id: _builtins.str = ...,
+        stop_runs: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "dag_id", b"dag_id", "request_id", b"request_id", "stop_runs", b"stop_runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelBackfillRequest: _TypeAlias = CancelBackfillRequest  # noqa: Y015
+
+@_typing.final
+class CancelBackfillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    run_count: _builtins.int
+    """Runs that it ended."""
+    def __init__(
+        self,
+        *,
+        run_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelBackfillResponse: _TypeAlias = CancelBackfillResponse  # noqa: Y015

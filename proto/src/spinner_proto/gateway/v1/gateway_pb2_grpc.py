@@ -79,6 +79,36 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.CreateBackfill = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/CreateBackfill',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillResponse.FromString,
+                _registered_method=True)
+        self.GetBackfill = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/GetBackfill',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillResponse.FromString,
+                _registered_method=True)
+        self.ListBackfills = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListBackfills',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsResponse.FromString,
+                _registered_method=True)
+        self.PauseBackfill = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/PauseBackfill',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillResponse.FromString,
+                _registered_method=True)
+        self.ResumeBackfill = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ResumeBackfill',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillResponse.FromString,
+                _registered_method=True)
+        self.CancelBackfill = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/CancelBackfill',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -140,6 +170,43 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBackfill(self, request, context):
+        """B5: runs for the intervals of a range of dates. With dry_run only the plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBackfill(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBackfills(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseBackfill(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeBackfill(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBackfill(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +254,36 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.SerializeToString,
+            ),
+            'CreateBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBackfill,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillResponse.SerializeToString,
+            ),
+            'GetBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBackfill,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillResponse.SerializeToString,
+            ),
+            'ListBackfills': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBackfills,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsResponse.SerializeToString,
+            ),
+            'PauseBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseBackfill,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillResponse.SerializeToString,
+            ),
+            'ResumeBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeBackfill,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillResponse.SerializeToString,
+            ),
+            'CancelBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBackfill,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -432,6 +529,168 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/Explain',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/CreateBackfill',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/GetBackfill',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBackfills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListBackfills',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListBackfillsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/PauseBackfill',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.PauseBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ResumeBackfill',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ResumeBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/CancelBackfill',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.FromString,
             options,
             channel_credentials,
             insecure,

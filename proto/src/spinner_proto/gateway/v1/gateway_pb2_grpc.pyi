@@ -42,6 +42,13 @@ class GatewayServiceStub:
     TailLog: _grpc.UnaryStreamMultiCallable[_gateway_pb2.TailLogRequest, _gateway_pb2.TailLogResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRequest, _gateway_pb2.ExplainResponse]
     """B6: what a DAG, run or task waits for now."""
+    CreateBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateBackfillRequest, _gateway_pb2.CreateBackfillResponse]
+    """B5: runs for the intervals of a range of dates. With dry_run only the plan."""
+    GetBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetBackfillRequest, _gateway_pb2.GetBackfillResponse]
+    ListBackfills: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListBackfillsRequest, _gateway_pb2.ListBackfillsResponse]
+    PauseBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.PauseBackfillRequest, _gateway_pb2.PauseBackfillResponse]
+    ResumeBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ResumeBackfillRequest, _gateway_pb2.ResumeBackfillResponse]
+    CancelBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CancelBackfillRequest, _gateway_pb2.CancelBackfillResponse]
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -57,6 +64,13 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     TailLog: _aio.UnaryStreamMultiCallable[_gateway_pb2.TailLogRequest, _gateway_pb2.TailLogResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRequest, _gateway_pb2.ExplainResponse]  # type: ignore[assignment]
     """B6: what a DAG, run or task waits for now."""
+    CreateBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateBackfillRequest, _gateway_pb2.CreateBackfillResponse]  # type: ignore[assignment]
+    """B5: runs for the intervals of a range of dates. With dry_run only the plan."""
+    GetBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetBackfillRequest, _gateway_pb2.GetBackfillResponse]  # type: ignore[assignment]
+    ListBackfills: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListBackfillsRequest, _gateway_pb2.ListBackfillsResponse]  # type: ignore[assignment]
+    PauseBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.PauseBackfillRequest, _gateway_pb2.PauseBackfillResponse]  # type: ignore[assignment]
+    ResumeBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ResumeBackfillRequest, _gateway_pb2.ResumeBackfillResponse]  # type: ignore[assignment]
+    CancelBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CancelBackfillRequest, _gateway_pb2.CancelBackfillResponse]  # type: ignore[assignment]
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -123,5 +137,48 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ExplainResponse, _abc.Awaitable[_gateway_pb2.ExplainResponse]]:
         """B6: what a DAG, run or task waits for now."""
+
+    @_abc_1.abstractmethod
+    def CreateBackfill(
+        self,
+        request: _gateway_pb2.CreateBackfillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.CreateBackfillResponse, _abc.Awaitable[_gateway_pb2.CreateBackfillResponse]]:
+        """B5: runs for the intervals of a range of dates. With dry_run only the plan."""
+
+    @_abc_1.abstractmethod
+    def GetBackfill(
+        self,
+        request: _gateway_pb2.GetBackfillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetBackfillResponse, _abc.Awaitable[_gateway_pb2.GetBackfillResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListBackfills(
+        self,
+        request: _gateway_pb2.ListBackfillsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListBackfillsResponse, _abc.Awaitable[_gateway_pb2.ListBackfillsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def PauseBackfill(
+        self,
+        request: _gateway_pb2.PauseBackfillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.PauseBackfillResponse, _abc.Awaitable[_gateway_pb2.PauseBackfillResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ResumeBackfill(
+        self,
+        request: _gateway_pb2.ResumeBackfillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ResumeBackfillResponse, _abc.Awaitable[_gateway_pb2.ResumeBackfillResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelBackfill(
+        self,
+        request: _gateway_pb2.CancelBackfillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.CancelBackfillResponse, _abc.Awaitable[_gateway_pb2.CancelBackfillResponse]]: ...
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -417,12 +417,9 @@ VIEWS: dict[str, Table] = {
         connections,
         portal,
         commands,
-<<<<<<< HEAD
         partition_owners,
-=======
         backfills,
         backfill_intervals,
->>>>>>> ddac646 (Backfills in REST: dry run, create, list, pause, resume, cancel; views with progress)
     )
 }
 """Tables that the projection fills, by name."""

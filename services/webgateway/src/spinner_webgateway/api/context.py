@@ -11,11 +11,8 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from spinner_webgateway.adapters.actions import Actions
-<<<<<<< HEAD
-from spinner_webgateway.adapters.explanations import Explanations
-=======
 from spinner_webgateway.adapters.backfill_actions import BackfillActions
->>>>>>> ddac646 (Backfills in REST: dry run, create, list, pause, resume, cancel; views with progress)
+from spinner_webgateway.adapters.explanations import Explanations
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs

@@ -3,64 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
-import orjson
-import sqlalchemy as sa
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from spinner_servicekit.errors import Rejected
 
 from spinner_webgateway.adapters.actions import Selection
 from spinner_webgateway.adapters.views import dags as dag_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.api.context import Gateway
-from spinner_webgateway.api.errors import CONF_EXAMPLES
+from spinner_webgateway.api.grpc_backfills import BackfillMethods
+from spinner_webgateway.api.grpc_common import conf_of, limit_of, rejected
 from spinner_webgateway.api.routes_logs import find_try
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.changes import Change
-from spinner_webgateway.domain.problems import ProblemError, invalid
+from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.projection import new_task
 from spinner_webgateway.domain.rows import Row
-from spinner_webgateway.domain.who import Caller
 
-R = TypeVar("R")
 SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
-CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "FAILED_PRECONDITION",
-    413: "RESOURCE_EXHAUSTED",
-    503: "UNAVAILABLE",
-}
 WATCH_LOOK_SECONDS = 15.0
 """A watcher also looks without a signal, so that none that was lost can hold it for ever."""
 ENDED = ("success", "failed")
 
 
-def rejected(problem: ProblemError) -> Rejected:
-    """Returns the refusal that gRPC's bootstrap turns into a rich status."""
-    return Rejected(CODES.get(problem.status, "INTERNAL"), problem.message, problem.fix, problem.code)
-
-
-class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
+class GatewayService(BackfillMethods):
     """For the event loop."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
 
     async def ListDags(  # noqa: N802 - the contract's name
         self, request: gateway_pb2.ListDagsRequest, context: Any
     ) -> gateway_pb2.ListDagsResponse:
         self._check("dag.list", "dags")
         wanted = dag_views.DagFilter(query=request.query)
-        limit = _limit(request.page_size)
+        limit = limit_of(request.page_size)
         page = await self._read(lambda c: dag_views.listing(c, wanted, "dag_id", limit, request.page_token or None))
         return gateway_pb2.ListDagsResponse(
             dags=[
@@ -103,7 +82,7 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
                     request.dag_id,
                     request.run_id or None,
                     logical,
-                    _conf(request.conf_json),
+                    conf_of(request.conf_json),
                     request.note,
                     request.request_id or None,
                 )
@@ -121,7 +100,7 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.ListRunsRequest, context: Any
     ) -> gateway_pb2.ListRunsResponse:
         self._check("dag.read", f"dag/{request.dag_id}")
-        limit = _limit(request.page_size)
+        limit = limit_of(request.page_size)
 
         def read(connection: Any) -> gateway_pb2.ListRunsResponse:
             if request.dag_id:
@@ -201,21 +180,6 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
             raise rejected(problem) from problem
         return gateway_pb2.ExplainResponse(explanation=found)
 
-    def _caller(self) -> Caller:
-        return self._gateway.access.caller("grpc")
-
-    def _check(self, action: str, subject: str) -> None:
-        try:
-            self._gateway.access.check(self._caller(), action, subject)
-        except ProblemError as problem:
-            raise rejected(problem) from problem
-
-    async def _read(self, read: Callable[[sa.Connection], R]) -> R:
-        try:
-            return await self._gateway.read(read)
-        except ProblemError as problem:
-            raise rejected(problem) from problem
-
     def _run_response(self, connection: Any, key: common_pb2.RunKey) -> gateway_pb2.GetRunResponse:
         run = run_views.find(connection, key.dag_id, key.run_id)
         graph = self._gateway.definitions.get(key.dag_id, run["version"])
@@ -236,22 +200,6 @@ def _after(connection: Any, key: tuple[str, str], after: Any) -> tuple[list[Any]
     # The state is read first: when it says that the run has ended, all its records are there.
     ended = run_views.find(connection, *key)["state"] in ENDED
     return list(run_views.event_records(connection, *key, after)), ended
-
-
-def _limit(page_size: int) -> int:
-    return min(max(1, page_size or 100), 500)
-
-
-def _conf(text: str) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        conf = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise invalid("CONF_NOT_OBJECT", f"conf_json is not JSON: {error}.", CONF_EXAMPLES) from error
-    if not isinstance(conf, dict):
-        raise invalid("CONF_NOT_OBJECT", f"conf_json must be an object, but is a {type(conf).__name__}.", CONF_EXAMPLES)
-    return conf
 
 
 def run_message(row: Row) -> gateway_pb2.Run:

@@ -42,11 +42,16 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
     app.state.gateway = gateway
     errors.install(app)
     api = APIRouter(prefix=PREFIX, responses=errors.RESPONSES, dependencies=[Depends(caller_of)])
-<<<<<<< HEAD
-    for part in (routes_system, routes_dags, routes_runs, routes_explain, routes_logs, routes_settings):
-=======
-    for part in (routes_system, routes_dags, routes_backfills, routes_runs, routes_logs, routes_settings):
->>>>>>> ddac646 (Backfills in REST: dry run, create, list, pause, resume, cancel; views with progress)
+    parts = (
+        routes_system,
+        routes_dags,
+        routes_backfills,
+        routes_runs,
+        routes_explain,
+        routes_logs,
+        routes_settings,
+    )
+    for part in parts:
         api.include_router(part.router)
     app.include_router(api)
     _operations(app)

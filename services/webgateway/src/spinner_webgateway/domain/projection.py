@@ -28,6 +28,9 @@ BEGUN = frozenset({"queued", "running", "deferred", "up_for_reschedule"})
 """States in which a try exists."""
 
 
+_OF_RUNS = ("run_created", "run_state_changed", "run_version_changed", "run_conf_changed", "run_backfill_changed")
+
+
 class Unreadable(ValueError):  # noqa: N818 - an answer
     """The record is well-formed protobuf but makes no sense, for example it has no key; says why."""
 
@@ -228,9 +231,7 @@ def _check(message: events_pb2.WorkflowEvents) -> None:
             check_id("backfill id", backfill_rows.id_of(event))
         if kind in ("dag_updated", "dag_removed", *backfill_rows.KINDS) and not message.dag_id:
             raise Unreadable(f"{kind} names no DAG")
-        elif kind in ("run_created", "run_state_changed", "run_version_changed", "run_conf_changed") and (
-            not message.run_id
-        ):
+        if kind in _OF_RUNS and not message.run_id:
             raise Unreadable(f"{kind} names no run")
 
 

@@ -31,12 +31,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "connections": ("connection_id",),
     "portal": ("subject",),
     "commands": ("request_id",),
-<<<<<<< HEAD
     "partition_owners": ("name",),
-=======
     "backfills": ("dag_id", "backfill_id"),
     "backfill_intervals": ("dag_id", "backfill_id", "logical_date"),
->>>>>>> ddac646 (Backfills in REST: dry run, create, list, pause, resume, cancel; views with progress)
 }
 """Primary key of every table that the projection writes."""
 

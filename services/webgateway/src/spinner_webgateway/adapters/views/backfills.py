@@ -76,7 +76,7 @@ def _with_progress(connection: sa.Connection, rows: list[Row]) -> list[dict[str,
             .where(taken.dag_id == key[0], taken.backfill_id == key[1], taken.action != "skip")
             .group_by(runs.c.state)
         )
-        counts[key] = {state: count for state, count in found}
+        counts[key] = {row.state: row[1] for row in found}
     return [_shape(row, counts[row["dag_id"], row["backfill_id"]]) for row in rows]
 
 
