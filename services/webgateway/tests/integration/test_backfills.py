@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
+from spinner_proto.events.v1 import events_pb2
 from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from spinner_proto.inbox.v1 import inbox_pb2
 from spinner_proto.orders.v1 import orders_pb2
@@ -27,18 +28,18 @@ from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.adapters.projector import Projector, topics_of
 
 INBOX = "scheduler_inbox-spinner_tier_1"
+EVENTS = "workflow_events-spinner_tier_1"
 ORDERS = "task_orders-spinner"
 
 
 class Executor:
-    """Ends each task when it is let; remembers how many runs were in progress at once."""
+    """Ends each task when it is let."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self._producer = log.producer("executor")
         self.free = threading.Event()
         self.orders: dict[str, orders_pb2.TaskOrder] = {}
-        self.most: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -58,9 +59,6 @@ class Executor:
                     self.orders.pop(record.key, None)
                 else:
                     self.orders[record.key] = record.decode(orders_pb2.TaskOrder)
-                runs = [order.try_key.dag_id for order in self.orders.values()]
-                for dag_id in set(runs):
-                    self.most[dag_id] = max(self.most.get(dag_id, 0), runs.count(dag_id))
             if self.free.is_set():
                 for order in list(self.orders.values()):
                     self._end(order)
@@ -98,7 +96,7 @@ def installation(gateway: Any, kafka_bootstrap: str, prefix: str, folder: Path) 
 
 @pytest.fixture
 def daily(gateway: Any, installation: Executor, put_records: Any, eventually: Any, request: Any) -> Iterator[str]:
-    """A paused-by-nothing daily DAG of two tasks, of the test's own name."""
+    """A daily DAG of two tasks, of the test's own name, whose schedule makes no runs yet."""
     dag_id = request.node.name.removeprefix("test_")[:60]
     definition = definitions_pb2.DagDefinition(dag_id=dag_id, version="v1")
     definition.placement.cluster, definition.placement.tier = "spinner", 1
@@ -151,7 +149,7 @@ def test_a_backfill_from_its_plan_to_its_end(
 
     found = client.get(where).json()
     assert (found["taken_count"], found["skip_count"], found["run_counts"]) == (5, 0, {"success": 5})
-    assert installation.most[daily] <= 2
+    assert _most_at_once(gateway.log, daily) == 2
     runs = client.get(f"/dags/{daily}/runs").json()["items"]
     assert sorted(run["logical_date"][:10] for run in runs) == [f"2026-03-0{day}" for day in range(1, 6)]
     assert {run["run_type"] for run in runs} == {"backfill"}
@@ -163,6 +161,21 @@ def test_a_backfill_from_its_plan_to_its_end(
     assert (again["skip_count"], again["create_count"]) == (5, 0)
     assert "exists: success" in again["intervals"][0]["reason"]
     _rebuild_equals(gateway, tmp_path)
+
+
+def _most_at_once(log: Any, dag_id: str) -> int:
+    running: set[str] = set()
+    most = 0
+    for record in log.read_all(EVENTS, 0):
+        message = record.decode(events_pb2.WorkflowEvents)
+        for event in message.events:
+            if message.dag_id == dag_id and event.HasField("run_state_changed"):
+                if event.run_state_changed.state == common_pb2.RUN_STATE_RUNNING:
+                    running.add(message.run_id)
+                else:
+                    running.discard(message.run_id)
+                most = max(most, len(running))
+    return most
 
 
 def _rebuild_equals(gateway: Any, folder: Path) -> None:
