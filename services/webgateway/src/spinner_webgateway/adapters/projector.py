@@ -29,6 +29,10 @@ from spinner_webgateway.domain.rows import Need, WorkingSet
 
 READER = "views"
 BATCH_RECORDS = 2000
+_IDLE_SECONDS = 0.5
+# A page shows a change this much later, which nobody sees.
+_GATHER_SECONDS = 0.02
+_SMALL_BATCH = 100
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
 _log = logger("spinner.webgateway.projector")
@@ -92,7 +96,7 @@ class Projector:
         failures = 0
         while not self._stop.is_set():
             try:
-                self.step()
+                self.step(_IDLE_SECONDS, _GATHER_SECONDS)
                 failures = 0
             except (sa.exc.OperationalError, sa.exc.InterfaceError, Transient) as error:
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
@@ -111,12 +115,18 @@ class Projector:
         if self._producer is not None:
             self._producer.close()
 
-    def step(self, timeout_seconds: float = 0.1) -> int:
-        """Projects one batch; returns its number of records, 0 when none came in time."""
+    def step(self, timeout_seconds: float = 0.1, gather_seconds: float = 0.0) -> int:
+        """Projects one batch; returns its number of records, 0 when none came in time.
+
+        `gather_seconds`: how long a small batch waits for more, since one transaction costs much more than one record.
+        """
         if self._reader is None:
             self.open()
         assert self._reader is not None  # noqa: S101 - open sets it
         batch = self._reader.poll(BATCH_RECORDS, timeout_seconds)
+        if gather_seconds and 0 < len(batch) < _SMALL_BATCH:
+            self._stop.wait(gather_seconds)
+            batch = [*batch, *self._reader.poll(BATCH_RECORDS - len(batch), 0)]
         if batch:
             with _seconds.time():
                 self.project(batch)
