@@ -73,5 +73,5 @@ bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.jso
 worker-image: setup  ## Build the worker's image archive without a container engine (Debian, root)
 	@$(BIN)/python -m spinner_servers.worker_image
 
-simulate: setup  ## Seeded simulation of the scheduler: SEEDS=200 FIRST_SEED=1
+simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)

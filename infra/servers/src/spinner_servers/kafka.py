@@ -162,6 +162,7 @@ def _configuration(storage: Path, port: int, controller_port: int) -> str:
         # A restart after kill -9 waits for the old lease: 3.7 s instead of 11 s.
         "broker.session.timeout.ms": 2000,
         "broker.heartbeat.interval.ms": 500,
+        "metadata.max.idle.interval.ms": 5000,  # how often an idle controller writes that it is there
         "log.cleaner.dedupe.buffer.size": 4_194_304,
         "message.max.bytes": 10_485_760,
         "num.network.threads": 2,

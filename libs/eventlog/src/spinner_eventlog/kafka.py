@@ -35,8 +35,8 @@ _METADATA_SECONDS = 60.0
 # The broker answers a fetch at the end of a partition after this wait, and only then the reader knows its end;
 # an idle tail costs one request each. Records are answered at once in any case.
 _REPLAY_WAIT_MS = 5
-_READER_WAIT_MS = 100
-_TAIL_WAIT_MS = 500
+_READER_WAIT_MS = 500
+_TAIL_WAIT_MS = 3000
 
 _STALE_METADATA = frozenset(
     {

@@ -86,6 +86,7 @@ def partition_snapshot(state: PartitionState, events_offset: int) -> Snapshot:
     snapshot.time.CopyFrom(times.to_timestamp(state.now))
     snapshot.partition.request_ids.extend(state.request_ids)
     snapshot.partition.last_pool_request = state.last_request
+    snapshot.partition.foreign_deferred.update(state.foreign_deferred)
     return snapshot
 
 
@@ -137,6 +138,7 @@ def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_to
             start = snapshot.events_offset
             state.last_request = snapshot.partition.last_pool_request
             state.request_ids.update(dict.fromkeys(snapshot.partition.request_ids))
+            state.foreign_deferred.update(snapshot.partition.foreign_deferred)
             continue
         covered[key] = snapshot.events_offset
         _load(state, snapshot)

@@ -15,7 +15,7 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order
 from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
-from spinner_scheduler.domain.runs import LAYOUT_TRIES, end_run, order_layout, stop_tasks, withdraw
+from spinner_scheduler.domain.runs import LAYOUT_TRIES, end_run, end_try, order_layout, stop_tasks, withdraw
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
     DEFERRED,
@@ -196,7 +196,7 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
     if restarting:
         clear_event(d, run, slot, run.confs.get(slot))
     elif new == SUCCESS and slot in run.skips:
-        _apply_skips(d, run, slot)
+        _apply_skips(d, dag, run, slot)
     elif new == FAILED and run.layout.tasks[run.position(slot)].fail_stop and run.state == RUN_RUNNING:
         stop_tasks(d, dag, run, f"{ended.task_id} failed and stops the run (fail_stop)", keep_teardowns=True)
 
@@ -296,7 +296,7 @@ def _decide_skips(d: Decision, run: Run, slot: int, task_ids: list[str]) -> None
     d.emit(run.dag_id, run.run_id, fill)
 
 
-def _apply_skips(d: Decision, run: Run, slot: int) -> None:
+def _apply_skips(d: Decision, dag: DagState, run: Run, slot: int) -> None:
     """Skips what a branch decided against, at once and whatever else is above it."""
     layout = run.layout
     group = layout.mapped_group[run.position(slot)]
@@ -304,10 +304,14 @@ def _apply_skips(d: Decision, run: Run, slot: int) -> None:
         slots = run.slots_of(position)
         if slot >= layout.n and group and layout.mapped_group[position] == group and position in run.instances:
             slots = [run.instances[position][run.map_index(slot)]]
+        reason = f"{layout.task_ids[run.position(slot)]} decided so"
         for target in slots:
-            if run.states[target] in (NONE, SCHEDULED):
+            if target in run.resumes:
+                # Between two segments of a try: that try ends here.
+                end_try(d, dag, run, target, SKIPPED, reason)
+            elif run.states[target] in (NONE, SCHEDULED):
                 withdraw(d, run, target)
-                d.task_state(run, target, SKIPPED, reason=f"{layout.task_ids[run.position(slot)]} decided so")
+                d.task_state(run, target, SKIPPED, reason=reason)
 
 
 def clear_event(d: Decision, run: Run, slot: int, conf: Blob | None = None, actor: Actor | None = None) -> None:

@@ -1,60 +1,79 @@
-"""`python -m spinner_scheduler.simulation --seeds N --first-seed S [--processes P]`.
+"""`python -m spinner_scheduler.simulation --seeds N --first-seed S [--processes P] [--replay SCENARIO]`.
 
-The last line is the totals; the exit code is 1 if an invariant was violated. Each failing seed is printed with the
-command that repeats it.
+The last line is the totals; the exit code is 1 if an invariant was violated. A failing seed is made smaller, then
+printed with what happened last and the command that repeats it.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import os
 import sys
 import time
-import traceback
+from collections import Counter
 
-from spinner_scheduler.simulation.invariants import ViolatedError
-from spinner_scheduler.simulation.world import World
+from spinner_scheduler.simulation.scenario import draw, parse
+from spinner_scheduler.simulation.shrinking import Outcome, shrink, simulate
+
+_TRACE_LINES = 60
 
 
-def simulate(seed: int) -> tuple[int, int, int, int, str]:
-    """Returns seed, transitions, runs, crashes, and what went wrong ("" for nothing)."""
-    logging.disable(logging.CRITICAL)
-    world = World(seed)
-    try:
-        totals = world.run()
-    except ViolatedError as violated:
-        return seed, world.totals.transitions, 0, world.totals.crashes, str(violated)
-    except Exception:  # noqa: BLE001 - any exception is a finding
-        return seed, world.totals.transitions, 0, world.totals.crashes, traceback.format_exc()
-    return seed, totals.transitions, totals.runs, totals.crashes, ""
+def run_seed(seed: int) -> Outcome:
+    return simulate(draw(seed))
+
+
+def report(failed: Outcome, shrink_seconds: float) -> str:
+    """A failure for people: the smallest scenario that shows it, what happened last, and how to repeat it."""
+    small = shrink(failed, shrink_seconds) if shrink_seconds > 0 else failed
+    shown = simulate(small.scenario, _TRACE_LINES)
+    acts = "".join(f"    act {act.number} at {act.seconds:.3f} s: {act.kind}\n" for act in small.scenario.acts)
+    trace = "\n".join(f"    {line}" for line in shown.trace)
+    return (
+        f"seed {failed.scenario.seed}: {shown.text or failed.text}\n"
+        f"  smallest scenario: {len(small.scenario.dags)} DAGs, {len(small.scenario.acts)} acts\n{acts}"
+        f"  what happened last (seconds, what):\n{trace}\n"
+        f"  again: python -m spinner_scheduler.simulation --replay {small.scenario.text()}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="spinner_scheduler.simulation")
-    parser.add_argument("--seeds", type=int, default=100)
+    parser = argparse.ArgumentParser(
+        prog="spinner_scheduler.simulation", description="The scheduler among faults, on virtual time"
+    )
+    parser.add_argument("--seeds", type=int, default=100, help="how many seeds to run")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes to use")
+    parser.add_argument("--shrink-seconds", type=float, default=60, help="time to make each failure smaller; 0: don't")
+    parser.add_argument("--replay", default="", help="run this scenario alone, as a failing seed printed it")
     options = parser.parse_args(arguments)
+    if options.replay:
+        outcome = simulate(parse(options.replay))
+        print(report(outcome, 0) if outcome.violated else "all invariants hold")
+        return 1 if outcome.violated else 0
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     started = time.monotonic()
-    transitions = runs = crashes = failures = 0
+    transitions = runs = crashes = 0
+    faults: Counter[str] = Counter()
+    failed: list[Outcome] = []
     with multiprocessing.Pool(options.processes) as pool:
-        for seed, more, ended, restarts, wrong in pool.imap_unordered(simulate, seeds):
-            transitions += more
-            runs += ended
-            crashes += restarts
-            if wrong:
-                failures += 1
-                print(f"seed {seed}: {wrong}")
-                print(f"  again: python -m spinner_scheduler.simulation --seeds 1 --first-seed {seed}", flush=True)
+        for outcome in pool.imap_unordered(run_seed, seeds, chunksize=1):
+            transitions += outcome.totals.transitions
+            runs += outcome.totals.runs
+            crashes += outcome.totals.crashes
+            faults += outcome.totals.faults
+            if outcome.violated:
+                failed.append(outcome)
+                print(f"seed {outcome.scenario.seed} violates {outcome.violated}", flush=True)
     seconds = time.monotonic() - started
+    for outcome in failed[:5]:
+        print(report(outcome, options.shrink_seconds), flush=True)
+    print("acts: " + " ".join(f"{kind}={number}" for kind, number in sorted(faults.items())))
     print(
-        f"seeds={len(seeds)} transitions={transitions} runs={runs} crashes={crashes} failures={failures} "
+        f"seeds={len(seeds)} transitions={transitions} runs={runs} crashes={crashes} failures={len(failed)} "
         f"seeds_per_s={len(seeds) / seconds:.2f}"
     )
-    return 1 if failures else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

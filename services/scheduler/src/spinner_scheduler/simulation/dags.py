@@ -12,19 +12,43 @@ POOLS = {"small": 3, "tiny": 1}
 START = 1_760_000_400 * times.SECOND
 
 
-def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int, version: int = 1) -> DagDefinition:
-    """Returns a definition. The tasks differ from version to version, the schedule does not."""
-    fixed = random.Random(dag_id + str(rng.random()) if version == 1 else dag_id)  # noqa: S311 - not for secrets
-    definition = DagDefinition(dag_id=dag_id, version=f"v{version}")
+def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int) -> DagDefinition:
+    """Returns a definition without its version."""
+    definition = DagDefinition(dag_id=dag_id)
     definition.placement.cluster, definition.placement.tier, definition.placement.partition = "spinner", tier, partition
-    schedule(fixed, definition)
-    definition.max_active_runs = fixed.choice([0, 1, 2, 3])
-    definition.max_active_tasks = fixed.choice([0, 1, 2, 4])
-    if fixed.random() < 0.15:
-        definition.dagrun_timeout.FromSeconds(fixed.choice([60, 600]))
-    definition.has_failure_callback = fixed.random() < 0.2
-    tasks(rng, definition, past=fixed.random() < 0.15)
+    schedule(rng, definition)
+    definition.max_active_runs = rng.choice([0, 1, 2, 3])
+    definition.max_active_tasks = rng.choice([0, 1, 2, 4])
+    if rng.random() < 0.15:
+        definition.dagrun_timeout.FromSeconds(rng.choice([60, 600]))
+    definition.has_failure_callback = rng.random() < 0.2
+    definition.dynamic = rng.random() < 0.08
+    tasks(rng, definition, past=rng.random() < 0.15)
     return definition
+
+
+def reduced(definition: DagDefinition, prefix: str, without: frozenset[str]) -> DagDefinition:
+    """A definition without the tasks whose `prefix` + position is in `without`."""
+    gone = {number for number in range(len(definition.tasks)) if f"{prefix}{number}" in without}
+    if not gone:
+        return definition
+    kept = [number for number in range(len(definition.tasks)) if number not in gone]
+    place = {number: position for position, number in enumerate(kept)}
+    smaller = DagDefinition()
+    smaller.CopyFrom(definition)
+    del smaller.tasks[:]
+    for number in kept:
+        task = smaller.tasks.add()
+        task.CopyFrom(definition.tasks[number])
+        del task.upstream[:], task.setups[:]
+        task.upstream.extend(place[above] for above in definition.tasks[number].upstream if above in place)
+        task.setups.extend(place[setup] for setup in definition.tasks[number].setups if setup in place)
+        if task.map_length.WhichOneof("kind") == "task":
+            giver = task.map_length.task
+            task.ClearField("map_length")
+            if giver in place:
+                task.map_length.task = place[giver]
+    return smaller
 
 
 def schedule(rng: random.Random, definition: DagDefinition) -> None:

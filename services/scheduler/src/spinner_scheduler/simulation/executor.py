@@ -1,13 +1,15 @@
 """A simulated executor: level-triggered over orders, with slow, failing, lost and repeating workers.
 
-Its reports are durable once sent; sending is delayed, doubled and reordered. An end is sent again until its order is
-tombstoned, as after a restart of a real executor.
+Sending of reports is delayed, doubled, reordered and lost; an end is sent again until its order is tombstoned. It can
+die (what it had not sent is gone, its workers live on and are adopted), stop for a while, and be slow. What a worker
+does depends on its try alone, so that a try does the same in every scenario of a seed.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
@@ -15,80 +17,126 @@ from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrde
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.decision import order_key
+from spinner_scheduler.simulation.violations import ViolatedError
 
-# (topic, partition, key, message)
-Send = Callable[[str, int, str, InboxMessage], None]
-Later = Callable[[float, Callable[[], None]], None]
+if TYPE_CHECKING:
+    from spinner_scheduler.simulation.world import World
 
 _INFRASTRUCTURE = (Outcome.OUTCOME_LOST, Outcome.OUTCOME_LAUNCH_FAILED, Outcome.OUTCOME_EVICTED)
+_AGAIN_SECONDS = 60
 
 
 class SimulatedExecutor:
-    """`faulty`: whether tries may fail and reports may be doubled and reordered."""
+    """Writes to the world's inboxes; reads orders by `take`."""
 
-    def __init__(self, rng: random.Random, send: Send, later: Later, now: Callable[[], int]) -> None:
-        self._rng, self._send, self._later, self._now = rng, send, later, now
-        self.faulty = True
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._noise = set(world.scenario.noise)
         self._orders: dict[str, TaskOrder] = {}
         self._ended: dict[str, tuple[int, TaskReport]] = {}
-        # (key, segment) of workers that were launched; a second launch is a broken promise.
-        self.launches: dict[tuple[str, int], int] = {}
-        self.gone: set[str] = set()
-        self.broken: list[str] = []
+        # (key, segment) of workers that were granted their start.
+        self._grants: set[tuple[str, int]] = set()
+        # Orders that came while it was away; only the latest of each key is kept, as in a compacted topic.
+        self._unseen: dict[str, TaskOrder | None] = {}
+        self._away_until = 0
+        self._life = 0
+        self._factor = 1.0
 
     def take(self, key: str, order: TaskOrder | None) -> None:
         """Sees the next record of the orders' topic."""
+        if self._away_until > self._world.now:
+            self._unseen[key] = order
+        else:
+            self._follow(key, order)
+
+    def _follow(self, key: str, order: TaskOrder | None) -> None:
         if order is None:
             self._orders.pop(key, None)
             self._ended.pop(key, None)
-            self.gone.add(key)
             return
-        if key in self.gone:
-            self.broken.append(f"no try is ordered twice: {key} was ordered again after its end")
         before = self._orders.get(key)
         self._orders[key] = order
+        rng = self._rng(order)
         if order.desired_state == DesiredState.DESIRED_STATE_CANCELLED:
-            self._after(0.1, 2, lambda: self._cancelled(key, order))
+            self._after(rng, 0.1, 2, lambda: self._cancelled(key, order))
         elif order.desired_state == DesiredState.DESIRED_STATE_DEFERRED:
-            self._after(1, 200, lambda: self._fire(key, order))
+            self._after(rng, 1, 200, lambda: self._fire(key, order))
         elif before is None or before.segment != order.segment:
-            launch = (key, order.segment)
-            self.launches[launch] = self.launches.get(launch, 0) + 1
-            if self.launches[launch] > 1:
-                self.broken.append(f"no try is launched twice: {key}, segment {order.segment}")
-            self._after(0.01, 1, lambda: self._launch(key, order))
+            if (key, order.segment) in self._grants:
+                raise ViolatedError("no_try_launched_twice", f"{key}, segment {order.segment}")
+            self._grants.add((key, order.segment))
+            self._after(rng, 0.01, 1, lambda: self._launch(key, order, rng))
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    def die(self, seconds: float) -> None:
+        """What it had not sent is gone. Its next life adopts the workers and reports all ends again."""
+        self._life += 1
+        self.pause(seconds)
+
+    def pause(self, seconds: float) -> None:
+        self._away_until = max(self._away_until, self._world.now + int(seconds * times.SECOND))
+        self._world.later(seconds, self._back)
+
+    def slow(self, factor: float, seconds: float) -> None:
+        self._factor = factor
+        self._world.later(seconds, self._fast)
+
+    def calm(self) -> None:
+        """No more faults."""
+        self._noise.clear()
+        self._factor = 1.0
+        self._away_until = 0
+        self._back()
+
+    def _fast(self) -> None:
+        self._factor = 1.0
+
+    def _back(self) -> None:
+        if self._away_until > self._world.now:
+            return
+        unseen, self._unseen = self._unseen, {}
+        for key, order in unseen.items():
+            self._follow(key, order)
+        for key, (segment, report) in list(self._ended.items()):
+            order = self._orders.get(key)
+            if order is not None and order.segment == segment:
+                self._deliver(order, report)
 
     # -- what workers do -----------------------------------------------------------------------------------------
 
-    def _launch(self, key: str, order: TaskOrder) -> None:
+    def _launch(self, key: str, order: TaskOrder, rng: random.Random) -> None:
         if not self._current(key, order):
             return
-        if order.kind != OrderKind.ORDER_KIND_TASK:
-            self._after(0.1, 5, lambda: self._end(key, order, Outcome.OUTCOME_SUCCESS))
+        if order.kind == OrderKind.ORDER_KIND_LAYOUT:
+            self._after(rng, 0.1, 5, lambda: self._compute_layout(key, order, rng))
             return
-        if self.faulty and self._rng.random() < 0.05:
-            self._end(key, order, self._rng.choice(_INFRASTRUCTURE), started=False)
+        if order.kind != OrderKind.ORDER_KIND_TASK:
+            self._after(rng, 0.1, 5, lambda: self._end(key, order, rng, Outcome.OUTCOME_SUCCESS))
+            return
+        if "fail" in self._noise and rng.random() < 0.05:
+            self._end(key, order, rng, rng.choice(_INFRASTRUCTURE), started=False)
             return
         launched = self._report(order, 1)
         launched.launched.SetInParent()
         self._deliver(order, launched)
-        self._after(0.01, 2, lambda: self._start(key, order))
+        self._after(rng, 0.01, 2, lambda: self._start(key, order, rng))
 
-    def _start(self, key: str, order: TaskOrder) -> None:
+    def _start(self, key: str, order: TaskOrder, rng: random.Random) -> None:
         if not self._current(key, order):
             return
         started = self._report(order, 2)
         started.started.SetInParent()
         self._deliver(order, started)
-        self._after(0.05, 120, lambda: self._finish(key, order))
+        self._after(rng, 0.05, 120, lambda: self._finish(key, order, rng))
 
-    def _finish(self, key: str, order: TaskOrder) -> None:
+    def _finish(self, key: str, order: TaskOrder, rng: random.Random) -> None:
         if not self._current(key, order):
             return
-        chance = self._rng.random()
+        chance = rng.random()
         if chance < 0.08 and order.segment < 4:
             report = self._report(order, 3)
-            report.rescheduled.next_time.CopyFrom(times.to_timestamp(self._now() + 30 * times.SECOND))
+            report.rescheduled.next_time.CopyFrom(times.to_timestamp(self._world.now + 30 * times.SECOND))
             self._deliver_end(key, order, report)
         elif chance < 0.16 and order.segment < 4:
             report = self._report(order, 3)
@@ -96,39 +144,50 @@ class SimulatedExecutor:
             report.deferred.method_name = "resume"
             report.deferred.timeout.FromSeconds(600)
             self._deliver_end(key, order, report)
-        elif self.faulty and chance < 0.3:
-            outcome = self._rng.choice(
+        elif "fail" in self._noise and chance < 0.3:
+            outcome = rng.choice(
                 [Outcome.OUTCOME_FAILED, Outcome.OUTCOME_FAILED, Outcome.OUTCOME_FAILED_NO_RETRY, Outcome.OUTCOME_LOST]
             )
-            self._end(key, order, outcome)
+            self._end(key, order, rng, outcome)
         elif chance < 0.34:
-            self._end(key, order, Outcome.OUTCOME_SKIPPED)
+            self._end(key, order, rng, Outcome.OUTCOME_SKIPPED)
         else:
-            self._end(key, order, Outcome.OUTCOME_SUCCESS)
+            self._end(key, order, rng, Outcome.OUTCOME_SUCCESS)
 
-    def _fire(self, key: str, order: TaskOrder) -> None:
+    def _compute_layout(self, key: str, order: TaskOrder, rng: random.Random) -> None:
+        if not self._current(key, order):
+            return
+        if "fail" in self._noise and rng.random() < 0.3:
+            self._end(key, order, rng, Outcome.OUTCOME_FAILED)
+            return
+        report = self._report(order, 3)
+        report.layout_computed.version = self._world.compute_layout(order)
+        self._deliver_end(key, order, report)
+
+    def _fire(self, key: str, order: TaskOrder, again: float = _AGAIN_SECONDS) -> None:
         if self._orders.get(key) is not order:
             return
         report = self._report(order, 1)
         report.trigger_fired.payload_json = b"{}"
         self._deliver(order, report)
-        if self._rng.random() < 0.1:
-            self._deliver(order, report)
+        self._world.later(again, lambda: self._fire(key, order, 2 * again))
 
     def _cancelled(self, key: str, order: TaskOrder) -> None:
         if self._orders.get(key) is order and not self._has_ended(key, order):
-            self._end(key, order, Outcome.OUTCOME_KILLED_BY_USER)
+            self._end(key, order, self._rng(order), Outcome.OUTCOME_KILLED_BY_USER)
 
-    def _end(self, key: str, order: TaskOrder, outcome: Outcome.ValueType, started: bool = True) -> None:
+    def _end(
+        self, key: str, order: TaskOrder, rng: random.Random, outcome: Outcome.ValueType, started: bool = True
+    ) -> None:
         report = self._report(order, 3)
         ended = report.ended
         ended.outcome = outcome
-        ended.return_length = self._rng.choice([0, 1, 2, 3]) if order.reports_length else -1
+        ended.return_length = rng.choice([0, 1, 2, 3]) if order.reports_length else -1
         if started:
-            ended.start_time.CopyFrom(times.to_timestamp(self._now()))
-        ended.end_time.CopyFrom(times.to_timestamp(self._now()))
-        if outcome == Outcome.OUTCOME_SUCCESS and self._rng.random() < 0.1:
-            ended.skip_task_ids.append(f"t{self._rng.randrange(12)}")
+            ended.start_time.CopyFrom(times.to_timestamp(self._world.now))
+        ended.end_time.CopyFrom(times.to_timestamp(self._world.now))
+        if outcome == Outcome.OUTCOME_SUCCESS and rng.random() < 0.1:
+            ended.skip_task_ids.append(f"t{rng.randrange(12)}")
         self._deliver_end(key, order, report)
 
     # -- sending -------------------------------------------------------------------------------------------------
@@ -136,22 +195,29 @@ class SimulatedExecutor:
     def _deliver_end(self, key: str, order: TaskOrder, report: TaskReport) -> None:
         self._ended[key] = (order.segment, report)
         self._deliver(order, report)
-        self._later(60, lambda: self._again(key, order, report))
+        self._world.later(_AGAIN_SECONDS, lambda: self._again(key, order, report))
 
-    def _again(self, key: str, order: TaskOrder, report: TaskReport) -> None:
+    def _again(self, key: str, order: TaskOrder, report: TaskReport, again: float = 2 * _AGAIN_SECONDS) -> None:
         if self._ended.get(key) == (order.segment, report) and key in self._orders:
             self._deliver(order, report)
-            self._later(60, lambda: self._again(key, order, report))
+            self._world.later(again, lambda: self._again(key, order, report, 2 * again))
 
     def _deliver(self, order: TaskOrder, report: TaskReport) -> None:
-        message = InboxMessage(task_report=report)
-        times_sent = 2 if self.faulty and self._rng.random() < 0.05 else 1
-        for _ in range(times_sent):
-            delay = self._rng.expovariate(20) if self._rng.random() < 0.95 else self._rng.uniform(0, 40)
-            self._later(
-                delay,
-                lambda: self._send(order.reply_topic, order.reply_partition, order.try_key.dag_id, message),
-            )
+        if self._away_until > self._world.now:
+            return
+        message, rng, life = InboxMessage(task_report=report), self._world.rng, self._life
+
+        def send() -> None:
+            if self._life == life:
+                self._world.send(order.reply_topic, order.reply_partition, report.try_key.dag_id, message)
+
+        copies = 2 if "double" in self._noise and rng.random() < 0.05 else 1
+        if "lose" in self._noise and rng.random() < 0.03:
+            copies = 0
+        for _ in range(copies):
+            late = "delay" in self._noise and rng.random() < 0.05
+            delay = rng.uniform(0, 40) if late else rng.expovariate(20)
+            self._world.later(delay, send)
 
     def _report(self, order: TaskOrder, sequence: int) -> TaskReport:
         report = TaskReport(
@@ -161,7 +227,7 @@ class SimulatedExecutor:
             executor="e",
             worker=order_key(order.try_key),
         )
-        report.time.CopyFrom(times.to_timestamp(self._now()))
+        report.time.CopyFrom(times.to_timestamp(self._world.now))
         return report
 
     def _current(self, key: str, order: TaskOrder) -> bool:
@@ -170,5 +236,8 @@ class SimulatedExecutor:
     def _has_ended(self, key: str, order: TaskOrder) -> bool:
         return key in self._ended and self._ended[key][0] >= order.segment
 
-    def _after(self, least: float, most: float, action: Callable[[], None]) -> None:
-        self._later(least + (most - least) * self._rng.random() ** 3, action)
+    def _rng(self, order: TaskOrder) -> random.Random:
+        return self._world.scenario.rng(f"{order_key(order.try_key)}/{order.segment}/{order.desired_state}")
+
+    def _after(self, rng: random.Random, least: float, most: float, action: Callable[[], None]) -> None:
+        self._world.later((least + (most - least) * rng.random() ** 3) * self._factor, action)

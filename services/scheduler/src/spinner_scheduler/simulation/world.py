@@ -1,45 +1,39 @@
-"""The virtual world: several partitions over one in-memory log, an executor, people, and faults."""
+"""The virtual world: scheduler processes over one in-memory log, an executor, people, faults, and one clock."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from spinner_eventlog import topics
-from spinner_eventlog.interface import Fenced, Outgoing, Record, TransactionalProducer
+from spinner_eventlog.interface import Outgoing
 from spinner_eventlog.memory import MemoryLog
-from spinner_proto.common.v1.common_pb2 import RunState, TaskState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
-from spinner_proto.inbox.v1.inbox_pb2 import (
-    Command,
-    DefinitionPublished,
-    InboxMessage,
-    PoolMessage,
-    ReprocessBehavior,
-    RunOrder,
-)
+from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, Policy, SchedulerMachine
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.evolve import evolve_record
-from spinner_scheduler.domain.pools import Address, owner_of
-from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.state import Limits, PartitionState
 from spinner_scheduler.simulation import invariants
-from spinner_scheduler.simulation.dags import POOLS, START, random_dag
+from spinner_scheduler.simulation.dags import POOLS, START, random_dag, reduced
 from spinner_scheduler.simulation.executor import SimulatedExecutor
+from spinner_scheduler.simulation.people import People
+from spinner_scheduler.simulation.processes import CLUSTER, PARTITIONS, TIERS, Process
+from spinner_scheduler.simulation.scenario import PROCESSES, SESSION_SECONDS, Act, Scenario
+from spinner_scheduler.simulation.violations import require
 
-CLUSTER = "spinner"
-TIERS = (1, 2)
-PARTITIONS = 2
+# Retries may be a day away, and intervals due by the end still come one after the other.
+_QUIET = 14 * 24 * 3600 * times.SECOND
+# Scenarios take some 10,000 turns at most.
+_MOST_TURNS = 60_000
 
 
 class Store:
@@ -59,39 +53,29 @@ class Store:
 
 
 @dataclass(slots=True)
-class Owner:
-    """A process that owns a partition, or believes so."""
-
-    tier: int
-    partition: int
-    machine: SchedulerMachine
-    producer: TransactionalProducer
-    position: int = 0
-
-
-@dataclass(slots=True)
 class Totals:
     transitions: int = 0
     runs: int = 0
     crashes: int = 0
-    records: int = 0
-    invariants: dict[str, int] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
 
 
 class World:
-    """One seed. `run` raises ViolatedError."""
+    """One scenario. `run` raises ViolatedError, and whatever a bug raises.
 
-    def __init__(self, seed: int, faults: bool = True, dags: int = 4, minutes: int = 60) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - not for secrets
-        self.faults = faults
+    `state_checks`: called with each partition's state, now and then and at the end.
+    """
+
+    def __init__(self, scenario: Scenario, trace: int = 0) -> None:
+        self.scenario = scenario
+        self.rng = scenario.rng("world")
         self.now = START
-        self.end = START + minutes * 60 * times.SECOND
+        self.end = START + scenario.minutes * 60 * times.SECOND
         self.log = MemoryLog(clock=self.clock, wait=False)
         topics.create_topics(self.log, [CLUSTER], TIERS, {"scheduler_inbox": PARTITIONS})
         self.store = Store()
-        self.inbox = self.log.producer("world")
         self.totals = Totals()
-        self.checker = invariants.Checker()
+        self.trace: deque[str] | None = deque(maxlen=trace) if trace else None
         self.policy = Policy(
             CLUSTER,
             TIERS,
@@ -99,19 +83,35 @@ class World:
             snapshot_seconds=20,
             snapshot_batch=3,
         )
+        self.checker = invariants.Checker(self.store.get, self.policy.limits, POOLS)
+        self.state_checks: list[Callable[[PartitionState], None]] = [invariants.check_sums]
+        self.broker_up = True
+        self._broker_back = 0
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._number = itertools.count()
-        self.executor = SimulatedExecutor(self.rng, self._to_inbox, self.later, lambda: self.now)
-        self.executor.faulty = faults
-        # Inbox messages not yet taken by a committed batch.
-        self._pending: Counter[tuple[str, int]] = Counter()
-        self._positions: dict[tuple[str, int], int] = {}
+        self._inbox = self.log.producer("world")
+        self._held_back: list[Outgoing] = []
+        self.executor = SimulatedExecutor(self)
+        self._tails = {
+            (topic, number): 0
+            for topic in [
+                topics.orders_topic(CLUSTER),
+                EXECUTIONS_TOPIC,
+                *(topics.events_topic(CLUSTER, tier) for tier in TIERS),
+            ]
+            for number in range(self.log.partition_count(topic))
+        }
         self.definitions: dict[str, DagDefinition] = {}
-        self.disturbed: set[str] = set()
-        self.owners = [self._own(tier, partition) for tier in TIERS for partition in range(PARTITIONS)]
-        self._declare_pools()
-        for number in range(dags):
-            self._publish(f"dag_{number}", 1)
+        self.people = People(self)
+        self.processes = [Process(self, number, 0) for number in range(PROCESSES)]
+        self._in_step: list[Process] = []
+        self._turns = 0
+        self.people.declare_pools()
+        for number in scenario.dags:
+            self.publish(f"dag_{number}")
+        for act in scenario.acts:
+            if act.seconds < scenario.minutes * 60:
+                self.later(act.seconds, lambda act=act: self._act(act))  # type: ignore[misc]
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -122,261 +122,224 @@ class World:
         due = self.now + max(1, int(seconds * times.SECOND))
         heapq.heappush(self._agenda, (due, next(self._number), action))
 
-    # -- people --------------------------------------------------------------------------------------------------
+    def note(self, text: str) -> None:
+        """Keeps a line of what happened, if anybody wants to read it."""
+        if self.trace is not None:
+            self.trace.append(f"{(self.now - START) / times.SECOND:12.3f}  {text}")
 
-    def _to_inbox(self, topic: str, partition: int, key: str, message: InboxMessage) -> None:
-        self.inbox.send(Outgoing(topic, key, message, partition))
-        self._pending[(topic, partition)] += 1
+    # -- what others write -----------------------------------------------------------------------------------------
 
-    def _declare_pools(self) -> None:
-        for name, slots in POOLS.items():
-            owner = owner_of(name, Address("", 0), CLUSTER, TIERS, PARTITIONS)
-            message = InboxMessage(pool=PoolMessage(pool=name))
-            message.pool.changed.slots = slots
-            message.pool.changed.include_deferred = name == "tiny"
-            self._to_inbox(owner.inbox, owner.partition, name, message)
+    def send(self, topic: str, partition: int, key: str, message: InboxMessage) -> None:
+        """Writes to an inbox, as soon as there is a broker."""
+        outgoing = Outgoing(topic, key, message, partition)
+        self.note(f"to {topic}[{partition}] {key}: {_brief(message)}")
+        if self.broker_up:
+            self._inbox.send(outgoing)
+        else:
+            self._held_back.append(outgoing)
 
-    def _publish(self, dag_id: str, version: int) -> None:
-        index = int(dag_id.rpartition("_")[2])
-        tier, partition = TIERS[index % 2], (index // 2) % PARTITIONS
-        definition = random_dag(self.rng, dag_id, tier, partition, version)
-        if version > 1:
-            # The same schedule, other tasks.
-            first = self.definitions[dag_id]
-            for name in ("schedule", "start_date"):
-                getattr(definition, name).CopyFrom(getattr(first, name))
-            definition.catchup = first.catchup
+    def to_dag(self, dag_id: str, message: InboxMessage) -> None:
+        placement = self.definitions[dag_id].placement
+        self.send(topics.inbox_topic(CLUSTER, placement.tier), placement.partition, dag_id, message)
+
+    def publish(self, dag_id: str, definition: DagDefinition | None = None) -> None:
+        """Publishes a DAG's next version: the given definition, or other tasks under the same schedule."""
+        before = self.definitions.get(dag_id)
+        version = int(before.version[1:]) + 1 if before is not None else 1
+        if definition is None:
+            index = int(dag_id.rpartition("_")[2])
+            tier, partition = TIERS[index % 2], (index // 2) % PARTITIONS
+            definition = random_dag(self.scenario.rng(dag_id), dag_id, tier, partition)
+            if before is not None:
+                other = random_dag(self.scenario.rng(f"{dag_id}@{version}"), dag_id, tier, partition)
+                for name in ("schedule", "start_date"):
+                    getattr(other, name).CopyFrom(getattr(definition, name))
+                other.catchup = definition.catchup
+                definition = other
+            definition = reduced(definition, f"{index}.", self.scenario.without)
+        definition.version = f"v{version}"
         self.definitions[dag_id] = definition
         self.store.put(definition)
         published = DefinitionPublished(dag_id=dag_id, version=definition.version)
-        self._to_dag(dag_id, InboxMessage(definition_published=published))
+        self.to_dag(dag_id, InboxMessage(definition_published=published))
 
-    def _to_dag(self, dag_id: str, message: InboxMessage) -> None:
-        placement = self.definitions[dag_id].placement
-        self._to_inbox(topics.inbox_topic(CLUSTER, placement.tier), placement.partition, dag_id, message)
+    def compute_layout(self, order: TaskOrder) -> str:
+        """What a worker of a dynamic DAG publishes: the run's layout; returns its version. Idempotent."""
+        source = self.store.get(order.try_key.dag_id, order.version)
+        assert source is not None  # noqa: S101 - orders name versions that exist
+        layout = DagDefinition()
+        layout.CopyFrom(source)
+        layout.dynamic = False
+        layout.dynamic_source_version = order.version
+        layout.version = f"{order.version}-{order.try_key.run_id}"
+        self.store.put(layout)
+        return layout.version
 
-    def _someone_acts(self) -> None:
-        rng = self.rng
-        dag_id = rng.choice(list(self.definitions))
-        command = Command(request_id=f"request-{next(self._number)}", dag_id=dag_id)
-        command.actor.name = "user:someone"
-        command.time.CopyFrom(times.to_timestamp(self.now))
-        runs = self._runs_of(dag_id)
-        kind = rng.choice(
-            ["trigger", "pause", "clear", "clear", "mark", "mark_run", "stop", "publish", "backfill", "backfill"]
-        )
-        if kind == "publish":
-            self._publish(dag_id, int(self.definitions[dag_id].version[1:]) + 1)
-            return
-        if kind == "backfill":
-            self._backfill(command)
-        elif kind == "trigger" or not runs:
-            command.trigger_run.SetInParent()
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def _act(self, act: Act) -> None:
+        rng = self.scenario.rng(f"act {act.number}")
+        self.note(f"act {act.number}: {act.kind}")
+        self.totals.faults[act.kind] += 1
+        process = rng.choice(self.processes)
+        kind = act.kind
+        if kind in ("die_before_commit", "die_after_commit", "abort", "lose_answer", "lose_ownership"):
+            process.in_for.append(kind)
+        elif kind == "die_in_recovery":
+            for other in self.processes:
+                other.dies_in_recovery = other is not process
+            self.died(process)
+        elif kind == "die":
+            self.died(process)
         elif kind == "pause":
-            self.disturbed.add(dag_id)
-            command.set_paused.paused = rng.random() < 0.6
+            self._pause(process, rng.choice([1, 4, 10, 60, 600]))
+        elif kind == "leave":
+            if process.alive and process.asleep_until <= self.now:
+                process.leave()
+                self.later(rng.uniform(0, 30), lambda: self._start(process))
+        elif kind == "step_clock":
+            size = rng.choice([1, 20, 300, 7200])
+            process.skew += int(rng.choice([-1, 1]) * size * times.SECOND)
+            self.note(f"the clock of {process.name} is now {process.skew / times.SECOND:+.0f} s wrong")
+        elif kind == "lose_broker":
+            self.broker_up = False
+            seconds = rng.choice([0.5, 5, 40, 300])
+            self._broker_back = max(self._broker_back, self.now + int(seconds * times.SECOND))
+            self.later(seconds, self._return_broker)
+        elif kind == "executor_dies":
+            self.executor.die(rng.choice([1, 30, 200]))
+        elif kind == "executor_pauses":
+            self.executor.pause(rng.choice([30, 200, 900]))
+        elif kind == "executor_slows":
+            self.executor.slow(rng.choice([5, 30]), rng.choice([60, 600]))
         else:
-            self._choose(command, kind, rng.choice(runs))
-        for _ in range(2 if rng.random() < 0.2 else 1):
-            self._to_dag(dag_id, InboxMessage(command=command))
+            self.people.act(kind, rng)
 
-    def _backfill(self, command: Command) -> None:
-        rng = self.rng
-        known = [name for dag_id, name in self.checker.backfills.requests if dag_id == command.dag_id]
-        if known and rng.random() < 0.4:
-            name = rng.choice(known)
-            what = rng.choice(["pause", "resume", "cancel"])
-            if what == "pause":
-                command.pause_backfill.backfill_id = name
-            elif what == "resume":
-                command.resume_backfill.backfill_id = name
-            else:
-                command.cancel_backfill.backfill_id = name
-                command.cancel_backfill.stop_runs = rng.random() < 0.5
+    def died(self, process: Process) -> None:
+        """A process is gone at once; its partitions wait for the end of its session."""
+        if not process.alive:
             return
-        wish = command.create_backfill
-        wish.backfill_id = f"b{next(self._number)}"
-        since = self.now - rng.randrange(1, 4 * 3600) * times.SECOND
-        wish.from_date.CopyFrom(times.to_timestamp(since))
-        wish.to_date.CopyFrom(times.to_timestamp(since + rng.randrange(1, 4 * 3600) * times.SECOND))
-        wish.run_order = rng.choice([RunOrder.RUN_ORDER_FORWARD, RunOrder.RUN_ORDER_BACKWARD])
-        wish.reprocess_behavior = rng.choice([behavior for behavior in ReprocessBehavior.values() if behavior])
-        wish.max_active_runs = rng.choice([1, 2, 4])
-        wish.skip_callbacks = rng.random() < 0.5
-        wish.dry_run = rng.random() < 0.1
-        if rng.random() < 0.3:
-            wish.task_ids.extend({f"t{rng.randrange(4)}" for _ in range(2)})
-        for logical, state in self.checker.backfills.ended_runs(command.dag_id):
-            wish.known_runs.add(logical_date=times.to_timestamp(logical), state=state)
-
-    def _choose(self, command: Command, kind: str, run: str) -> None:
-        rng = self.rng
-        some = [f"t{rng.randrange(8)}"] if rng.random() < 0.7 else []
-        if kind == "clear":
-            clear = command.clear_tasks
-            clear.run_id = run
-            clear.task_ids.extend(some)
-            clear.downstream = rng.random() < 0.6
-            clear.upstream = rng.random() < 0.2
-            clear.past = rng.random() < 0.1
-            clear.future = rng.random() < 0.1
-            clear.only_failed = rng.random() < 0.4
-            clear.latest_version = rng.random() < 0.3
-        elif kind == "mark":
-            marked = command.mark_tasks
-            marked.run_id = run
-            marked.task_ids.extend(some)
-            marked.state = rng.choice(
-                [TaskState.TASK_STATE_SUCCESS, TaskState.TASK_STATE_FAILED, TaskState.TASK_STATE_SKIPPED]
-            )
-        elif kind == "mark_run":
-            command.mark_run.run_id = run
-            command.mark_run.state = rng.choice([RunState.RUN_STATE_SUCCESS, RunState.RUN_STATE_FAILED])
-        else:
-            command.stop_run.run_id = run
-
-    def _runs_of(self, dag_id: str) -> list[str]:
-        for owner in self.owners:
-            dag = owner.machine.state.dags.get(dag_id)
-            if dag is not None:
-                return [*dag.runs, *dag.finished]
-        return []
-
-    # -- partitions ----------------------------------------------------------------------------------------------
-
-    def _own(self, tier: int, partition: int) -> Owner:
-        producer = self.log.transactional_producer(f"scheduler-{tier}_{partition}")
-        machine = SchedulerMachine(self.log, self.store, self.policy, tier, partition)  # type: ignore[arg-type]
-        machine.restore()
-        group = f"scheduler-{tier}"
-        position = self._positions.get((group, partition), 0)
-        return Owner(tier, partition, machine, producer, position)
-
-    def _step(self, index: int) -> bool:
-        """One batch of one partition, perhaps with a crash; False when there is nothing to do."""
-        owner = self.owners[index]
-        topic = topics.inbox_topic(CLUSTER, owner.tier)
-        most = self.rng.choice([1, 3, 50])
-        records: list[Record] = []
-        if self._pending[(topic, owner.partition)]:
-            records = list(itertools.islice(self.log.read_all(topic, owner.partition, owner.position), most))
-        due = owner.machine.next_due()
-        if not records and (due is None or due > self.clock()):
-            return False
-        outgoing = owner.machine.handle(records, self.clock())
-        fault = self.rng.random() if self.faults else 1.0
-        if fault < 0.02:
-            # Dies between deciding and committing.
-            self._replace(index)
-            return True
-        if fault < 0.03:
-            # Paused for longer than its session: another owner takes over, then it wakes up and tries to commit.
-            self._replace(index)
-            try:
-                owner.producer.commit(outgoing)
-            except Fenced:
-                return True
-            raise invariants.ViolatedError(f"one writer: a zombie of {owner.machine.name} could commit")
-        offsets = owner.producer.commit(outgoing)
-        if records:
-            owner.position = records[-1].offset + 1
-            self._pending[(topic, owner.partition)] -= len(records)
-            self._positions[(f"scheduler-{owner.tier}", owner.partition)] = owner.position
-        self._observe(outgoing)
-        if fault < 0.04:
-            # Dies after committing, before it knows.
-            self._replace(index)
-            return True
-        owner.machine.committed(offsets)
-        return True
-
-    def _replace(self, index: int) -> None:
-        old = self.owners[index]
-        self.owners[index] = self._own(old.tier, old.partition)
+        process.alive = False
         self.totals.crashes += 1
+        self.note(f"{process.name} dies")
+        self.later(SESSION_SECONDS, process.expire)
+        self.later(self.rng.uniform(0.5, 20), lambda: self._start(process))
 
-    def _observe(self, outgoing: list[Outgoing]) -> None:
-        for output in outgoing:
-            if output.topic.startswith("task_orders"):
-                assert output.value is None or isinstance(output.value, TaskOrder)  # noqa: S101
-                self.executor.take(output.key, output.value)
-            elif output.topic == EXECUTIONS_TOPIC:
-                assert isinstance(output.value, JobExecutionRecord)  # noqa: S101
-                self.checker.execution(output.value)
-            elif isinstance(output.value, WorkflowEvents):
-                self.totals.records += 1
-                self.totals.transitions += sum(
-                    1
-                    for event in output.value.events
-                    if event.WhichOneof("kind") in ("task_state_changed", "task_ended", "run_state_changed")
-                )
-                self.checker.events(output.value)
-            elif isinstance(output.value, InboxMessage):
-                self._pending[(output.topic, output.partition or 0)] += 1
+    def _start(self, old: Process) -> None:
+        if self.processes[old.number] is old:
+            life = int(old.name.rpartition(".")[2]) + 1
+            self.processes[old.number] = Process(self, old.number, life)
+
+    def _pause(self, process: Process, seconds: float) -> None:
+        process.asleep_until = max(process.asleep_until, self.now + int(seconds * times.SECOND))
+        self.later(seconds, lambda: None)
+        if seconds > SESSION_SECONDS:
+            self.later(SESSION_SECONDS, process.expire)
+
+    def lose_ownership(self, process: Process, transactional_id: str) -> bool:
+        """In the middle of a process's batch its session ends and others go on; True once it has a successor."""
+        epochs = self.log.broker.epochs
+        before = epochs[transactional_id]
+        process.expire()
+        self.now += int(SESSION_SECONDS * times.SECOND)
+        for _ in range(20):
+            for other in self.processes:
+                if other not in self._in_step and other.awake():
+                    self._step(other)
+            if epochs[transactional_id] != before:
+                return True
+        return False
+
+    def _return_broker(self) -> None:
+        if self.now < self._broker_back:
+            return
+        self.broker_up = True
+        held, self._held_back = self._held_back, []
+        for outgoing in held:
+            self._inbox.send(outgoing)
+
+    # -- reading what was committed ----------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Reads what the latest commit wrote: the executor its orders, the checker everything."""
+        for at, position in self._tails.items():
+            topic, partition = at
+            if self.log.broker.end(topic, partition) == position:
+                continue
+            records, self._tails[at] = self.log.broker.read(at, position, 1_000_000)
+            for record in records:
+                if topic == EXECUTIONS_TOPIC:
+                    self.checker.execution(record.decode(JobExecutionRecord))
+                elif record.headers.get("ce_type") == WorkflowEvents.DESCRIPTOR.full_name:
+                    events = record.decode(WorkflowEvents)
+                    if self.trace is not None:
+                        self.note(f"  {topic}[{partition}]@{record.offset} {record.key}: {_brief_events(events)}")
+                    self.checker.events(events)
+                else:
+                    order = record.decode(TaskOrder) if record.value is not None else None
+                    self.checker.order(record.key, order)
+                    self.executor.take(record.key, order)
+        self.checker.committed()
 
     # -- the whole -------------------------------------------------------------------------------------------------
 
     def run(self) -> Totals:
         """Lives through the time, lets everything end, and checks all that must hold."""
-        if self.faults:
-            for _ in range(self.rng.randrange(4, 14)):
-                at = self.rng.uniform(1, (self.end - self.now) / times.SECOND)
-                self.later(at, self._someone_acts)
         self._live(self.end)
         self._calm()
-        # Retries may be a day away; runs of intervals due by now still come one after the other.
-        self._live(self.end + 14 * 24 * 3600 * times.SECOND, quiet=True)
+        self._live(self.end + _QUIET)
         self._check()
+        self.totals.transitions = self.checker.transitions
         return self.totals
 
     def _calm(self) -> None:
-        self.faults = self.executor.faulty = False
+        """No more faults, and no new intervals: what is due by now remains to be done."""
+        self._broker_back = 0
+        self._return_broker()
+        for process in self.processes:
+            process.skew = process.asleep_until = 0
+            process.in_for.clear()
+            process.dies_in_recovery = False
+        self.executor.calm()
+        self.people.calm()
         for dag_id in self.definitions:
-            command = Command(request_id=f"calm-{dag_id}", dag_id=dag_id)
-            command.set_paused.paused = False
-            self._to_dag(dag_id, InboxMessage(command=command))
-        for dag_id, backfill_id in self.checker.backfills.requests:
-            command = Command(request_id=f"calm-{dag_id}-{backfill_id}", dag_id=dag_id)
-            command.resume_backfill.backfill_id = backfill_id
-            self._to_dag(dag_id, InboxMessage(command=command))
-        for dag_id in self.definitions:
-            # From here on no new intervals: what is due by now remains to be done.
             definition = DagDefinition()
             definition.CopyFrom(self.definitions[dag_id])
-            definition.version = f"v{int(definition.version[1:]) + 1}"
             definition.end_date.FromMicroseconds(self.now)
-            self.definitions[dag_id] = definition
-            self.store.put(definition)
-            published = DefinitionPublished(dag_id=dag_id, version=definition.version)
-            self._to_dag(dag_id, InboxMessage(definition_published=published))
+            self.publish(dag_id, definition)
 
-    def _live(self, until: int, quiet: bool = False) -> None:
-        idle = 0
+    def _step(self, process: Process) -> bool:
+        self._in_step.append(process)
+        try:
+            return process.step()
+        finally:
+            self._in_step.pop()
+
+    def _live(self, until: int) -> None:
         while self.now < until:
+            self._turns += 1
+            require(self._turns < _MOST_TURNS, "comes_to_rest", f"{self._turns} turns, {len(self._agenda)} plans")
             busy = False
-            order = list(range(len(self.owners)))
-            self.rng.shuffle(order)
-            for index in order:
-                busy = self._step(index) or busy
-            require_none(self.executor.broken)
-            if self.rng.random() < 0.05 or quiet:
-                invariants.check_limits([owner.machine.state for owner in self.owners], POOLS)
-            if self.rng.random() < 0.01:
-                self._compare(self.rng.choice(order))
-            if busy and self.rng.random() < 0.5:
+            for process in self.rng.sample(self.processes, len(self.processes)):
+                if process.awake():
+                    busy = self._step(process) or busy
+            chance = self.rng.random()
+            if chance < 0.004:
+                self._compare(self.rng.choice(self.processes))
+            elif chance < 0.03:
+                self._check_states()
+            if busy and self.broker_up and chance < 0.5:
                 continue
-            idle = 0 if busy else idle + 1
-            if not self._advance(until):
+            if not self._advance(until, busy):
                 return
 
-    def _advance(self, until: int) -> bool:
+    def _advance(self, until: int, busy: bool) -> bool:
         nexts = [self._agenda[0][0]] if self._agenda else []
-        for owner in self.owners:
-            due = owner.machine.next_due()
-            if due is not None:
-                nexts.append(times.from_datetime(due))
-            if self._pending[(topics.inbox_topic(CLUSTER, owner.tier), owner.partition)]:
-                nexts.append(self.now)
+        if busy:
+            nexts.append(self.now + times.SECOND // 2 if not self.broker_up else self.now)
+        for process in self.processes:
+            if process.awake() and (due := process.next_due()) is not None:
+                nexts.append(due)
         if not nexts:
             return False
         self.now = max(self.now + 1_000, min(min(nexts), until))
@@ -384,43 +347,95 @@ class World:
             heapq.heappop(self._agenda)[2]()
         return True
 
-    def _compare(self, index: int) -> None:
+    # -- checks ----------------------------------------------------------------------------------------------------
+
+    def states(self) -> list[PartitionState]:
+        return [machine.state for process in self.processes if process.alive for machine in process.active().values()]
+
+    def _check_states(self) -> None:
+        for process in self.processes:
+            if process.awake():
+                for machine in process.active().values():
+                    for check in self.state_checks:
+                        check(machine.state)
+
+    def _compare(self, process: Process) -> None:
         """Live memory equals what the log gives: from snapshots, and from all events alone."""
-        owner = self.owners[index]
-        live = invariants.dump(owner.machine.state)
-        fresh = SchedulerMachine(self.log, self.store, self.policy, owner.tier, owner.partition)  # type: ignore[arg-type]
-        fresh.restore()
-        different = invariants.differences(live, invariants.dump(fresh.state))
-        invariants.require(not different, f"snapshots equal live state: {different[:5]}")
-        folded = SchedulerMachine(self.log, self.store, self.policy, owner.tier, owner.partition)  # type: ignore[arg-type]
-        topic = topics.events_topic(CLUSTER, owner.tier)
-        for record in self.log.read_all(topic, owner.partition):
-            evolve_record(folded.state, record.decode(WorkflowEvents))
-        different = invariants.differences(live, invariants.dump(folded.state))
-        invariants.require(not different, f"fold(events) equals live state: {different[:5]}")
+        if not process.alive:
+            return
+        for (tier, partition), machine in process.active().items():
+            name = f"scheduler-{topics.cell(CLUSTER, tier)}_{partition}"
+            if self.owner_of(tier, partition) is not process:
+                continue
+            live = invariants.dump(machine.state)
+            fresh = SchedulerMachine(self.log, self.store, self.policy, tier, partition)  # type: ignore[arg-type]
+            fresh.restore()
+            different = invariants.differences(live, invariants.dump(fresh.state))
+            require(not different, "snapshots_equal_live_state", f"{name}: {different[:5]}")
+            folded = SchedulerMachine(self.log, self.store, self.policy, tier, partition)  # type: ignore[arg-type]
+            for record in self.log.read_all(topics.events_topic(CLUSTER, tier), partition):
+                evolve_record(folded.state, record.decode(WorkflowEvents))
+            different = invariants.differences(live, invariants.dump(folded.state))
+            require(not different, "fold_equals_live_state", f"{name}: {different[:5]}")
+
+    def owner_of(self, tier: int, partition: int) -> Process | None:
+        """The process that the group has given a partition to."""
+        topic = topics.inbox_topic(CLUSTER, tier)
+        member = self.log.broker.group(f"scheduler-{topics.cell(CLUSTER, tier)}").owner.get((topic, partition))
+        for process in self.processes:
+            if any(mine._member == member for mine in process.log.members):
+                return process
+        return None
 
     def _check(self) -> None:
-        self.checker.finish()
-        for index, owner in enumerate(self.owners):
-            self._compare(index)
-            invariants.check_ended(owner.machine.state)
-            self.totals.runs += sum(len(dag.finished) for dag in owner.machine.state.dags.values())
-        stuck: set[str] = set()
+        require(
+            sum(len(process.active()) for process in self.processes) == len(TIERS) * PARTITIONS,
+            "each_partition_has_one_owner",
+            str({process.name: sorted(process.active()) for process in self.processes}),
+        )
+        for process in self.processes:
+            self._compare(process)
+        self._check_states()
+        states = self.states()
+        for state in states:
+            invariants.check_ended(state)
+        for state in states:
+            self.totals.runs += sum(len(dag.finished) for dag in state.dags.values())
+        stuck = {
+            dag_id
+            for state in states
+            for dag_id, dag in state.dags.items()
+            if any(run.layout.has_past for run in dag.runs.values())
+        }
+        self.checker.finish(self.people.requests, stuck | self.people.removed)
         for dag_id, definition in self.definitions.items():
-            scheduled = {logical for name, logical in self.checker.scheduled if name == dag_id}
-            blocked = any(
-                isinstance(run, Run) and run.layout.has_past
-                for owner in self.owners
-                if dag_id in owner.machine.state.dags
-                for run in owner.machine.state.dags[dag_id].runs.values()
-            )
-            if blocked:
-                stuck.add(dag_id)
-            scheduled |= {logical for (name, _), (logical, _) in self.checker.backfills.runs.items() if name == dag_id}
-            invariants.check_complete(definition, scheduled, self.now, blocked)
-        self.checker.backfills.finish(stuck)
+            if dag_id not in stuck | self.people.removed:
+                made = set(self.checker.scheduled[dag_id]) | self.checker.backfills.dates_of(dag_id)
+                invariants.check_complete(definition, made, self.now)
 
 
-def require_none(broken: list[str]) -> None:
-    if broken:
-        raise invariants.ViolatedError(broken[0])
+def _brief(message: InboxMessage) -> str:
+    kind = message.WhichOneof("kind") or ""
+    inner = getattr(message, kind)
+    if kind == "task_report":
+        key = inner.try_key
+        outcome = f" outcome {inner.ended.outcome}" if inner.HasField("ended") else ""
+        where = f"{key.run_id}/{key.task_id}/{key.map_index}/{key.try_number}"
+        return f"{inner.WhichOneof('kind')} {where} segment {inner.segment}{outcome}"
+    if kind == "command":
+        name = inner.WhichOneof("kind") or ""
+        return f"{inner.request_id} {name} {{{' '.join(str(getattr(inner, name)).split())}}}"
+    return f"{kind} {' '.join(str(inner).split())[:160]}"
+
+
+def _brief_events(record: WorkflowEvents) -> str:
+    texts = []
+    for event in record.events:
+        kind = event.WhichOneof("kind") or ""
+        inner = getattr(event, kind)
+        words: list[str] = [kind]
+        for name in ("task_id", "map_index", "try_number", "segment", "state", "version", "request_id", "length"):
+            if value := getattr(inner, name, None):
+                words.append(f"{name}={value}")
+        texts.append(" ".join(words))
+    return "; ".join(texts)
