@@ -90,6 +90,50 @@ function notify(dagId: string, runId?: string): void {
   for (const stream of streams) stream.write(`event: change\ndata: ${JSON.stringify(change)}\n\n`);
 }
 
+function explanation(dagId: string, runId = '', taskId = ''): S['Explanation'] {
+  const holder: S['Party'] = {
+    kind: 'task',
+    name: 'load_stations',
+    dag_id: dagId,
+    run_id: runId,
+    task_id: 'load_stations',
+    map_index: -1,
+    try_number: 1,
+    state: 'running',
+    since: null,
+  };
+  const pool = {
+    code: 'POOL_FULL',
+    message: '16 of 16 slots of pool warehouse are taken; 3 are before it in the queue',
+    holders: [holder],
+    fix: 'Wait until a holder ends, or give it more: spinner pools set warehouse SLOTS',
+  };
+  const idle = {
+    code: 'NO_SCHEDULE',
+    message: 'it has no schedule: it runs when triggered',
+    holders: [],
+    fix: `Trigger it: spinner dags trigger ${dagId}. Or give it a schedule.`,
+  };
+  const one = runId ? pool : idle;
+  return {
+    subject: { dag_id: dagId, run_id: runId, task_id: taskId, map_index: null },
+    state: runId ? 'scheduled' : 'active',
+    reasons: [
+      {
+        ...one,
+        since: new Date(Date.now() - 180_000).toISOString(),
+        until: null,
+        holder_count: one.holders.length,
+        waiting: [],
+        waiting_count: 0,
+        note: false,
+      },
+    ],
+    time: new Date().toISOString(),
+    partition: 'spinner_tier_1_0',
+  };
+}
+
 const accepted = (run_id = '', task_count = 0) => ({ request_id: 'mock', run_id, task_count });
 
 const pools = [
@@ -257,6 +301,9 @@ const routes: [string, string, Handler][] = [
       );
     },
   ],
+  ['GET', '/dags/([^/]+)/explain', ([id = '']) => explanation(id)],
+  ['GET', `${RUN}/explain`, ([id = '', run = '']) => explanation(id, run)],
+  ['GET', `${TASK}/explain`, ([id = '', run = '', task = '']) => explanation(id, run, task)],
   ['GET', `${RUN}/events`, ([id = '', run = ''], query) => page(events(findRun(id, run)), query)],
   [
     'GET',

@@ -6,6 +6,7 @@ import { useState } from 'react';
 import { StateIcon } from '../../components/StateIcon';
 import { TabLinks, type TabLink } from '../../components/Tabs';
 import { TriggerDialog } from '../../components/TriggerDialog';
+import { Why } from '../../components/Why';
 import { CopyText, Hint, Loading, Problem, RelativeTime, Switch } from '../../components/ui';
 import { useSearch } from '../../lib/search';
 import { useShortcuts } from '../../lib/shortcuts';
@@ -73,6 +74,9 @@ export function DagPage() {
         ) : (
           <div className="skeleton" style={{ height: 20, width: 480 }} />
         )}
+        {dag.data && !isActive(dag.data) && (
+          <Why subject={{ dagId }} state={`${dag.data.version} ${dag.data.paused} ${dag.data.active_runs}`} />
+        )}
       </header>
       <TabLinks label="Views of the DAG" tabs={TABS} params={{ dagId }} search={run ? { run } : {}} />
       {dag.isPending ? <Loading /> : <Outlet />}
@@ -81,6 +85,11 @@ export function DagPage() {
       )}
     </>
   );
+}
+
+/** Whether something is running or about to: then nobody asks why nothing is. */
+function isActive(dag: DagDetails): boolean {
+  return !dag.paused && dag.active_runs > 0;
 }
 
 function Badges({ dag }: { dag: DagDetails }) {

@@ -4,7 +4,9 @@ import { Link, Outlet, useParams } from '@tanstack/react-router';
 import { ChevronRight } from 'lucide-react';
 import { TabLinks, type TabLink } from '../../components/Tabs';
 import { CopyText, Loading, Problem } from '../../components/ui';
+import { Why } from '../../components/Why';
 import { useSearch } from '../../lib/search';
+import { isFinished } from '../../lib/states';
 import { runQuery } from '../../queries/runs';
 import { TaskPane } from '../task/TaskPane';
 import { RunActions } from './RunActions';
@@ -57,6 +59,9 @@ export function RunPage() {
           <RunFacts run={run.data} />
         ) : (
           <div className="skeleton" style={{ height: 20, width: 480 }} />
+        )}
+        {run.data && !isFinished(run.data.state) && (
+          <Why subject={{ dagId, runId }} state={JSON.stringify(run.data.task_counts)} />
         )}
       </header>
       <TabLinks

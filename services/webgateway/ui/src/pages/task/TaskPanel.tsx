@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Clock, FileText } from 'lucide-react';
 import { StateIcon, StateLabel } from '../../components/StateIcon';
 import { Duration, Empty, Loading, Problem, RelativeTime } from '../../components/ui';
+import { Why } from '../../components/Why';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { isFinished, stateLabel } from '../../lib/states';
 import { formatBytes } from '../../lib/time';
@@ -64,6 +65,16 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
         <span className="right" />
         <TaskActions task={task} />
       </div>
+      {!isFinished(task.state) && (
+        <div className="task-why">
+          <Why
+            key={`${taskKey.taskId}/${taskKey.mapIndex}`}
+            subject={taskKey}
+            state={`${task.state} ${task.try_number}`}
+            open={task.state !== 'running'}
+          />
+        </div>
+      )}
       {task.reason && !attempt?.diagnosis && <p className="task-reason muted">{task.reason}</p>}
       {task.tries.length > 1 && (
         <div className="tries" role="group" aria-label="Tries">
@@ -115,7 +126,7 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
       </div>
       <div id="task-tab-panel" role="tabpanel" aria-labelledby={`task-tab-${tab}`} className="task-tab">
         {!attempt && tab !== 'details' ? (
-          <NotStarted task={task} />
+          <NotStarted />
         ) : (
           <>
             {tab === 'log' && attempt && (
@@ -136,24 +147,10 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
   );
 }
 
-function NotStarted({ task }: { task: TaskInstanceDetails }) {
-  const waiting = Object.entries(task.upstream_states).filter(([, state]) => !isFinished(state));
+function NotStarted() {
   return (
     <Empty title="No try yet" icon={<FileText size={28} strokeWidth={1.5} />}>
-      <p>
-        {task.reason ||
-          (waiting.length > 0 ? 'It waits for its upstream tasks:' : 'It has not been started.')}
-      </p>
-      {waiting.length > 0 && !task.reason && (
-        <ul style={{ textAlign: 'left' }}>
-          {waiting.slice(0, 12).map(([id, state]) => (
-            <li key={id} className="row">
-              <StateIcon state={state} label />
-              <span className="mono">{id}</span>
-            </li>
-          ))}
-        </ul>
-      )}
+      <p>It has not been started.</p>
     </Empty>
   );
 }
