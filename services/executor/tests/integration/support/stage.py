@@ -126,7 +126,9 @@ class Stage:
         found = until(lambda: self.of(order, kind), f"{kind} of {order.try_key.task_id}", seconds)
         return found[-1]  # type: ignore[index]
 
-    def executor(self, data: str = "data", wait: bool = True, **settings: object) -> subprocess.Popen[bytes]:
+    def executor(
+        self, data: str = "data", wait: bool = True, wait_seconds: float = 30.0, **settings: object
+    ) -> subprocess.Popen[bytes]:
         """Starts an executor process, ready when this returns (unless `wait` is false)."""
         name = uuid.uuid4().hex[:6]
         status = self.folder / f"status-{name}.json"
@@ -153,7 +155,7 @@ class Stage:
         process.status_file = status  # type: ignore[attr-defined]
         self.processes.append(process)
         if wait:
-            until(lambda: status.exists() and '"ready"' in status.read_text(), "executor ready")
+            until(lambda: status.exists() and '"ready"' in status.read_text(), "executor ready", wait_seconds)
         return process
 
     def partition_of(self, order: o.TaskOrder) -> int:
