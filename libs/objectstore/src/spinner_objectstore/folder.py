@@ -90,6 +90,9 @@ class FolderStore:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
+    def download_url(self, key: str, seconds: int) -> str | None:
+        return None
+
     def list(self, prefix: str = "") -> Iterator[Stat]:
         folder = prefix.rpartition("/")[0]
         if folder:

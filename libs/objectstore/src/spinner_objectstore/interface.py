@@ -67,6 +67,9 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
+    def download_url(self, key: str, seconds: int) -> str | None:
+        """An HTTP address at which anyone may read the object for `seconds`; None when the store has none."""
+
     def list(self, prefix: str = "") -> Iterator[Stat]:
         """Objects whose key starts with `prefix` (text, not folder), sorted by key."""
 

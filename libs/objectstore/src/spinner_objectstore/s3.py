@@ -88,6 +88,10 @@ class S3Store:
             return False
         return True
 
+    def download_url(self, key: str, seconds: int) -> str | None:
+        where = {"Bucket": self._bucket, "Key": self._name(key)}
+        return self._client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+
     def list(self, prefix: str = "") -> Iterator[Stat]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix + prefix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,3 +138,14 @@ def test_a_store_out_of_reach_says_so(tmp_path, monkeypatch):
 def test_other_urls_are_explained(url):
     with pytest.raises(ValueError, match="was expected"):
         open_store(url)
+
+
+def test_an_address_to_download_from_needs_no_credentials_or_is_none(store):
+    store.put("bundles/a.tar", b"content")
+    url = store.download_url("bundles/a.tar", 60)
+    if url is None:
+        assert store.url.startswith("file:")
+        return
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.read() == b"content"
+    assert store.download_url("bundles/a.tar", 60) != store.download_url("bundles/b.tar", 60)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import re
 import tarfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -40,7 +42,27 @@ def unpack(packed: IO[bytes] | bytes, folder: Path) -> None:
         zstandard.ZstdDecompressor().stream_reader(packed) as stream,
         tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive,
     ):
-        archive.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(folder, filter="data")
+        else:
+            archive.extractall(folder, members=_harmless(archive, folder.resolve()))  # noqa: S202 - what is harmless
+
+
+def _harmless(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """What ``filter="data"`` would take, for Pythons before 3.11.4; raises tarfile.ReadError for the rest."""
+    for member in archive:
+        target = (folder / member.name).resolve()
+        if member.issym():
+            target = (folder / member.name).parent.joinpath(member.linkname).resolve()
+        elif member.islnk():
+            target = (folder / member.linkname).resolve()
+        elif not (member.isfile() or member.isdir()):
+            raise tarfile.ReadError(f"{member.name} is neither file, folder nor link")
+        if not target.is_relative_to(folder):
+            raise tarfile.ReadError(f"{member.name} leads out of the bundle")
+        member.mode = (member.mode & 0o755) | (0o700 if member.isdir() else 0o600)
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        yield member
 
 
 def fetch(bundle: BundleRef, url: str, cache: Path) -> Path:

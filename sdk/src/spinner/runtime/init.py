@@ -1,37 +1,49 @@
-"""The first process of a container: it passes signals on, collects orphans, and ends as its worker does.
+"""The process above a remote worker: it keeps the log, passes signals on, collects orphans, ends as its worker does.
 
-The kernel ignores signals that process 1 has no handler for, and gives it every orphan; a worker should have neither
-duty. When this process ends, the kernel kills all that is left in the container.
+In a container it is process 1. The kernel ignores signals that process 1 has no handler for, and gives it every orphan;
+a worker should have neither duty. When this process ends, the kernel kills all that is left in the container.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
 
+from spinner.runtime.logs import LogKeeper
 
-def run_below(worker: Callable[[], int]) -> int:
-    """Runs ``worker`` in a child and returns its exit status (128 + n when signal n ended it)."""
+
+def run_below(worker: Callable[[LogKeeper], int]) -> int:
+    """Runs ``worker`` in a child whose output is kept; returns its exit status (128 + n when signal n ended it)."""
+    keeper = LogKeeper()
     child = os.fork()
     if not child:
         os.setsid()
-        os._exit(_status_of(worker))
+        keeper.enter_worker()
+        os._exit(_status_of(worker, keeper))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: os.kill(child, received))
+        signal.signal(number, lambda received, _frame: _pass_on(child, received))
+    keeper.start()
     while True:
         ended, status = os.wait()
         if ended == child:
+            keeper.finish()
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
 
 
-def _status_of(worker: Callable[[], int]) -> int:
+def _pass_on(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, number)
+
+
+def _status_of(worker: Callable[[LogKeeper], int], keeper: LogKeeper) -> int:
     import sys
     import traceback
 
     try:
-        status = worker()
+        status = worker(keeper)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the last frame of the process

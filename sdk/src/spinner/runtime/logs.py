@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
+import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 _PUSH_SECONDS = 0.2
 _PUSH_BYTES = 1 << 18
 
+_log = logging.getLogger("spinner.runtime")
 _stage = "LaunchStage"
 
 
@@ -90,90 +93,120 @@ class _Keeper(logging.Handler):
         self.records.append(record)
 
 
-class LogTee:
-    """Copies stdout and stderr of this process to the old stdout and to ``push(offset, text) -> next offset``.
+class LogKeeper:
+    """The pipe that a worker's stdout and stderr go to, read by a process that outlives the worker.
 
-    For workers that share no file system with their executor: the old stdout is what a kubelet keeps. Two threads: one
-    reads the pipe that both streams go to and writes a file without a name; the other pushes from that file, so that
-    what is printed waits for the disk, never for an executor. An executor that has less than was pushed (it took over)
-    asks for it again. After ``limit_bytes`` a mark says that only stdout has the rest.
+    What comes is written to this process's own stdout, which a kubelet keeps, and to a file without a name, which the
+    worker's :class:`LogSender` reads. So what is printed waits for the disk, never for an executor, and the last words
+    of a worker that is killed are kept. After ``limit_bytes`` a mark says that only stdout has the rest.
     """
 
-    def __init__(self, push: Callable[[int, bytes], int], limit_bytes: int = 1 << 30) -> None:
-        self._push = push
+    def __init__(self, limit_bytes: int = 1 << 30) -> None:
         self._limit = limit_bytes
-        self._original = os.dup(1)
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
         self._written = 0
-        self._changed = threading.Condition()
-        self._complete = False
-        self._moved = False
-        read_end, write_end = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(write_end, 1)
-        os.dup2(write_end, 2)
-        os.close(write_end)
-        self._read_end = read_end
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._keep, self._send)]
-        for thread in self._threads:
-            thread.start()
+        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
+        self._read_end, self._write_end = os.pipe()
+        self.control, self._asked = socket.socketpair()
+
+    def enter_worker(self) -> None:
+        """Makes the pipe the stdout and stderr of this process, a child of the keeper's."""
+        os.dup2(self._write_end, 1)
+        os.dup2(self._write_end, 2)
+        for descriptor in (self._write_end, self._read_end):
+            os.close(descriptor)
+        self._asked.close()
+
+    def start(self) -> None:
+        """Begins to keep what the child writes; call it in the parent, after the fork."""
+        os.close(self._write_end)
+        self.control.close()
+        self._thread = threading.Thread(target=self._keep, name="log", daemon=True)
+        self._thread.start()
+
+    def finish(self, seconds: float = 2.0) -> None:
+        """Waits for the end of the pipe; ``seconds`` at most, since other processes may hold it open."""
+        self._thread.join(seconds)
 
     def _keep(self) -> None:
-        while data := os.read(self._read_end, 1 << 16):
-            _write_all(self._original, data)
-            if self._written >= self._limit:
-                continue
+        sources = [self._read_end, self._asked.fileno()]
+        while self._read_end in sources:
+            ready = select.select(sources, [], [])[0]
+            if self._read_end in ready and not self._take():
+                sources.remove(self._read_end)
+            if self._asked.fileno() in ready:
+                if not self._asked.recv(1):
+                    sources.remove(self._asked.fileno())
+                    continue
+                # Everything that was written before the question is taken before the answer.
+                os.set_blocking(self._read_end, False)
+                with contextlib.suppress(BlockingIOError):
+                    while self._take():
+                        pass
+                os.set_blocking(self._read_end, True)
+                self._asked.send(b".")
+
+    def _take(self) -> bool:
+        data = os.read(self._read_end, 1 << 16)
+        _write_all(1, data)
+        if data and self._written < self._limit:
             if self._written + len(data) >= self._limit:
                 mark = f"[the log is longer than {self._limit} bytes; the rest is on the container's standard output]"
                 data = data[: self._limit - self._written] + f"\n{mark}\n".encode()
-            _write_all(self._file.fileno(), data)
-            with self._changed:
-                self._written += len(data)
-                self._changed.notify()
-        with self._changed:
-            self._complete = True
-            self._changed.notify()
+            _write_all(self.file.fileno(), data)
+            self._written += len(data)
+        return bool(data)
+
+
+class LogSender:
+    """Sends a worker's log from its keeper's file to ``push(offset, text) -> next offset``, in a thread of its own.
+
+    An executor that has less than was sent (it took over) says so by the next offset, and gets it again.
+    """
+
+    def __init__(self, push: Callable[[int, bytes], int], keeper: LogKeeper) -> None:
+        self._push = push
+        self._keeper = keeper
+        self._wake = threading.Event()
+        self._moved = self._closing = False
+        self._thread = threading.Thread(target=self._send, name="log", daemon=True)
+        self._thread.start()
 
     def _send(self) -> None:
-        offset = 0
+        offset, file = 0, self._keeper.file.fileno()
         while True:
-            with self._changed:
-                if offset >= self._written and not self._complete and not self._moved:
-                    self._changed.wait()
-                    if not self._complete:
-                        self._changed.wait(_PUSH_SECONDS)
-                self._moved = False
-            # Empty at the end: the answer says whether the executor has it all.
-            text = os.pread(self._file.fileno(), _PUSH_BYTES, offset)
-            try:
-                following = self._push(offset, text)
-            except Exception as error:  # noqa: BLE001 - a log that cannot be sent must not end the try
-                _write_all(self._original, f"The log is no longer sent to the executor: {error}\n".encode())
-                return
-            if following == offset and (text or self._complete):
-                return  # it has all of it, or wants no more
-            offset = max(0, min(following, offset + len(text)))
+            closing, asked = self._closing, self._closing or self._moved
+            self._moved = False
+            text = os.pread(file, _PUSH_BYTES, offset)
+            # Empty when asked: the answer says whether the executor has it all.
+            if text or asked:
+                try:
+                    following = self._push(offset, text)
+                except Exception as error:  # noqa: BLE001 - a log that cannot be sent must not end the try
+                    _log.warning("The log is no longer sent to the executor: %s", error)
+                    return
+                if following == offset and (text or closing):
+                    return  # it has all of it, or wants no more
+                offset = max(0, min(following, offset + len(text)))
+            if len(text) < _PUSH_BYTES and not closing:
+                self._wake.wait(_PUSH_SECONDS)
+                self._wake.clear()
 
     def moved(self) -> None:
         """Another executor answers now: it is asked how much it has."""
-        with self._changed:
-            self._moved = True
-            self._changed.notify()
+        self._moved = True
+        self._wake.set()
 
     def close(self, seconds: float = 60.0) -> None:
-        """Sends what is left; waits for ``seconds`` at most."""
+        """Sends what this process wrote so far; waits for ``seconds`` at most."""
         sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(self._original, 1)
-        os.dup2(self._original, 2)
-        deadline = time.monotonic() + seconds
-        # Children that still hold the pipe keep it open: they get a moment.
-        self._threads[0].join(min(seconds, 5.0))
-        with self._changed:
-            self._complete = True
-            self._changed.notify()
-        self._threads[1].join(max(0.0, deadline - time.monotonic()))
+        with contextlib.suppress(OSError):
+            self._keeper.control.settimeout(seconds)
+            self._keeper.control.send(b"?")
+            self._keeper.control.recv(1)
+        self._closing = True
+        self._wake.set()
+        self._thread.join(seconds)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

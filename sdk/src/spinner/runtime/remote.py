@@ -1,7 +1,7 @@
 """Workers that reach their executor over gRPC: pods and remote machines.
 
 ``SPINNER_RUNTIME_ADDRESS`` (``host:port``, comma-separated) and ``SPINNER_TOKEN_FILE``; or ``SPINNER_RUNTIME_SOCKET``
-for a local one. In a pod (``SPINNER_POD`` is its name) process 1 only looks after the worker.
+for a local one. Over gRPC, the first process only looks after the worker.
 """
 
 from __future__ import annotations
@@ -16,40 +16,39 @@ from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.runtime.connection import GrpcConnection, LocalConnection
 from spinner.runtime.init import run_below
-from spinner.runtime.logs import LogTee
+from spinner.runtime.logs import LogKeeper, LogSender
 from spinner.runtime.runner import run_try, worker_name
 from spinner.runtime.usage import Cgroup, meter
 
 
 def main() -> int:
     """Runs one try. Returns the exit status."""
-    return run_below(work) if os.getpid() == 1 else work()
-
-
-def work() -> int:
-    """The worker itself."""
     token_file = os.environ.pop("SPINNER_TOKEN_FILE", "")
-    address, path = os.environ.get("SPINNER_RUNTIME_ADDRESS", ""), os.environ.get("SPINNER_RUNTIME_SOCKET", "")
-    if not token_file or not (address or path):
+    addresses, path = os.environ.get("SPINNER_RUNTIME_ADDRESS", ""), os.environ.get("SPINNER_RUNTIME_SOCKET", "")
+    if not token_file or not (addresses or path):
         sys.stderr.write(
             "This is the worker of one Spinner try; its executor starts it. It needs SPINNER_TOKEN_FILE and "
             "SPINNER_RUNTIME_ADDRESS (host:port) or SPINNER_RUNTIME_SOCKET.\n"
         )
         return 2
-    signal.signal(signal.SIGTERM, _ended_early)
     token = Path(token_file).read_bytes().strip()
     if path:
         return run_try(LocalConnection(path, token), worker_name())
-    connection = GrpcConnection(address, token.decode())
+    return run_below(lambda keeper: _work(addresses, token.decode(), keeper))
+
+
+def _work(addresses: str, token: str, keeper: LogKeeper) -> int:
+    signal.signal(signal.SIGTERM, _ended_early)
+    connection = GrpcConnection(addresses, token)
     # A pod's container is a control group of its own; a process on a shared machine is not, and then has no such files.
     meter.cgroup = Cgroup.find() if os.environ.get("SPINNER_POD") else None
 
     def push(offset: int, text: bytes) -> int:
         return connection.call("PushLog", pb.PushLogRequest(offset=offset, text=text), pb.PushLogResponse).next_offset
 
-    tee = LogTee(push)
-    connection.on_moved = tee.moved
-    return run_try(connection, worker_name(), before_finish=tee.close)
+    sender = LogSender(push, keeper)
+    connection.on_moved = sender.moved
+    return run_try(connection, worker_name(), before_finish=sender.close)
 
 
 def _ended_early(number: int, frame: object) -> NoReturn:

@@ -134,13 +134,16 @@ async def _backend(settings: Settings, data: Path, partition_of: Callable[[str],
         )
     from spinner_executor.adapters.kubernetes.backend import KubernetesBackend, Limits
     from spinner_executor.adapters.kubernetes.client import Client
-    from spinner_executor.adapters.kubernetes.pod import PodSettings
+    from spinner_executor.adapters.kubernetes.pod import PodSettings, read_template
 
     pods = PodSettings(
         namespace=settings.kubernetes_namespace or f"spinner-{settings.cluster}",
         cluster=settings.cluster,
         image=settings.kubernetes_image,
         service_account=settings.kubernetes_service_account,
+        template=read_template(settings.kubernetes_template),
+        cache=settings.kubernetes_cache,
+        legacy_image=settings.kubernetes_legacy_image,
         annotations=settings.kubernetes_annotations,
         kill_grace_seconds=max(1, round(settings.kill_grace_seconds)),
     )

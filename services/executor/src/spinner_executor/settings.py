@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 from spinner_servicekit.quantities import parse_bytes
@@ -46,6 +46,16 @@ class Settings(ServiceSettings):
     )
     kubernetes_namespace: str = Field(default="", description="namespace of pods; empty: spinner-<cluster>")
     kubernetes_image: str = Field(default="spinner-worker", description="image of workers")
+    kubernetes_template: Path | None = Field(
+        default=None, description="YAML or JSON file: a pod whose metadata and spec all workers' pods begin with"
+    )
+    kubernetes_cache: dict[str, Any] = Field(
+        default={"emptyDir": {}},
+        description="JSON object: volume source of bundles and packages; a shared one keeps them between pods",
+    )
+    kubernetes_legacy_image: str = Field(
+        default="", description="image beside the worker that runs migrated jobs which name none; empty: the worker's"
+    )
     kubernetes_service_account: str = Field(default="", description="service account of pods; empty: the default one")
     kubernetes_annotations: dict[str, str] = Field(default={}, description="JSON object: annotations of every pod")
     kubernetes_address: str = Field(
@@ -60,6 +70,9 @@ class Settings(ServiceSettings):
     )
     kubernetes_resync_seconds: float = Field(
         default=600.0, gt=0, description="how often pods are listed again beside the watch"
+    )
+    executor_readiness: list[str] = Field(
+        default=[], description='JSON list: "name=host:port" that workers must reach before user code begins'
     )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spinner_eventlog.interface import Outgoing
@@ -54,7 +55,7 @@ def test_chunks_are_whole_lines_in_order_until_the_final_one(tmp_path: Path) -> 
     (first,) = _chunks(log, final=False)
     assert (first.offset, first.text, first.final) == (0, b"one\n", False)
     assert _chunks(log, final=False) == []
-    log.append(b"o")
+    log.append(log.size(), b"o")
     (last,) = _chunks(log, final=True)
     assert (last.offset, last.text, last.final) == (4, b"two", True)
     assert _chunks(log, final=True) == []
@@ -64,7 +65,7 @@ def test_a_next_owner_goes_on_where_the_topic_is(tmp_path: Path) -> None:
     log = _log(tmp_path)
     log.path.write_bytes(b"one\n")
     _chunks(log, final=False)
-    log.append(b"two\n")
+    log.append(log.size(), b"two\n")
     (chunk,) = _chunks(_log(tmp_path), final=True)
     assert (chunk.offset, chunk.text, chunk.final) == (4, b"two\n", True)
 
@@ -81,3 +82,36 @@ def test_a_huge_log_is_capped_on_the_topic_and_whole_in_the_store(tmp_path: Path
     assert log.upload(store, "k") == len(line) * 40_000 + 9
     assert store.objects["k"].endswith(b"********\n")
     assert len(store.objects["k"]) == log.size()
+
+
+def test_text_of_remote_workers_is_kept_once_in_order_and_after_that_of_earlier_segments(tmp_path: Path) -> None:
+    log = _log(tmp_path)
+    assert log.append(0, b"one\ntwo\n") == 8
+    assert log.append(4, b"two\nthree\n") == 14  # sent again
+    assert log.append(99, b"later\n") == 14  # a gap: to be sent from 14
+    log.begin_worker()
+    assert log.append(0, b"second segment\n") == 15
+    again = _log(tmp_path)  # a next executor with the same folder
+    assert again.append(15, b"end\n") == 19
+    assert log.path.read_bytes() == b"one\ntwo\nthree\nsecond segment\nend\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept", "whole"),
+    [
+        (b"one\n", b"one\nlast words\n", b"one\nlast words\n"),
+        (b"", b"all of it\n", b"all of it\n"),
+        (b"one\ntwo\n", b"one\n", b"one\ntwo\n"),
+        (b"one\ntwo\n", b"two\nthree\n", b"one\ntwo\n\n[from here on the log as the node kept it]\ntwo\nthree\n"),
+    ],
+)
+def test_what_a_dead_worker_did_not_send_comes_from_its_node(
+    tmp_path: Path, sent: bytes, kept: bytes, whole: bytes
+) -> None:
+    log = _log(tmp_path)
+    log.append(0, sent)
+    offset = 0
+    for piece in (kept[:6], kept[6:]):
+        log.complete(offset, piece)
+        offset += len(piece)
+    assert log.path.read_bytes() == whole

@@ -6,7 +6,7 @@ twice starts at most one worker, also across restarts of the executor and of the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +75,8 @@ class Backend(Protocol):
     """All methods run on the event loop."""
 
     name: str
+    # Workers see the files of this executor's machine, such as unpacked bundles.
+    shares_files: bool
     # Workers run within moments of their launch, so the grant is written meanwhile. Otherwise it is written when the
     # worker asks for its start, and a granted worker that cannot be found has certainly existed.
     starts_at_once: bool
@@ -116,6 +118,9 @@ class Backend(Protocol):
 
     def log_path(self, key: str) -> Path:
         """The try's log file on this machine."""
+
+    def read_log(self, worker: str) -> AsyncIterator[bytes]:
+        """What the worker printed as its node kept it, for a worker that couldn't send all of it; may be nothing."""
 
     def retire(self, key: str, segment: int) -> None:
         """Workers of segments before `segment` are over and recorded: they may be removed."""

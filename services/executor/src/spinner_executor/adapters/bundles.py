@@ -35,6 +35,11 @@ class BundleCache:
         self._ready: dict[str, Path] = {}
         self._making: dict[str, asyncio.Future[Path]] = {}
 
+    @property
+    def cache(self) -> Path:
+        """The folder that this cache is the "bundles" of; workers keep installed packages beside it."""
+        return self._folder.parent
+
     def path_now(self, bundle: BundleRef) -> Path | None:
         """The folder of a bundle that is unpacked already."""
         return self._ready.get(bundle.object_key)

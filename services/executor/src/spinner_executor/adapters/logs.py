@@ -43,6 +43,10 @@ class TryLog:
         self._published_file = path.with_name("published")
         self._published = 0
         self._final = False
+        self._differs = False
+        self._base_file, self._base = path.with_name("base"), 0
+        with contextlib.suppress(OSError, ValueError):
+            self._base = int(self._base_file.read_text())
         with contextlib.suppress(OSError, ValueError):
             self._published = int(self._published_file.read_text())
 
@@ -74,11 +78,43 @@ class TryLog:
             with self.path.open("ab") as file:
                 file.write(f"[{time}] {{TaskExecStage}} ERROR spinner.executor: {message}\n".encode())
 
-    def append(self, text: bytes) -> None:
-        """Adds text of a worker that has no access to this file."""
+    def begin_worker(self) -> None:
+        """A worker begins that has no access to this file: offsets of its text count from here."""
+        self._base = self.size()
+        if self._base:
+            self._base_file.write_text(str(self._base))
+
+    def append(self, offset: int, text: bytes) -> int:
+        """Adds text of such a worker, from `offset` of its own log; returns the offset that is to come next."""
+        have = self.size() - self._base
+        fresh = text[have - offset :] if offset <= have else b""
+        if fresh:
+            self._write(fresh)
+        return have + len(fresh)
+
+    def _write(self, text: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(text)
+
+    def complete(self, offset: int, piece: bytes) -> None:
+        """Takes a piece of the worker's log as its node kept it, in order from `offset` 0; adds what was not sent.
+
+        Where the two differ (the node keeps only the latest part of a long log) the node's follows after a mark.
+        """
+        if offset == 0:
+            self._differs = False
+        if not self._differs:
+            with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+                file.seek(self._base + offset)
+                known = file.read(len(piece))
+                self._differs = not piece.startswith(known)
+                if not self._differs:
+                    piece = piece[len(known) :]
+            if self._differs:
+                self._write(b"\n[from here on the log as the node kept it]\n")
+        if piece:
+            self._write(piece)
 
     def publish(self, post: Callable[[Outgoing], None], final: bool = False) -> None:
         """Queues what is new; with `final` the end, once."""

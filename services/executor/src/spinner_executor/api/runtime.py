@@ -27,6 +27,7 @@ from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.secrets.chain import SecretChain
 from spinner_executor.adapters.views import RunsView, SharedView
 from spinner_executor.api.layouts import layout_record
+from spinner_executor.api.readiness import Readiness
 from spinner_executor.api.secret_calls import SecretCalls
 from spinner_executor.control.controller import Controller, NotAllowed, NotOwner
 from spinner_executor.control.tries import Try
@@ -39,6 +40,8 @@ from spinner_executor.domain.reconcile import may_start
 MAX_XCOM_BYTES = 16 * 1024 * 1024
 MAX_CONF_BYTES = 1024 * 1024
 INLINE_CONF_BYTES = 16 * 1024
+# How long a worker may take to begin to fetch its bundle.
+_URL_SECONDS = 3600
 
 R = TypeVar("R")
 
@@ -52,6 +55,7 @@ class Runtime:
         self._shared = shared
         self._runs = runs
         secrets = SecretCalls(controller.context, shared, chain)
+        self._readiness = Readiness(self._context, shared, chain)
         self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
         for name, request, method in (
             ("GetWork", rt.GetWorkRequest, self.get_work),
@@ -104,7 +108,13 @@ class Runtime:
             lease_seconds=settings.lease_seconds,
             traceparent=tried.traceparent,
         )
-        if order.HasField("bundle"):
+        work.readiness.extend(await self._readiness.checks())
+        work.readiness_addresses.extend(settings.executor_readiness)
+        if self._context.backend.shares_files:
+            work.cache_path = str(self._context.bundles.cache)
+        elif order.bundle.object_key:
+            work.bundle_url = self._context.objects.download_url(order.bundle.object_key, _URL_SECONDS) or ""
+        if order.HasField("bundle") and not work.bundle_url:
             try:
                 path = self._context.bundles.path_now(order.bundle)
                 if path is None:
@@ -298,11 +308,8 @@ class Runtime:
         return rt.FinishResponse()
 
     async def push_log(self, tried: Try, request: rt.PushLogRequest) -> rt.PushLogResponse:
-        size = tried.log.size()
-        fresh = request.text[size - request.offset :] if request.offset <= size else b""
-        if fresh:
-            await self._blocking(tried.log.append, fresh)
-        return rt.PushLogResponse(next_offset=size + len(fresh))
+        following = await self._blocking(tried.log.append, request.offset, request.text)
+        return rt.PushLogResponse(next_offset=following)
 
     async def publish_layout(self, tried: Try, request: rt.PublishLayoutRequest) -> rt.PublishLayoutResponse:
         shared = await self._shared_ready()

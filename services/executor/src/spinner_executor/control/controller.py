@@ -266,6 +266,8 @@ class Controller:
         tried.token = self.backend.token(tried.worker, tried.partition)
         tried.starting, tried.granting = not self.backend.starts_at_once, None
         tried.launched_time, tried.started_time, tried.heard = now, None, self._loop.time()
+        if not self.backend.shares_files:
+            tried.log.begin_worker()
         tried.memory = memory
         if memory != tried.configured_memory:
             tried.journal.store_memory(memory)

@@ -131,9 +131,17 @@ class Ends:
             return
         if kill and tried.situation.worker_state is not WorkerState.FOREIGN:
             context.backend.stop(tried.key, tried.worker, force=True)
+        await self._complete_log(tried)
         tried.log.note(report.ended.message)
         await self._finish_end(tried, report, report.ended.message)
         await self._report(tried, report)
+
+    async def _complete_log(self, tried: Try) -> None:
+        """What the worker printed and could not send any more."""
+        offset, loop = 0, asyncio.get_running_loop()
+        async for piece in self._context.backend.read_log(tried.worker):
+            await loop.run_in_executor(self._context.pool, tried.log.complete, offset, piece)
+            offset += len(piece)
 
     async def finish(self, tried: Try, request: FinishRequest) -> None:
         """A worker's own word that its segment is over. Returns when the report is durable. Idempotent."""
@@ -147,7 +155,10 @@ class Ends:
         if kind == "ended":
             report.ended.CopyFrom(request.ended)
             refine_reported(report.ended, tried.memory.limit, s.desired is Desired.CANCELLED)
-            told_to_end = report.ended.outcome == Outcome.OUTCOME_KILLED_BY_USER and s.desired is not Desired.CANCELLED
+            told_to_end = s.desired is not Desired.CANCELLED and report.ended.outcome in (
+                Outcome.OUTCOME_KILLED_BY_USER,
+                Outcome.OUTCOME_DELETED,
+            )
             if told_to_end and (cause := context.backend.disruption(tried.worker)) is not None:
                 report.ended.outcome = cause.outcome
                 report.ended.message = cause.message

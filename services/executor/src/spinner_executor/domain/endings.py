@@ -79,8 +79,9 @@ def refine_reported(ended: TaskEnded, memory_limit_bytes: int, killed_by_user: b
     """Adjusts a worker's own report by what only the executor knows. Changes and returns `ended`."""
     failed = ended.outcome in (Outcome.OUTCOME_FAILED, Outcome.OUTCOME_UNSPECIFIED)
     if killed_by_user and ended.outcome != Outcome.OUTCOME_SUCCESS:
+        if not ended.message or ended.outcome == Outcome.OUTCOME_DELETED:
+            ended.message = "Cancelled by a user."
         ended.outcome = Outcome.OUTCOME_KILLED_BY_USER
-        ended.message = ended.message or "Cancelled by a user."
     elif failed and any(name.rsplit(".", 1)[-1] == "MemoryError" for name in ended.exception_classes):
         ended.outcome = Outcome.OUTCOME_OUT_OF_MEMORY
         if memory_limit_bytes:

@@ -19,7 +19,7 @@ import functools
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from spinner_executor.adapters.kubernetes import cluster
 from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
 from spinner_executor.adapters.kubernetes.deletions import Deletions
 from spinner_executor.adapters.kubernetes.folders import TryFolders
-from spinner_executor.adapters.kubernetes.pod import PodSettings, build
+from spinner_executor.adapters.kubernetes.pod import WORKER, PodSettings, build, secret
 from spinner_executor.adapters.kubernetes.watch import PodWatch
 from spinner_executor.domain import podnames, pods
 from spinner_executor.domain.model import Exit, WorkerState
@@ -78,6 +78,7 @@ class KubernetesBackend:
 
     name = "kubernetes"
     starts_at_once = False
+    shares_files = False
     parallelism = 10_000
 
     def __init__(
@@ -204,8 +205,8 @@ class KubernetesBackend:
         self.retire(launch.key, launch.segment)
         worker = self._expect(launch.key, launch.segment, launch.partition, launch.worker)
         worker.nonce = secrets.token_hex(8)
-        manifests = build(launch, worker.nonce, self._settings)
         try:
+            manifests = build(launch, worker.nonce, self._settings)
             created = await self._create(worker, self._pods_path, manifests.pod)
             owner = {"apiVersion": "v1", "kind": "Pod", "name": launch.worker, "uid": created["metadata"]["uid"]}
             manifests.secret["metadata"]["ownerReferences"] = [owner]
@@ -294,11 +295,11 @@ class KubernetesBackend:
     async def _give_token(self, worker: _Worker, pod: pods.Pod, token: str, order: TaskOrder) -> None:
         """A pod that was made just before its executor died may lack its Secret."""
         launch = Launch(worker.key, worker.segment, worker.name, token, "", worker.partition, order)
-        secret = build(launch, worker.nonce, self._settings).secret
+        missing = secret(launch, self._settings)
         owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
-        secret["metadata"]["ownerReferences"] = [owner]
+        missing["metadata"]["ownerReferences"] = [owner]
         try:
-            await self._create(worker, self._secrets_path, secret)
+            await self._create(worker, self._secrets_path, missing)
         except LaunchFailed as error:
             _log.warning("pod %s may lack its token: %s", pod.name, error)
 
@@ -330,6 +331,13 @@ class KubernetesBackend:
 
     def log_path(self, key: str) -> Path:
         return self._folders.folder(key) / "log"
+
+    async def read_log(self, worker: str) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._client.stream(f"{self._pods_path}/{worker}/log", {"container": WORKER}):
+                yield piece
+        except ApiFailure as failure:
+            _log.info("the log of pod %s cannot be read from its node: %s", worker, failure)
 
     def disruption(self, worker: str) -> Exit | None:
         expected = self._workers.get(worker)

@@ -155,6 +155,21 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiFailure(0, "", f"the watch was cut: {error or type(error).__name__}") from error
 
+    async def stream(
+        self, path: str, query: Mapping[str, str], silence_seconds: float = CALL_SECONDS
+    ) -> AsyncIterator[bytes]:
+        """Yields an answer's bytes as they come. Raises ApiFailure."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=silence_seconds, sock_read=silence_seconds)
+        try:
+            response = await self._request("GET", path, None, query, timeout, "application/json")
+            async with response:
+                if response.status >= 300:
+                    raise _failure(response, await response.read())
+                async for piece in response.content.iter_chunked(1 << 16):
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiFailure(0, "", f"the answer was cut: {error or type(error).__name__}") from error
+
     async def _request(
         self,
         method: str,
