@@ -85,6 +85,16 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def size(amount: int | None) -> str:
+    """Bytes for people: `312 MiB`, `1.5 GiB`; "" for none."""
+    if not amount:
+        return ""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    step = min((amount.bit_length() - 1) // 10, len(units) - 1)
+    number = amount / (1 << (10 * step))
+    return f"{number:.0f} {units[step]}" if number >= 100 or number == int(number) else f"{number:.1f} {units[step]}"
+
+
 def counts(task_counts: dict[str, int]) -> str:
     """`3 success, 1 failed`."""
     return ", ".join(f"{count} {state}" for state, count in task_counts.items() if count)

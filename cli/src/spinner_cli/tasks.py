@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import DagId, JsonOption, MapIndex, RunId
-from spinner_cli.output import duration, print_json, print_table, short_time
+from spinner_cli.output import duration, print_json, print_table, short_time, size
 from spinner_cli.runs import print_cleared, run_of
 
 app = typer.Typer(help="Task instances: list, logs, clear, mark.", no_args_is_help=True)
@@ -132,6 +132,61 @@ def mark(
     body = {"task_ids": task_ids, "state": state, "upstream": upstream, "downstream": downstream}
     result = api.post(f"{run_path}/mark-tasks", body)
     print(f"{result['task_count'] or len(task_ids)} task instances are marked {state}")
+
+
+@app.command()
+def resources(
+    dag_id: DagId,
+    task_id: Annotated[str | None, typer.Argument(help="Task id; left out: all tasks.", metavar="[TASK_ID]")] = None,
+    request: Annotated[str | None, typer.Option(help="Memory to ask for from the next try on, like 512Mi.")] = None,
+    limit: Annotated[str | None, typer.Option(help="Memory to allow at most, like 1Gi.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget what was set and what was learned.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show, set or reset the memory that tasks ask for: set by hand, learned from their latest tries, or configured."""
+    from spinner_cli.api import Api, path
+    from spinner_cli.errors import CliError
+
+    api = Api()
+    changes = request is not None or limit is not None
+    if (changes or reset) and task_id is None:
+        raise CliError("Which task?", "Name it: `spinner tasks resources DAG_ID TASK_ID --request 512Mi`.")
+    if changes and reset:
+        raise CliError("--reset goes with neither --request nor --limit.", "Reset first, then set.")
+    if task_id is not None and reset:
+        api.delete(path("dags", dag_id, "tasks", task_id, "memory"))
+        print(f"{task_id} asks for what its definition says, until it has learned again")
+        return
+    if task_id is not None and changes:
+        found = [
+            api.put(
+                path("dags", dag_id, "tasks", task_id, "memory"), {"memory_request": request, "memory_limit": limit}
+            )
+        ]
+    else:
+        found = [task for task in api.get(path("dags", dag_id, "memory")) if task_id in (None, task["task_id"])]
+        if task_id is not None and not found:
+            raise CliError(f"DAG {dag_id} has no task {task_id}.", f"See `spinner tasks resources {dag_id}`.")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["task", "request", "limit", "from", "configured", "learned", "highest of", "tries"],
+        [
+            [
+                task["task_id"],
+                size(task["request_bytes"]),
+                size(task["limit_bytes"]),
+                task["source"],
+                f"{size(task['configured_request_bytes']) or '-'} / {size(task['configured_limit_bytes']) or '-'}",
+                size(task["learned_request_bytes"]),
+                size(max((sample["peak_memory_bytes"] for sample in task["samples"]), default=0)),
+                len(task["samples"]) or "",
+            ]
+            for task in found
+        ],
+        "The DAG has no tasks.",
+    )
 
 
 def log_line(line: dict[str, Any]) -> str:

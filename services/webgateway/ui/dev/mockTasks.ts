@@ -95,6 +95,9 @@ export function details(instance: S['TaskInstance']): S['TaskInstanceDetails'] {
       stages: stages(failed, running),
       peak_memory_bytes: 213_909_504,
       cpu_seconds: 61.2,
+      memory_request_bytes: 268_435_456,
+      memory_limit_bytes: 536_870_912,
+      memory_source: 'learned',
       log_bytes: 12_400_000,
       worker: 'worker-3',
       rendered: {

@@ -197,6 +197,9 @@ tries = Table(
     needed("stages", JSON),
     Column("peak_memory_bytes", BigInteger),
     Column("cpu_seconds", Float(53)),
+    Column("memory_request_bytes", BigInteger),
+    Column("memory_limit_bytes", BigInteger),
+    Column("memory_source", ascii_text(20)),
     needed("log_key", long_text()),
     needed("log_bytes", BigInteger),
     needed("executor", wide_text(250)),
@@ -291,6 +294,34 @@ audit = Table(
     Index("audit_by_time", "time"),
     Index("audit_by_subject", "subject", "time"),
     Index("audit_by_actor", "actor", "time"),
+)
+
+task_usage = Table(
+    "task_usage",
+    metadata,
+    key("dag_id", ascii_text(250)),
+    key("task_id", ascii_text(250)),
+    needed("samples", JSON),
+    needed("configured_request_bytes", BigInteger),
+    needed("configured_limit_bytes", BigInteger),
+    needed("learned_request_bytes", BigInteger),
+    needed("raised_limit_bytes", BigInteger),
+    needed("next_request_bytes", BigInteger),
+    needed("next_limit_bytes", BigInteger),
+    needed("next_source", ascii_text(20)),
+    time_column("time", nullable=False),
+)
+
+task_resources = Table(
+    "task_resources",
+    metadata,
+    key("dag_id", ascii_text(250)),
+    key("task_id", ascii_text(250)),
+    needed("memory_request_bytes", BigInteger),
+    needed("memory_limit_bytes", BigInteger),
+    time_column("reset_time"),
+    time_column("time", nullable=False),
+    needed("actor", wide_text(250)),
 )
 
 pools = Table(
@@ -412,6 +443,8 @@ VIEWS: dict[str, Table] = {
         executions,
         parse_errors,
         audit,
+        task_usage,
+        task_resources,
         pools,
         variables,
         connections,

@@ -11,6 +11,7 @@ from spinner_eventlog.interface import Outgoing, partition_for
 from spinner_eventlog.topics import inbox_topic
 from spinner_proto.inbox.v1 import inbox_pb2
 from spinner_proto.portal.v1 import portal_pb2
+from spinner_proto.usage.v1 import usage_pb2
 
 from spinner_webgateway.adapters.commands import Commands
 from spinner_webgateway.adapters.views.lists import LOCAL_POOLS
@@ -76,6 +77,22 @@ class SettingsRecords:
         message = inbox_pb2.InboxMessage(pool=inbox_pb2.PoolMessage(pool=pool, changed=changed))
         for topic, partition in self._pools.of(pool):
             await self._commands.write(Outgoing(topic, pool, message, partition=partition), f"pool/{pool}")
+
+    async def put_task_resources(
+        self, caller: Caller, dag_id: str, task_id: str, request: int, limit: int, reset_time: datetime | None
+    ) -> None:
+        """Sets a task's memory in bytes, 0 for what stays learned; samples up to `reset_time` are forgotten."""
+        chosen = usage_pb2.TaskResources(
+            dag_id=dag_id,
+            task_id=task_id,
+            memory_request_bytes=request,
+            memory_limit_bytes=limit,
+            time=timestamp(datetime.now(UTC)),
+            actor=caller.actor(),
+        )
+        if reset_time is not None:
+            chosen.reset_time.CopyFrom(timestamp(reset_time))
+        await self._commands.write(Outgoing("task_resources", f"{dag_id}/{task_id}", chosen), f"dag/{dag_id}")
 
     async def put_variable(self, caller: Caller, name: str, value: str, secret: bool, description: str) -> None:
         variable = portal_pb2.Variable(

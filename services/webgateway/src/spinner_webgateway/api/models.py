@@ -225,10 +225,38 @@ class Try(BaseModel):
     stages: list[Stage] = []
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
+    memory_request_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    memory_source: str = Field(default="", description='"set", "raised", "learned", "configured" or "".')
     log_bytes: int = 0
     worker: str = ""
     rendered: dict[str, Any] = {}
     diagnosis: Diagnosis | None = None
+
+
+class MemorySample(BaseModel):
+    time: datetime
+    peak_memory_bytes: int
+    cpu_seconds: float
+    out_of_memory: bool = False
+
+
+class TaskMemory(BaseModel):
+    """What the next try of a task asks for, and why. Bytes; 0: nothing."""
+
+    task_id: str
+    request_bytes: int
+    limit_bytes: int
+    source: str = Field(description='Where these come from: "set", "raised", "learned", "configured" or "".')
+    configured_request_bytes: int = 0
+    configured_limit_bytes: int = 0
+    learned_request_bytes: int = 0
+    raised_limit_bytes: int = 0
+    set_request_bytes: int = 0
+    set_limit_bytes: int = 0
+    set_by: str = ""
+    changed_time: datetime | None = Field(default=None, description="When a person set or reset it.")
+    samples: list[MemorySample] = Field(default=[], description="The latest 30 successes and out-of-memory ends.")
 
 
 class TaskInstanceDetails(TaskInstance):

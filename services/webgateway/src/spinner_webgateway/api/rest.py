@@ -14,6 +14,7 @@ from spinner_webgateway.api import (
     routes_dags,
     routes_explain,
     routes_logs,
+    routes_memory,
     routes_runs,
     routes_settings,
     routes_system,
@@ -49,6 +50,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
         routes_runs,
         routes_explain,
         routes_logs,
+        routes_memory,
         routes_settings,
     )
     for part in parts:

@@ -11,6 +11,7 @@ from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.executions.v1 import executions_pb2
 from spinner_proto.portal.v1 import portal_pb2
 from spinner_proto.scheduler.v1 import scheduler_pb2
+from spinner_proto.usage.v1 import usage_pb2
 
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.compression import compress
@@ -150,6 +151,50 @@ def audit(message: portal_pb2.AuditEvent) -> Row:
         "result": clip(message.result, 40),
         "details": _json_object(message.details_json),
         "request_id": clip(message.request_id, 250),
+    }
+
+
+def task_key(key: str) -> tuple[str, str]:
+    """Returns dag id and task id of a key; raises Unreadable."""
+    dag_id, separator, task_id = key.partition("/")
+    if not separator:
+        raise Unreadable(f"key {key[:80]!r} is not dag_id/task_id")
+    return check_id("dag id", dag_id), check_id("task id", task_id)
+
+
+def task_usage(message: usage_pb2.TaskUsage) -> Row:
+    return {
+        "dag_id": check_id("dag id", message.dag_id),
+        "task_id": check_id("task id", message.task_id),
+        "samples": [
+            {
+                "time": words.micros(sample.end_time) or 0,
+                "peak_memory_bytes": sample.peak_memory_bytes,
+                "cpu_seconds": sample.cpu_seconds,
+                "out_of_memory": sample.out_of_memory,
+            }
+            for sample in message.samples
+        ],
+        "configured_request_bytes": message.configured_request_bytes,
+        "configured_limit_bytes": message.configured_limit_bytes,
+        "learned_request_bytes": message.learned_request_bytes,
+        "raised_limit_bytes": message.raised_limit_bytes,
+        "next_request_bytes": message.next_request_bytes,
+        "next_limit_bytes": message.next_limit_bytes,
+        "next_source": clip(message.next_source, 20),
+        "time": words.micros(message.time) or 0,
+    }
+
+
+def task_resources(message: usage_pb2.TaskResources) -> Row:
+    return {
+        "dag_id": check_id("dag id", message.dag_id),
+        "task_id": check_id("task id", message.task_id),
+        "memory_request_bytes": message.memory_request_bytes,
+        "memory_limit_bytes": message.memory_limit_bytes,
+        "reset_time": words.micros(message.reset_time),
+        "time": words.micros(message.time) or 0,
+        "actor": clip(message.actor.name, 250),
     }
 
 

@@ -16,6 +16,7 @@ from spinner_proto.events.v1 import events_pb2
 from spinner_proto.executions.v1 import executions_pb2
 from spinner_proto.portal.v1 import portal_pb2
 from spinner_proto.scheduler.v1 import scheduler_pb2
+from spinner_proto.usage.v1 import usage_pb2
 
 from spinner_webgateway.domain import facts, projection
 from spinner_webgateway.domain.projection import Position, Unreadable
@@ -61,6 +62,10 @@ FACTS: dict[str, Fact] = {
         executions_pb2.JobExecutionRecord, "executions", lambda _, m: facts.execution(m), None
     ),
     "audit_events": Fact(portal_pb2.AuditEvent, "audit", lambda _, m: facts.audit(m), None),
+    "task_usage": Fact(usage_pb2.TaskUsage, "task_usage", lambda _, m: facts.task_usage(m), facts.task_key),
+    "task_resources": Fact(
+        usage_pb2.TaskResources, "task_resources", lambda _, m: facts.task_resources(m), facts.task_key
+    ),
     "pools": Fact(portal_pb2.Pool, "pools", lambda _, m: facts.pool(m), lambda key: (key,)),
     "variables": Fact(portal_pb2.Variable, "variables", lambda _, m: facts.variable(m), lambda key: (key,)),
     "connections": Fact(portal_pb2.Connection, "connections", lambda _, m: facts.connection(m), lambda key: (key,)),

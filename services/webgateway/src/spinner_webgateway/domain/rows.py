@@ -26,6 +26,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "executions": ("dag_id", "run_id", "task_id", "map_index", "try_number"),
     "parse_errors": ("error_key",),
     "audit": ("event_id",),
+    "task_usage": ("dag_id", "task_id"),
+    "task_resources": ("dag_id", "task_id"),
     "pools": ("name",),
     "variables": ("name",),
     "connections": ("connection_id",),

@@ -245,6 +245,87 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/backfills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Backfills
+         * @description Backfills, newest first; `state` may be a list with commas.
+         */
+        get: operations["list_backfills_api_v1_backfills_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/backfills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Backfill
+         * @description Creates a backfill; `dry_run` only says what it would do.
+         */
+        post: operations["create_backfill_api_v1_dags__dag_id__backfills_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/backfills/{backfill_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Backfill */
+        get: operations["get_backfill_api_v1_dags__dag_id__backfills__backfill_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Backfill
+         * @description Pauses, resumes or cancels a backfill.
+         */
+        patch: operations["change_backfill_api_v1_dags__dag_id__backfills__backfill_id__patch"];
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/backfills/{backfill_id}/intervals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Intervals
+         * @description Intervals that were taken up, by date.
+         */
+        get: operations["list_intervals_api_v1_dags__dag_id__backfills__backfill_id__intervals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dags/{dag_id}/runs/{run_id}": {
         parameters: {
             query?: never;
@@ -518,6 +599,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dags/{dag_id}/memory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Memory
+         * @description What the next try of each task asks for, where that comes from, and what the latest tries used.
+         */
+        get: operations["list_memory_api_v1_dags__dag_id__memory_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/tasks/{task_id}/memory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Memory
+         * @description Sets a task's memory from its next try on.
+         */
+        put: operations["set_memory_api_v1_dags__dag_id__tasks__task_id__memory_put"];
+        post?: never;
+        /**
+         * Reset Memory
+         * @description Forgets what was set and what was learned: the next try asks for what the definition says.
+         */
+        delete: operations["reset_memory_api_v1_dags__dag_id__tasks__task_id__memory_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pools": {
         parameters: {
             query?: never;
@@ -657,6 +782,241 @@ export interface components {
             details: {
                 [key: string]: unknown;
             };
+        };
+        /** Backfill */
+        Backfill: {
+            /** Dag Id */
+            dag_id: string;
+            /** Backfill Id */
+            backfill_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "created" | "running" | "paused" | "cancelled" | "done";
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * From Date
+             * Format: date-time
+             */
+            from_date: string;
+            /**
+             * To Date
+             * Format: date-time
+             */
+            to_date: string;
+            /**
+             * Run Order
+             * @enum {string}
+             */
+            run_order: "forward" | "backward";
+            /**
+             * Reprocess Behavior
+             * @enum {string}
+             */
+            reprocess_behavior: "none" | "failed" | "completed";
+            /** Max Active Runs */
+            max_active_runs: number;
+            /** Task Ids */
+            task_ids: string[];
+            /** Skip Callbacks */
+            skip_callbacks: boolean;
+            /** Pool */
+            pool: string;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /** Version */
+            version: string;
+            /** Actor */
+            actor: string;
+            /**
+             * Created Time
+             * Format: date-time
+             */
+            created_time: string;
+            /** End Time */
+            end_time: string | null;
+            /** Interval Count */
+            interval_count: number;
+            /**
+             * Taken Count
+             * @description Intervals that were taken up.
+             */
+            taken_count: number;
+            /** Skip Count */
+            skip_count: number;
+            /**
+             * Run Counts
+             * @description Its runs by state.
+             */
+            run_counts: {
+                [key: string]: number;
+            };
+        };
+        /** BackfillChange */
+        BackfillChange: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "paused" | "running" | "cancelled";
+            /**
+             * Stop Runs
+             * @description With cancelled: end its running runs too.
+             * @default false
+             */
+            stop_runs: boolean;
+            /** Request Id */
+            request_id?: string | null;
+        };
+        /** BackfillInterval */
+        BackfillInterval: {
+            /**
+             * Logical Date
+             * Format: date-time
+             */
+            logical_date: string;
+            /** Data Interval Start */
+            data_interval_start: string | null;
+            /** Data Interval End */
+            data_interval_end: string | null;
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "create" | "reprocess" | "skip";
+            /** Run Id */
+            run_id: string;
+            /**
+             * Reason
+             * @description Why it is skipped.
+             * @default
+             */
+            reason: string;
+            /**
+             * Run State
+             * @description State of its run now.
+             */
+            run_state?: ("queued" | "running" | "success" | "failed") | null;
+        };
+        /**
+         * BackfillPlan
+         * @description What a backfill would do, in its order; at most 1,000 intervals are listed.
+         */
+        BackfillPlan: {
+            /** Interval Count */
+            interval_count: number;
+            /** Create Count */
+            create_count: number;
+            /** Reprocess Count */
+            reprocess_count: number;
+            /** Skip Count */
+            skip_count: number;
+            /** Version */
+            version: string;
+            /** Task Count */
+            task_count: number;
+            /** Intervals */
+            intervals: components["schemas"]["BackfillInterval"][];
+        };
+        /** BackfillRequest */
+        BackfillRequest: {
+            /**
+             * From Date
+             * Format: date-time
+             * @description First logical date; UTC when it names no zone.
+             */
+            from_date: string;
+            /**
+             * To Date
+             * Format: date-time
+             * @description Last logical date, included; a date without time is the whole day.
+             */
+            to_date: string;
+            /**
+             * Run Order
+             * @default forward
+             * @enum {string}
+             */
+            run_order: "forward" | "backward";
+            /**
+             * Reprocess Behavior
+             * @description Which runs that exist run again: none, failed ones, or all that have ended.
+             * @default none
+             * @enum {string}
+             */
+            reprocess_behavior: "none" | "failed" | "completed";
+            /**
+             * Max Active Runs
+             * @description Runs at once; 0: 10.
+             * @default 0
+             */
+            max_active_runs: number;
+            /**
+             * Task Ids
+             * @description Only these tasks, a list or a text with commas; empty: all.
+             * @default []
+             */
+            task_ids: string[] | string;
+            /**
+             * Conf
+             * @description A JSON object of at most 1 MiB, for all its runs.
+             * @default {}
+             */
+            conf: {
+                [key: string]: unknown;
+            };
+            /**
+             * Skip Callbacks
+             * @description No callbacks, so no alerts, for its runs.
+             * @default false
+             */
+            skip_callbacks: boolean;
+            /**
+             * Pool
+             * @description Takes the place of default_pool in its runs; "": the pool "backfill".
+             * @default
+             */
+            pool: string;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /**
+             * Override Cap
+             * @description Longer than the cap; for administrators.
+             * @default false
+             */
+            override_cap: boolean;
+            /**
+             * Dry Run
+             * @description Only say what it would do.
+             * @default false
+             */
+            dry_run: boolean;
+            /** Request Id */
+            request_id?: string | null;
+        };
+        /** BackfillResult */
+        BackfillResult: {
+            /**
+             * Backfill Id
+             * @description "" for a dry run.
+             */
+            backfill_id: string;
+            /** Request Id */
+            request_id: string;
+            /** Interval Count */
+            interval_count: number;
+            plan?: components["schemas"]["BackfillPlan"] | null;
         };
         /** ClearRequest */
         ClearRequest: {
@@ -1322,10 +1682,58 @@ export interface components {
             /** Request Id */
             request_id?: string | null;
         };
+        /** MemoryRequest */
+        MemoryRequest: {
+            /**
+             * Memory Request
+             * @description Bytes or "512Mi". Null: as learned.
+             */
+            memory_request?: number | string | null;
+            /**
+             * Memory Limit
+             * @description Bytes or "1Gi". Null: as learned.
+             */
+            memory_limit?: number | string | null;
+        };
+        /** MemorySample */
+        MemorySample: {
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number;
+            /** Cpu Seconds */
+            cpu_seconds: number;
+            /**
+             * Out Of Memory
+             * @default false
+             */
+            out_of_memory: boolean;
+        };
         /** Page[AuditEntry] */
         Page_AuditEntry_: {
             /** Items */
             items: components["schemas"]["AuditEntry"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[BackfillInterval] */
+        Page_BackfillInterval_: {
+            /** Items */
+            items: components["schemas"]["BackfillInterval"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Backfill] */
+        Page_Backfill_: {
+            /** Items */
+            items: components["schemas"]["Backfill"][];
             /** Total */
             total: number;
             /** Next Cursor */
@@ -1970,6 +2378,69 @@ export interface components {
             };
         };
         /**
+         * TaskMemory
+         * @description What the next try of a task asks for, and why. Bytes; 0: nothing.
+         */
+        TaskMemory: {
+            /** Task Id */
+            task_id: string;
+            /** Request Bytes */
+            request_bytes: number;
+            /** Limit Bytes */
+            limit_bytes: number;
+            /**
+             * Source
+             * @description Where these come from: "set", "raised", "learned", "configured" or "".
+             */
+            source: string;
+            /**
+             * Configured Request Bytes
+             * @default 0
+             */
+            configured_request_bytes: number;
+            /**
+             * Configured Limit Bytes
+             * @default 0
+             */
+            configured_limit_bytes: number;
+            /**
+             * Learned Request Bytes
+             * @default 0
+             */
+            learned_request_bytes: number;
+            /**
+             * Raised Limit Bytes
+             * @default 0
+             */
+            raised_limit_bytes: number;
+            /**
+             * Set Request Bytes
+             * @default 0
+             */
+            set_request_bytes: number;
+            /**
+             * Set Limit Bytes
+             * @default 0
+             */
+            set_limit_bytes: number;
+            /**
+             * Set By
+             * @default
+             */
+            set_by: string;
+            /**
+             * Changed Time
+             * @description When a person set or reset it.
+             */
+            changed_time?: string | null;
+            /**
+             * Samples
+             * @description The latest 30 successes and out-of-memory ends.
+             * @default []
+             */
+            samples: components["schemas"]["MemorySample"][];
+        };
+        /**
          * TaskNode
          * @description A task of a definition.
          */
@@ -2093,6 +2564,16 @@ export interface components {
             peak_memory_bytes?: number | null;
             /** Cpu Seconds */
             cpu_seconds?: number | null;
+            /** Memory Request Bytes */
+            memory_request_bytes?: number | null;
+            /** Memory Limit Bytes */
+            memory_limit_bytes?: number | null;
+            /**
+             * Memory Source
+             * @description "set", "raised", "learned", "configured" or "".
+             * @default
+             */
+            memory_source: string;
             /**
              * Log Bytes
              * @default 0
@@ -3638,6 +4119,497 @@ export interface operations {
             };
         };
     };
+    list_backfills_api_v1_backfills_get: {
+        parameters: {
+            query?: {
+                dag_id?: string;
+                state?: string;
+                /** @description Items a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Backfill_"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_backfill_api_v1_dags__dag_id__backfills_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackfillRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackfillResult"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_backfill_api_v1_dags__dag_id__backfills__backfill_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                backfill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backfill"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_backfill_api_v1_dags__dag_id__backfills__backfill_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                backfill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackfillChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandResult"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_intervals_api_v1_dags__dag_id__backfills__backfill_id__intervals_get: {
+        parameters: {
+            query?: {
+                /** @description Items a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                dag_id: string;
+                backfill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_BackfillInterval_"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_run_api_v1_dags__dag_id__runs__run_id__get: {
         parameters: {
             query?: never;
@@ -5025,6 +5997,292 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_memory_api_v1_dags__dag_id__memory_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskMemory"][];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_memory_api_v1_dags__dag_id__tasks__task_id__memory_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemoryRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskMemory"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_memory_api_v1_dags__dag_id__tasks__task_id__memory_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -23,6 +23,7 @@ export type Party = Schemas['Party'];
 export type EventEntry = Schemas['EventEntry'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type SearchHit = Schemas['SearchHit'];
+export type TaskMemory = Schemas['TaskMemory'];
 export type PoolInfo = Schemas['PoolInfo'];
 export type VariableInfo = Schemas['VariableInfo'];
 export type ConnectionInfo = Schemas['ConnectionInfo'];

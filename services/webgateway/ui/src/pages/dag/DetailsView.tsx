@@ -1,12 +1,15 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
+import { MemoryTable } from '../../components/Memory';
 import { ExactTime } from '../../components/ui';
 import { dagQuery } from '../../queries/dags';
+import { memoryQuery } from '../../queries/memory';
 
 /** Everything that is known of the DAG. */
 export function DetailsView() {
   const { dagId } = useParams({ from: '/dags/$dagId' });
   const { data: dag } = useQuery(dagQuery(dagId));
+  const memory = useQuery(memoryQuery(dagId));
   if (!dag) return null;
   const facts: [string, React.ReactNode][] = [
     ['Description', dag.description || '—'],
@@ -62,6 +65,12 @@ export function DetailsView() {
       <Json title="Access" value={dag.access_control} />
       <Json title="Params" value={dag.params} />
       <Json title="More" value={dag.details} />
+      {memory.data && memory.data.length > 0 && (
+        <section>
+          <h2 className="label">Memory of the tasks</h2>
+          <MemoryTable dagId={dagId} tasks={memory.data} />
+        </section>
+      )}
       <section>
         <h2 className="label">Versions</h2>
         <table className="plain">

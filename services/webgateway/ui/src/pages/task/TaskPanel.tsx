@@ -1,13 +1,17 @@
 /** One task instance: its tries, what each stage took, why it failed, its log, and what to do next. */
 import { useQuery } from '@tanstack/react-query';
 import { Clock, FileText } from 'lucide-react';
+import { useState } from 'react';
+import { MemoryDialog, Peaks } from '../../components/Memory';
 import { StateIcon, StateLabel } from '../../components/StateIcon';
 import { Duration, Empty, Loading, Problem, RelativeTime } from '../../components/ui';
 import { Why } from '../../components/Why';
+import { memoryText } from '../../lib/memory';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { isFinished, stateLabel } from '../../lib/states';
 import { formatBytes } from '../../lib/time';
 import type { TaskInstanceDetails, Try } from '../../queries/client';
+import { memoryQuery } from '../../queries/memory';
 import { taskQuery, xcomQuery, type TaskKey } from '../../queries/tasks';
 import { DiagnosisCard } from './DiagnosisCard';
 import { LogView } from './LogView';
@@ -207,6 +211,13 @@ function XCom({ taskKey }: { taskKey: TaskKey }) {
   );
 }
 
+function askedFor(attempt: Try): string {
+  if (!attempt.memory_request_bytes && !attempt.memory_limit_bytes) return '—';
+  const request = attempt.memory_request_bytes ? formatBytes(attempt.memory_request_bytes) : 'nothing';
+  const limit = attempt.memory_limit_bytes ? `, at most ${formatBytes(attempt.memory_limit_bytes)}` : '';
+  return `${request}${limit} (${attempt.memory_source || 'configured'})`;
+}
+
 function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | undefined }) {
   const upstream = Object.entries(task.upstream_states);
   const cells: [string, React.ReactNode][] = [
@@ -216,10 +227,13 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
     ['Outcome', attempt?.outcome || '—'],
     ['Exit code', attempt?.exit_code ?? '—'],
     ['Peak memory', formatBytes(attempt?.peak_memory_bytes)],
+    ['Memory asked for', attempt ? askedFor(attempt) : '—'],
     ['CPU time', attempt?.cpu_seconds == null ? '—' : `${attempt.cpu_seconds.toFixed(1)} s`],
     ['Log size', attempt ? formatBytes(attempt.log_bytes) : '—'],
     ['Application', task.application_id || '—'],
   ];
+  const memory = useQuery(memoryQuery(task.dag_id)).data?.find((one) => one.task_id === task.task_id);
+  const [changing, setChanging] = useState(false);
   return (
     <div className="tab-scroll" tabIndex={0} role="group" aria-label="Details">
       <dl className="facts">
@@ -230,6 +244,21 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
           </div>
         ))}
       </dl>
+      {memory && (
+        <section>
+          <h2 className="label">Memory of the next try</h2>
+          <div className="row wrap">
+            <span>{memoryText(memory)}</span>
+            <Peaks memory={memory} />
+            <button type="button" className="btn small" onClick={() => setChanging(true)}>
+              Change
+            </button>
+          </div>
+          {changing && (
+            <MemoryDialog dagId={task.dag_id} memory={memory} onClose={() => setChanging(false)} />
+          )}
+        </section>
+      )}
       {upstream.length > 0 && (
         <section>
           <h2 className="label">Upstream</h2>
