@@ -6,6 +6,7 @@
     tolerations volumes volume_mounts image_pull_secrets                               as in a pod's specification
     affinity pod_override                                                              the same; an override is merged
     requirements packages                                                              Python packages (C9)
+    kill_grace_seconds                                                                 from SIGTERM to SIGKILL
 
 ``pod_override`` is a pod, or a pod's ``spec``; it is merged last, as Kubernetes' strategic merge patch does. Checks of
 DAG files and executors read the same rules here, so what passes a check can be launched.
@@ -22,6 +23,8 @@ _TEXTS = ("image", "image_pull_policy", "service_account", "legacy_image")
 _MAPS = ("env", "node_selector", "labels", "annotations")
 _LISTS = ("tolerations", "volumes", "volume_mounts", "image_pull_secrets")
 _OBJECTS = ("affinity", "pod_override")
+_SECONDS = ("kill_grace_seconds",)
+_MAX_GRACE_SECONDS = 3600
 _PACKAGES = ("requirements", "packages")
 # Airflow's other names for the same.
 ALIASES = {
@@ -41,7 +44,7 @@ def normalized(resources: Mapping[str, Any]) -> dict[str, Any]:
 
 def problems(resources: Mapping[str, Any]) -> Iterator[str]:
     """Everything that keeps a worker from being made as asked. Bounds are the checks' affair."""
-    known = {*QUANTITIES, *_TEXTS, *_MAPS, *_LISTS, *_OBJECTS, *_PACKAGES}
+    known = {*QUANTITIES, *_TEXTS, *_MAPS, *_LISTS, *_OBJECTS, *_PACKAGES, *_SECONDS}
     for name, value in normalized(resources).items():
         if name == "":
             yield "namespace cannot be chosen by a task: pods of a cluster share the executor's"
@@ -51,6 +54,9 @@ def problems(resources: Mapping[str, Any]) -> Iterator[str]:
             text = value if isinstance(value, str) else f"{value}" if _is_number(value) else ""
             if not _QUANTITY.fullmatch(text):
                 yield f'{name}={value!r} is not a quantity such as "512Mi" or "500m"'
+        elif name in _SECONDS:
+            if not _is_number(value) or not 0 <= value <= _MAX_GRACE_SECONDS:
+                yield f"{name}={value!r} is not a number of seconds from 0 to {_MAX_GRACE_SECONDS}"
         elif name in _TEXTS:
             if not isinstance(value, str):
                 yield f"{name}={value!r} is not a text"

@@ -102,7 +102,14 @@ class BashOperator(BaseOperator):
         base = dict(os.environ) if self.env is None or self.append_env else {}
         for name in [name for name in base if name.startswith("SPINNER_TOKEN") or name == "SPINNER_SECRET_KEY"]:
             del base[name]
-        return {**base, **{key: str(value) for key, value in (self.env or {}).items()}, **context_variables(context)}
+        # By it the executor finds what this command leaves behind.
+        mark = {name: os.environ[name] for name in ("SPINNER_WORKER",) if name in os.environ}
+        return {
+            **base,
+            **mark,
+            **{key: str(value) for key, value in (self.env or {}).items()},
+            **context_variables(context),
+        }
 
     def execute(self, context: Context) -> Any:
         if not isinstance(self.bash_command, str) or not self.bash_command.strip():

@@ -10,21 +10,18 @@ started: another worker may run its try from then on.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import SpinnerException
-from spinner.runtime import local_frames
+from spinner.runtime import local_frames, processes
 from spinner.runtime.local_frames import Status
 
 if TYPE_CHECKING:
@@ -329,34 +326,5 @@ def _grpc_status(error: Exception) -> tuple[Status, str]:
 def end_now(why: str) -> NoReturn:
     """Ends this process and all that it started, without a report."""
     os.write(2, f"The worker ends itself: {why}\n".encode())
-    known: set[int] = set()
-    # Stopped processes start no others: when nothing new is found, nobody escapes.
-    while fresh := set(descendants()) - known:
-        _signal_all(fresh, signal.SIGSTOP)
-        known |= fresh
-    _signal_all(known, signal.SIGKILL)
+    processes.kill_descendants()
     os._exit(EXIT_LEASE_LOST)
-
-
-def _signal_all(pids: set[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def descendants() -> list[int]:
-    """Process ids of all children of this process and theirs; empty where /proc is missing."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = entry.read_bytes()
-        except OSError:
-            continue
-        parents.setdefault(int(text[text.rfind(b")") + 2 :].split()[1]), []).append(int(entry.parent.name))
-    found: list[int] = []
-    pending = [os.getpid()]
-    while pending:
-        children = parents.get(pending.pop(), [])
-        found += children
-        pending += children
-    return found

@@ -21,7 +21,7 @@ from spinner_proto.orders.v1 import orders_pb2 as orders
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import SpinnerException, TaskTerminated
-from spinner.runtime import logs
+from spinner.runtime import logs, processes
 from spinner.runtime.api import RuntimeApi
 from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
 from spinner.runtime.control import Control
@@ -78,12 +78,14 @@ def run_local() -> NoReturn:
     """Runs a try in a forked child and ends the process. The environment names the socket and the token file."""
     path, token_file = os.environ.pop("SPINNER_RUNTIME_SOCKET"), os.environ.pop("SPINNER_TOKEN_FILE")
     token = Path(token_file).read_bytes().strip()
+    os.environ[processes.MARK] = token.decode().partition(".")[0]
+    processes.adopt_orphans()
     sys.exit(run_try(LocalConnection(path, token), worker_name()))
 
 
 def worker_name() -> str:
     """A name for this process."""
-    return os.environ.get("SPINNER_WORKER") or f"{socket.gethostname()}:{os.getpid()}"
+    return os.environ.get(processes.MARK) or f"{socket.gethostname()}:{os.getpid()}"
 
 
 def run_try(connection: Connection, worker: str, before_finish: Callable[[], None] | None = None) -> int:
@@ -107,6 +109,9 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     work = Work(connection, answer, started)
     work.control.start()
     report = _report(work)
+    left = processes.end_leftovers()
+    if left:
+        _log.warning("The task left %d processes running; they were ended: %s", len(left), ", ".join(map(str, left)))
     if before_finish is not None:
         before_finish()
     try:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from spinner_proto.common.v1 import common_pb2 as pb
 
+from spinner.runtime.processes import descendants
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 _UNIT = 1 if sys.platform == "darwin" else 1024
@@ -90,7 +92,7 @@ class Meter:
         """Notes what is used now; cheap without children."""
         if self.cgroup is not None:
             self.cgroup.look()
-        children = _living_descendants(os.getpid())
+        children = descendants(os.getpid())
         if children:
             self._tree_peak = max(self._tree_peak, _resident(os.getpid()) + sum(map(_resident, children)))
 
@@ -103,7 +105,7 @@ class Meter:
         if self.cgroup is not None:
             peak, cpu = self.cgroup.peak_memory_bytes() or peak, self.cgroup.cpu_seconds() or cpu
         else:
-            cpu += sum(map(_cpu, _living_descendants(os.getpid())))
+            cpu += sum(map(_cpu, descendants(os.getpid())))
         # Requests are learned from peaks: each container has its own, and the greater one is the task's.
         peak, cpu = max(peak, self.others_peak_bytes), cpu + self.others_cpu_seconds
         result = pb.Usage(peak_memory_bytes=peak, cpu_seconds=cpu)
@@ -111,20 +113,6 @@ class Meter:
             facts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
             result.read_bytes, result.written_bytes = int(facts["rchar"]), int(facts["wchar"])
         return result
-
-
-def _living_descendants(pid: int) -> list[int]:
-    """Children of all threads of ``pid``, and theirs; empty where the kernel doesn't list them."""
-    found: list[int] = []
-    pending = [pid]
-    while pending:
-        parent = pending.pop()
-        with contextlib.suppress(OSError, ValueError):
-            for task in os.scandir(f"/proc/{parent}/task"):
-                children = [int(child) for child in Path(task.path, "children").read_text().split()]
-                found += children
-                pending += children
-    return found
 
 
 def _resident(pid: int) -> int:

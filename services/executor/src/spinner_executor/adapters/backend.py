@@ -107,8 +107,14 @@ class Backend(Protocol):
         `granted`: the worker that has the grant for the ordered segment, or "". FOREIGN: it may live elsewhere.
         """
 
-    def stop(self, key: str, worker: str, force: bool) -> None:
-        """Asks the worker and its whole process tree to end; with `force` kills them."""
+    def stop(self, key: str, worker: str, force: bool, grace_seconds: float = 0.0) -> None:
+        """Asks the worker to end, which is killed after `grace_seconds`; with `force` its process tree is killed now.
+
+        The caller calls again with `force` when the grace is over.
+        """
+
+    def end_leftovers(self, key: str, worker: str) -> None:
+        """Kills what a worker that is gone may have left running."""
 
     def disruption(self, worker: str) -> Exit | None:
         """Why the worker is being taken away by others than this executor, if it is."""

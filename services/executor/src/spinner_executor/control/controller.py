@@ -327,16 +327,20 @@ class Controller:
             self.context.spawn(self.context.reporter.report(tried.order, report, tried.traceparent))
 
     def kill(self, tried: Try) -> None:
-        """SIGTERM to the worker's process tree now, SIGKILL after the grace period."""
+        """SIGTERM to the worker now, SIGKILL to its process tree after the grace period."""
         tried.situation.killing = True
-        worker = tried.worker
-        self.backend.stop(tried.key, worker, force=False)
+        worker, grace = tried.worker, self._grace_seconds(tried)
+        self.backend.stop(tried.key, worker, False, grace)
 
         def force() -> None:
             if tried.worker == worker:
-                self.backend.stop(tried.key, worker, force=True)
+                self.backend.stop(tried.key, worker, True, grace)
 
-        tried.kill_timer = self._loop.call_later(self.settings.kill_grace_seconds, force)
+        tried.kill_timer = self._loop.call_later(grace, force)
+
+    def _grace_seconds(self, tried: Try) -> float:
+        asked = resources.kill_grace_seconds(tried.order.resources_json)
+        return self.settings.kill_grace_seconds if asked is None else asked
 
     # What the back end tells (adapters.backend.WorkerEvents).
 
@@ -363,6 +367,8 @@ class Controller:
             return
         s = tried.situation
         s.worker_state, s.exit = WorkerState.GONE, exit
+        if s.ended_segment < s.worker_segment:  # it had no time to end what it started
+            self.backend.end_leftovers(key, worker)
         if tried.kill_timer is not None:
             tried.kill_timer.cancel()
         if tried.removed:
@@ -389,8 +395,8 @@ class Controller:
         if tried.worker in self._by_worker:
             if s.ended_segment >= s.worker_segment:  # it reported its end and is on its way out
                 worker = tried.worker
-                grace = self.settings.kill_grace_seconds
-                tried.kill_timer = self._loop.call_later(grace, self.backend.stop, tried.key, worker, True)
+                grace = self._grace_seconds(tried)
+                tried.kill_timer = self._loop.call_later(grace, self.backend.stop, tried.key, worker, True, grace)
             else:
                 self.kill(tried)
         else:

@@ -28,6 +28,17 @@ def memory_of(resources_json: str) -> tuple[int, int]:
         raise InvalidResources(str(error)) from error
 
 
+def kill_grace_seconds(resources_json: str) -> float | None:
+    """The `kill_grace_seconds` that a task asked for; None when it did not, or not with a number."""
+    if "kill_grace_seconds" not in resources_json:
+        return None
+    try:
+        grace = json.loads(resources_json).get("kill_grace_seconds")
+    except (ValueError, AttributeError):
+        return None
+    return float(grace) if isinstance(grace, (int, float)) and grace >= 0 else None
+
+
 def environment(resources_json: str) -> dict[str, str]:
     """The `env` that a task asked for."""
     if not resources_json:

@@ -18,6 +18,7 @@ import base64
 import functools
 import hmac
 import logging
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Executor
@@ -303,14 +304,17 @@ class KubernetesBackend:
         except LaunchFailed as error:
             _log.warning("pod %s may lack its token: %s", pod.name, error)
 
-    def stop(self, key: str, worker: str, force: bool) -> None:
+    def end_leftovers(self, key: str, worker: str) -> None:
+        """A container takes its processes along."""
+
+    def stop(self, key: str, worker: str, force: bool, grace_seconds: float = 0.0) -> None:
         expected = self._workers.get(worker)
         if expected is None:
             return
         expected.stopped = True
         pod = self._pod(expected)
         if pod is not None:
-            self._deletions.add(worker, pod.uid, _FORCE_SECONDS if force else self._settings.kill_grace_seconds)
+            self._deletions.add(worker, pod.uid, _FORCE_SECONDS if force else max(1, math.ceil(grace_seconds)))
 
     def retire(self, key: str, segment: int) -> None:
         for name in list(self._of_key.get(key, ())):

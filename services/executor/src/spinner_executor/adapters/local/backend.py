@@ -33,7 +33,14 @@ import spinner
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
-from spinner_executor.adapters.local.process import boot_id, signal_group, start_time, without_secrets
+from spinner_executor.adapters.local.process import (
+    boot_id,
+    kill_marked,
+    kill_tree,
+    signal_group,
+    start_time,
+    without_secrets,
+)
 from spinner_executor.domain.keys import folder_name
 from spinner_executor.domain.model import Exit, WorkerState
 
@@ -281,9 +288,15 @@ class LocalBackend:
                         exit = Exit()
                     self._ended(key, worker, exit)
 
-    def stop(self, key: str, worker: str, force: bool) -> None:
+    def stop(self, key: str, worker: str, force: bool, grace_seconds: float = 0.0) -> None:
         record = self.folder(key) / f"worker-{worker}.json"
-        _signal_worker(record, signal.SIGKILL if force else signal.SIGTERM)
+        if force:
+            self._pool.submit(_kill_worker, record, worker)
+        else:
+            _signal_worker(record, signal.SIGTERM)
+
+    def end_leftovers(self, key: str, worker: str) -> None:
+        self._pool.submit(kill_marked, worker)
 
     def remove(self, key: str) -> None:
         self._discard(self.folder(key))
@@ -305,7 +318,7 @@ class LocalBackend:
             for folder in (self._tries / str(partition)).iterdir():
                 if folder.name not in keep:
                     for record in folder.glob("worker-*.json"):
-                        _signal_worker(record, signal.SIGKILL)
+                        _kill_worker(record, record.stem.removeprefix("worker-"))
                     self._discard(folder)
 
     async def close(self, stop_workers: bool) -> None:
@@ -320,6 +333,14 @@ class LocalBackend:
             self._writer.close()
         for task in list(self._tasks):
             task.cancel()
+
+
+def _kill_worker(record_file: Path, worker: str) -> None:
+    try:
+        record = json.loads(record_file.read_text())
+    except (OSError, ValueError):
+        return
+    kill_tree(record["pid"], record["start_time"], worker)
 
 
 def _signal_worker(record_file: Path, number: int) -> None:

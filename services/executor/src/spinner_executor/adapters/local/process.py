@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from spinner.runtime.processes import MARK, descendants
 
 # Secrets reach a task one by one, as it asks for them, so that they can be masked in its log.
 _SECRET = ("SPINNER_SECRET_KEY", "SPINNER_VAULT_", "SPINNER_CONN_", "SPINNER_VAR_", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
@@ -57,3 +62,63 @@ def signal_group(pid: int, started: str, number: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def kill_tree(pid: int, started: str, worker: str) -> None:
+    """SIGKILL to the worker `pid`, if it is still the process that `started` then, and to all that it started. Blocks.
+
+    The worker adopts the orphans of its tree, so its descendants are all of them (see spinner.runtime.processes).
+    """
+    if start_time(pid) == started:
+        tree = {pid}
+        _signal(pid, signal.SIGSTOP)
+        while fresh := set(_descendants(pid)) - tree:  # a stopped process starts no other
+            for child in fresh:
+                _signal(child, signal.SIGSTOP)
+            tree |= fresh
+        for member in tree:
+            _signal(member, signal.SIGKILL)
+    kill_marked(worker)
+
+
+def kill_marked(worker: str) -> None:
+    """SIGKILL to every process that has the worker's mark in its environment: what outlived it. Blocks."""
+    mark = f"{MARK}={worker}"
+    seen: set[int] = set()
+    while fresh := {pid for pid in _marked(mark) if pid != os.getpid()} - seen:
+        for pid in fresh:
+            _signal(pid, signal.SIGKILL)
+        seen |= fresh
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+def _descendants(pid: int) -> list[int]:
+    if sys.platform == "linux":
+        return descendants(pid)
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def _marked(mark: str) -> Iterator[int]:
+    if sys.platform == "linux":
+        needle = b"\0" + mark.encode() + b"\0"
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if needle in b"\0" + Path(entry.path, "environ").read_bytes() + b"\0":
+                        yield int(entry.name)
+        return
+    import psutil
+
+    name, _, value = mark.partition("=")
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                yield process.pid
