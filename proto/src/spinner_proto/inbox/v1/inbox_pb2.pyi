@@ -1125,15 +1125,22 @@ class AssetUnsubscribed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DAG_ID_FIELD_NUMBER: _builtins.int
+    REPLY_TOPIC_FIELD_NUMBER: _builtins.int
+    REPLY_PARTITION_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
+    reply_topic: _builtins.str
+    """Only the subscription that was made from there ends."""
+    reply_partition: _builtins.int
     def __init__(
         self,
         *,
         dag_id: _builtins.str = ...,
+        reply_topic: _builtins.str = ...,
+        reply_partition: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -256,4 +256,4 @@ class SchedulerMachine:
 def _key_of(record: WorkflowEvents) -> str:
     if record.run_id:
         return f"{record.dag_id}/{record.run_id}"
-    return record.dag_id or record.events[0].pool_event.pool
+    return record.dag_id or recovery.entity_of(record).removeprefix("pool:")

@@ -24,7 +24,7 @@ from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.pools import Pool
-from spinner_scheduler.domain.state import PartitionState, Sleeper
+from spinner_scheduler.domain.state import PartitionState, Sleeper, asset_text
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
 
 logger = logging.getLogger("spinner_scheduler.recovery")
@@ -37,7 +37,10 @@ def entity_of(record: WorkflowEvents) -> str:
         return f"run:{record.dag_id}/{record.run_id}"
     if record.dag_id:
         return f"dag:{record.dag_id}"
-    return f"pool:{record.events[0].pool_event.pool}"
+    first = record.events[0]
+    if first.HasField("asset_event"):
+        return asset_text((first.asset_event.alias, first.asset_event.name))
+    return f"pool:{first.pool_event.pool}"
 
 
 def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Snapshot | None:
@@ -52,6 +55,7 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.dag.dag_id = name
         snapshot.dag.dag.CopyFrom(dag.updated)
         snapshot.dag.format = 1
+        snapshot.dag.asset_updates.extend(dag.updates)
         if dag.evaluated is not None:
             snapshot.dag.timetable.CopyFrom(dag.evaluated)
         snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
@@ -71,6 +75,12 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
             snapshot.run.backfill_id = run.backfill_id
             for pool_name, (slots, deferred) in snapshots.held(run).items():
                 snapshot.run.held.add(pool=pool_name, slots=slots, deferred=deferred)
+    elif kind in ("asset", "alias"):
+        asset = state.asset((kind == "alias", name))
+        snapshot.asset.name, snapshot.asset.alias = name, kind == "alias"
+        snapshot.asset.subscribers.extend(asset.subscribers.values())
+        snapshot.asset.last_sequence = asset.last_sequence
+        snapshot.asset.last_update_time.CopyFrom(times.to_timestamp(asset.last_time))
     else:
         pool = state.pools.get(name)
         if pool is None:
@@ -173,6 +183,7 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         dag = state.dag(snapshot.dag.dag_id)
         dag.updated.CopyFrom(snapshot.dag.dag)
         dag.removed = snapshot.dag.state == b"\x01"
+        dag.updates = list(snapshot.dag.asset_updates)
         if snapshot.dag.HasField("timetable"):
             dag.evaluated = TimetableEvaluated()
             dag.evaluated.CopyFrom(snapshot.dag.timetable)
@@ -194,6 +205,11 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
             state.add_sleeper(dag, snapshot.run.run_id, sleeper)
         else:
             state.add_run(dag, snapshots.decode_run(data, state.layouts))
+    elif kind == "asset":
+        asset = state.asset((snapshot.asset.alias, snapshot.asset.name))
+        asset.subscribers = {subscriber.dag_id: subscriber for subscriber in snapshot.asset.subscribers}
+        asset.last_sequence = snapshot.asset.last_sequence
+        asset.last_time = times.from_timestamp(snapshot.asset.last_update_time)
     elif kind == "pool":
         events = WorkflowEvents()
         events.ParseFromString(snapshot.pool.state)

@@ -12,7 +12,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, RunType
 from spinner_proto.events.v1.events_pb2 import BackfillPlan, RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
-from spinner_scheduler.domain import backfills, schedules, times
+from spinner_scheduler.domain import assets, backfills, schedules, times
 from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
@@ -57,6 +57,9 @@ _PREFIX = {
 def handle(d: Decision, command: Command) -> None:
     """Takes a command and answers it."""
     if command.request_id and command.request_id in d.state.request_ids:
+        return
+    if command.HasField("create_asset_event"):
+        assets.create_by_hand(d, command)
         return
     run_id, count = "", 0
     plan: BackfillPlan | None = None

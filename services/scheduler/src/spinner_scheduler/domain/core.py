@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
 
-from spinner_scheduler.domain import asking, backfills, clearing, commands, reports
+from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, reports
 from spinner_scheduler.domain.decision import Decision, Result
 from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
@@ -72,10 +72,12 @@ def _take(d: Decision, message: InboxMessage) -> None:
     elif kind == "timetable_evaluated":
         _evaluated(d, message.timetable_evaluated)
     elif kind == "definition_removed":
-        dag_id = message.definition_removed.dag_id
-        if dag_id in d.state.dags and not d.state.dags[dag_id].removed:
-            d.emit(dag_id, "", lambda event: event.dag_removed.SetInParent())
-    elif kind != "asset_updated":
+        _removed(d, message.definition_removed.dag_id)
+    elif kind == "asset_updated":
+        assets.updated(d, message.asset_updated)
+    elif kind == "asset":
+        assets.handle(d, message.asset)
+    else:
         d.result.refused.append((message, "the inbox message is of no kind that this scheduler knows"))
 
 
@@ -91,9 +93,21 @@ def _published(d: Decision, message: InboxMessage) -> None:
     new = not dag.version
     if dag.version == published.version and not dag.removed:
         return
+    awaited = assets.wanted_by(d, dag)
     paused = layout.definition.paused_upon_creation if new else None
     why = "it was paused when it was created (is_paused_upon_creation)"
     update_dag(d, dag, version=published.version, paused=paused, paused_reason=why)
+    assets.subscribe(d, dag, awaited, assets.wanted_by(d, dag))
+    assets.consume(d, dag, layout)
+
+
+def _removed(d: Decision, dag_id: str) -> None:
+    dag = d.state.dags.get(dag_id)
+    if dag is None or dag.removed:
+        return
+    awaited = assets.wanted_by(d, dag)
+    d.emit(dag_id, "", lambda event: event.dag_removed.SetInParent())
+    assets.subscribe(d, dag, awaited, set())
 
 
 def _evaluated(d: Decision, evaluated: TimetableEvaluated) -> None:

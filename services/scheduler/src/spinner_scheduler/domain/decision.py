@@ -20,7 +20,7 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.pools import Address
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import AssetKey, DagState, PartitionState, asset_text
 from spinner_scheduler.domain.states import QUEUED, RUNNING, SCHEDULED
 
 # Records are cut before they reach 512 KiB; sizes of single events are estimated.
@@ -86,6 +86,16 @@ class Decision:
         scratch.pool_event.pool = pool
         fill(scratch.pool_event)
         event = self._event("", pool, scratch.ByteSize() + 8)
+        event.CopyFrom(scratch)
+        evolve(self.state, "", "", event)
+
+    def emit_asset(self, key: AssetKey, fill: Callable[[WorkflowEvent], None]) -> None:
+        """Records an event of an asset or alias that this partition owns."""
+        scratch = WorkflowEvent()
+        fill(scratch)
+        if scratch.HasField("asset_event"):
+            scratch.asset_event.alias, scratch.asset_event.name = key
+        event = self._event("", asset_text(key), scratch.ByteSize() + 8)
         event.CopyFrom(scratch)
         evolve(self.state, "", "", event)
 

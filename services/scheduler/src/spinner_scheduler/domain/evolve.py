@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 
 from spinner_proto.common.v1.common_pb2 import Blob, RunType
 from spinner_proto.events.v1 import events_pb2 as ev
-from spinner_proto.inbox.v1.inbox_pb2 import PoolChanged, TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, PoolChanged, TimetableEvaluated
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
@@ -408,9 +408,43 @@ def _timetable_evaluated(state: PartitionState, dag_id: str, run_id: str, event:
     dag.evaluated = known
 
 
+# Updates of one asset that a DAG keeps while it waits for others.
+_KEPT_UPDATES = 50
+
+
+def _asset_event(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    e = event.asset_event
+    asset = state.asset((e.alias, e.name))
+    kind = e.WhichOneof("kind")
+    if kind == "subscribed":
+        kept = AssetSubscribed()
+        kept.CopyFrom(e.subscribed)
+        asset.subscribers[kept.dag_id] = kept
+    elif kind == "unsubscribed":
+        asset.subscribers.pop(e.unsubscribed.dag_id, None)
+    else:
+        asset.last_sequence = max(asset.last_sequence, e.updated.sequence)
+        asset.last_time = times.from_timestamp(e.updated.time)
+
+
+def _asset_received(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    kept = AssetUpdated()
+    kept.CopyFrom(event.asset_received.update)
+    dag.updates.append(kept)
+    same = [u for u in dag.updates if (u.asset, u.via_alias) == (kept.asset, kept.via_alias)]
+    if len(same) > _KEPT_UPDATES:
+        dag.updates.remove(same[0])
+
+
+def _assets_consumed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    state.dag(dag_id).updates.clear()
+
+
 def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     dag = state.dag(dag_id)
     dag.removed = True
+    dag.updates.clear()
     dag.updated.ClearField("next_run_time")
     dag.updated.version_time.CopyFrom(times.to_timestamp(state.event_time))
 
@@ -501,6 +535,9 @@ _RARE = {
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
     "timetable_evaluated": _timetable_evaluated,
+    "asset_event": _asset_event,
+    "asset_received": _asset_received,
+    "assets_consumed": _assets_consumed,
     "command_accepted": _command_answered,
     "command_rejected": _command_answered,
     "run_created": _run_created,

@@ -131,6 +131,7 @@ class Layout:
                 if task.HasField("queued_timeout")
             }
         self._compile_groups(definition, tasks, union)
+        self.has_outlets = bool(union.outlets or union.outlet_aliases)
         self.has_past = union.depends_on_past or union.wait_for_downstream
         self.has_setups = union.is_setup
         self.limits: dict[int, tuple[int, int]] = {}

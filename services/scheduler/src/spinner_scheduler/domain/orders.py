@@ -54,6 +54,8 @@ def _facts(state: PartitionState, dag: DagState, run: Run) -> TaskOrder:
         order.run_start_time.CopyFrom(times.to_timestamp(run.start))
     if facts.HasField("conf"):
         order.conf.CopyFrom(facts.conf)
+    if facts.asset_events:
+        order.asset_events.extend(facts.asset_events)
     if previous is not None:
         logical, start, end = previous
         order.previous_success_logical_date.CopyFrom(times.to_timestamp(logical))

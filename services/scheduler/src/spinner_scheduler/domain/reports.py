@@ -11,7 +11,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded as ReportedEnd
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import times
+from spinner_scheduler.domain import assets, times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order
 from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
@@ -192,6 +192,8 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
     withdraw(d, run, slot)
     if new == SUCCESS and said.skip_task_ids:
         _decide_skips(d, run, slot, list(said.skip_task_ids))
+    if new == SUCCESS and (run.layout.has_outlets or said.asset_events):
+        ended.asset_events.extend(assets.published_by(d, run, slot, list(said.asset_events)))
     d.task_ended(run, ended)
     if restarting:
         clear_event(d, run, slot, run.confs.get(slot))

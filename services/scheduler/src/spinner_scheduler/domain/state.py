@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, ExplicitSchedule
 from spinner_proto.events.v1.events_pb2 import DagUpdated
-from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
@@ -76,6 +76,24 @@ class Sleeper:
     backfill_id: str = ""
 
 
+# Whether it is an alias, and its name.
+AssetKey = tuple[bool, str]
+
+
+def asset_text(key: AssetKey) -> str:
+    """Returns an asset's or alias's key as text: that of its records."""
+    return f"{'alias' if key[0] else 'asset'}:{key[1]}"
+
+
+@dataclass(slots=True)
+class AssetState:
+    """An asset or alias that this partition owns."""
+
+    subscribers: dict[str, AssetSubscribed] = field(default_factory=dict)
+    last_sequence: int = 0
+    last_time: int = 0
+
+
 @dataclass(slots=True)
 class DagState:
     """A DAG and its runs. `updated` is its latest DagUpdated: all that survives of it besides the runs.
@@ -108,6 +126,8 @@ class DagState:
     parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
     parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
 
+    # Updates of assets that wait for the rest of the DAG's condition, oldest first.
+    updates: list[AssetUpdated] = field(default_factory=list)
     # The intervals of a custom timetable, as far as they are known, and what they were made into.
     evaluated: TimetableEvaluated | None = None
     _explicit: tuple[TimetableEvaluated, Timetable] | None = None
@@ -165,6 +185,7 @@ class PartitionState:
             DEFAULT_POOL: Pool(DEFAULT_POOL, slots=self.limits.default_pool_slots),
             BACKFILL_POOL: Pool(BACKFILL_POOL, slots=self.limits.backfill_pool_slots),
         }
+        self.assets: dict[AssetKey, AssetState] = {}
         # Pools of other partitions: whether they keep the slots of deferred tasks, as their grants say.
         self.foreign_deferred: dict[str, bool] = {}
         self.last_request = 0
@@ -210,6 +231,15 @@ class PartitionState:
         found = self.pools.get(name)
         if found is None:
             found = self.pools[name] = Pool(name, owned=self.pool_owner(name) == self.here)
+        return found
+
+    def asset_owner(self, key: AssetKey) -> Address:
+        return owner_of(asset_text(key), self.here, self.cluster, self.tiers, self.pool_partitions)
+
+    def asset(self, key: AssetKey) -> AssetState:
+        found = self.assets.get(key)
+        if found is None:
+            found = self.assets[key] = AssetState()
         return found
 
     def max_active_runs(self, layout: Layout) -> int:

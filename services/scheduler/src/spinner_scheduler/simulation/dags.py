@@ -24,7 +24,22 @@ def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int) -> Da
     definition.has_failure_callback = rng.random() < 0.2
     definition.dynamic = rng.random() < 0.08
     tasks(rng, definition, past=rng.random() < 0.15)
+    _assets(rng, definition)
     return definition
+
+
+def _assets(rng: random.Random, definition: DagDefinition) -> None:
+    """DAGs of one half update assets, some of the other half wait for them: there are no circles."""
+    if int(definition.dag_id.rpartition("_")[2]) % 2:
+        if rng.random() < 0.4:
+            group = definition.schedule.assets.expression
+            items = (group.all if rng.random() < 0.5 else group.any).items
+            for number in rng.sample(range(3), rng.choice([1, 2])):
+                items.add(asset=f"asset_{number}")
+        return
+    for task in definition.tasks:
+        if rng.random() < 0.4 and not task.inline_success:
+            task.outlets.append(f"asset_{rng.randrange(3)}")
 
 
 def reduced(definition: DagDefinition, prefix: str, without: frozenset[str]) -> DagDefinition:

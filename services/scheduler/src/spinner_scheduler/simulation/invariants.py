@@ -8,7 +8,7 @@ from typing import Any
 
 from spinner_proto.common.v1.common_pb2 import RunType
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
-from spinner_proto.events.v1.events_pb2 import TaskStateChanged, WorkflowEvents
+from spinner_proto.events.v1.events_pb2 import AssetEvent, TaskStateChanged, WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
@@ -41,6 +41,11 @@ def dump(state: PartitionState) -> dict[str, Any]:
             for name, pool in sorted(state.pools.items())
             if pool.owned and (pool.used or pool.granted or pool.requests or pool.slots >= 0)
         },
+        "assets": {
+            key: (sorted(map(str, asset.subscribers.values())), asset.last_sequence, asset.last_time)
+            for key, asset in sorted(state.assets.items())
+            if asset.subscribers or asset.last_time
+        },
         "request_ids": sorted(state.request_ids),
         "foreign_deferred": dict(sorted(state.foreign_deferred.items())),
         "live_runs": state.live_runs,
@@ -59,6 +64,7 @@ def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
         "by_date": dag.by_date,
         "successes": dag.successes,
         "evaluated": str(dag.evaluated),
+        "updates": [str(update) for update in dag.updates],
         "active": dag.active,
         "queued": dag.queued,
         "backfills": {name: backfill.dump() for name, backfill in sorted(dag.backfills.items())},
@@ -114,6 +120,8 @@ class Checker:
         self.transitions = 0
         self.backfills = BackfillChecker()
         self.scheduled: dict[str, Counter[int]] = defaultdict(Counter)
+        self._sequences: Counter[str] = Counter()
+        self.received: set[tuple[str, str, str, int]] = set()
         self._answers: Counter[str] = Counter()
         self._states: dict[_Instance, int] = {}
         self._ended: set[tuple[str, str, str, int, int]] = set()
@@ -161,6 +169,13 @@ class Checker:
             elif kind == "run_state_changed":
                 self.transitions += 1
                 self._run_changed(run, event.run_state_changed.state)
+            elif kind == "asset_event":
+                self._asset_updated(event.asset_event)
+            elif kind == "asset_received":
+                update = event.asset_received.update
+                delivery = (record.dag_id, update.asset, update.via_alias, update.sequence)
+                require(delivery not in self.received, "an_update_reaches_a_dag_once", str(delivery))
+                self.received.add(delivery)
             elif kind == "run_version_changed":
                 self._bound(run, event.run_version_changed.version)
             elif kind == "task_cleared":
@@ -170,6 +185,12 @@ class Checker:
                 self._answered(event.command_accepted.request_id)
             elif kind == "command_rejected":
                 self._answered(event.command_rejected.request_id)
+
+    def _asset_updated(self, event: AssetEvent) -> None:
+        if event.HasField("updated") and not event.alias:
+            self._sequences[event.name] += 1
+            number = self._sequences[event.name]
+            require(event.updated.sequence == number, "updates_are_numbered", f"{event.name} {event.updated.sequence}")
 
     def _answered(self, request_id: str) -> None:
         self._answers[request_id] += 1
