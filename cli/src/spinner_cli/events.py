@@ -1,4 +1,4 @@
-"""`spinner events tail`: records straight from Kafka, decoded by their `ce_type`."""
+"""`spinner events tail`: records straight from Kafka, decoded by their `ce_type`; `spinner events verify`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spinner_cli.errors import CliError
 from spinner_cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ def tail(
     from spinner_eventlog.interface import Transient
     from spinner_eventlog.kafka import KafkaLog
 
-    from spinner_cli.errors import CliError
-
     try:
         log = KafkaLog(bootstrap(), "cli", timeout_seconds=5.0)
         partitions = [(name, number) for name in actual_topics(topic) for number in range(log.partition_count(name))]
@@ -56,6 +55,60 @@ def bootstrap() -> str:
     from spinner_local.home import PORTS, Home
 
     return f"127.0.0.1:{Home.default().load().ports.get('kafka', PORTS['kafka'])}"
+
+
+@app.command()
+def verify(
+    kafka: Annotated[str, typer.Option(help="Bootstrap servers; default: SPINNER_KAFKA, else the local stack.")] = "",
+    cluster: Annotated[str, typer.Option(help="Cluster name; default: the local stack's.")] = "",
+    tiers: Annotated[str, typer.Option(help="Tiers, separated by commas; default: the local stack's.")] = "",
+    prefix: Annotated[str, typer.Option(help="What the installation puts before its topic names.")] = "",
+    ended: Annotated[bool, typer.Option("--ended", help="Also expect that every run has ended.")] = False,
+    most: Annotated[int, typer.Option(min=1, help="Show at most this many violations of each invariant.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the whole log against Spinner's promises, from Kafka alone. Exits with 1 when one is broken."""
+    from dataclasses import asdict
+
+    from spinner_eventlog.interface import Transient
+    from spinner_eventlog.kafka import KafkaLog
+    from spinner_local.services import CLUSTER, TIERS
+
+    from spinner_cli.output import print_json, print_table
+    from spinner_cli.verification.findings import INVARIANTS
+    from spinner_cli.verification.reading import verify as read
+
+    address = kafka or bootstrap()
+    log = KafkaLog(address, "cli-verify", prefix, timeout_seconds=10.0)
+    started = time.monotonic()
+    try:
+        chosen = [int(tier) for tier in tiers.split(",")] if tiers else list(TIERS)
+        found = read(log, log.committed_offset, cluster or CLUSTER, chosen, ended, most)
+    except Transient as error:
+        raise CliError(f"Kafka doesn't answer at {address}: {error}", "Start Spinner with `make up`.") from error
+    except ValueError as error:
+        raise CliError(f"{tiers!r} are not tiers: {error}", "Write numbers separated by commas, `1,2,3`.") from error
+    finally:
+        log.close()
+    seconds = round(time.monotonic() - started, 3)
+    if as_json:
+        print_json(asdict(found) | {"ok": not found.broken, "seconds": seconds})
+    else:
+        print_table(
+            ["invariant", "checked", "violations", "meaning"],
+            [[name, found.checked[name], found.broken[name], INVARIANTS[name]] for name in INVARIANTS],
+            "",
+        )
+        for violation in found.violations:
+            where = f"{violation.topic}[{violation.partition}]@{violation.offset}" if violation.topic else ""
+            print(f"{violation.invariant}: {violation.key}: {violation.text} {where}".rstrip())
+        total = sum(found.broken.values())
+        print(
+            f"{sum(found.records.values()):,} records, {found.runs:,} runs ({found.live_runs:,} not ended), "
+            f"{found.tries:,} tries, {found.waiting_commands:,} commands waiting: {total:,} violations in {seconds} s"
+        )
+    if found.broken:
+        raise typer.Exit(1)
 
 
 def actual_topics(wanted: list[str] | None) -> list[str]:

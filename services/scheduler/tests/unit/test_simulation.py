@@ -6,7 +6,9 @@ import multiprocessing
 import os
 
 import pytest
+from spinner_cli.verification.reading import verify
 from spinner_scheduler.simulation.__main__ import main, report, run_seed
+from spinner_scheduler.simulation.processes import CLUSTER, TIERS
 from spinner_scheduler.simulation.scenario import draw, parse
 from spinner_scheduler.simulation.shrinking import shrink, simulate
 from spinner_scheduler.simulation.world import World
@@ -62,3 +64,17 @@ def test_last_line_is_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
     fields = dict(part.split("=") for part in line.split())
     assert fields["seeds"] == "2" and fields["failures"] == "0" and int(fields["transitions"]) > 0
     assert float(fields["seeds_per_s"]) > 0
+
+
+def test_the_independent_checker_agrees() -> None:
+    """What `spinner events verify` reads of these worlds is in order, and it has looked at nearly everything."""
+    checked: set[str] = set()
+    for seed in (1, 3, 4, 9, 15):
+        world = World(draw(seed))
+        world.run()
+        findings = verify(world.log, world.log.committed_offset, CLUSTER, TIERS, ended=True)
+        assert findings.violations == []
+        assert findings.runs > 10 and findings.tries > 50 and findings.live_runs == 0
+        checked |= {name for name, count in findings.checked.items() if count}
+    assert {"one_grant_per_segment", "grants_follow_orders"}.isdisjoint(checked)
+    assert len(checked) >= 17

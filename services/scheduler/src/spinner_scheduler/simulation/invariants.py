@@ -220,7 +220,9 @@ class Checker:
         task = next((task for task in definition.tasks if task.task_id == task_id), None) if definition else None
         if definition is None or task is None:
             return
-        pool = self.backfills.pool_of(dag_id, run_id) or task.pool or DEFAULT_POOL
+        pool = task.pool or DEFAULT_POOL
+        if pool == DEFAULT_POOL:
+            pool = self.backfills.pool_of(dag_id, run_id) or pool
         slots = (in_pool if pool == "tiny" else change) * (task.pool_slots or 1)
         placement = definition.placement
         own = {DEFAULT_POOL: self._limits.default_pool_slots, BACKFILL_POOL: self._limits.backfill_pool_slots}
