@@ -101,7 +101,7 @@ def test_trouble(scene: Scene, trouble: dict[str, float]) -> None:
             scene.stage.settings["kubernetes_resync_seconds"] = value
         else:
             setattr(scene.proxy, name, value)
-    scene.stage.executor(wait_seconds=60)
+    scene.stage.executor()
     orders = scene.orders()
     scene.stage.write(*orders)
     scene.check(orders)

@@ -127,7 +127,7 @@ class Stage:
         return found[-1]  # type: ignore[index]
 
     def executor(
-        self, data: str = "data", wait: bool = True, wait_seconds: float = 30.0, **settings: object
+        self, data: str = "data", wait: bool = True, wait_seconds: float = 60.0, **settings: object
     ) -> subprocess.Popen[bytes]:
         """Starts an executor process, ready when this returns (unless `wait` is false)."""
         name = uuid.uuid4().hex[:6]
