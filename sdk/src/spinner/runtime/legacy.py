@@ -22,9 +22,13 @@ _STATUS_SECONDS = 120.0
 _LOOK_SECONDS = 0.05
 
 
+class ContainerLost(SpinnerException):
+    """The container died under its command."""
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended. ``exit_code`` is -1 when the container died under it."""
+    """How a command ended."""
 
     exit_code: int
     out_of_memory: bool = False
@@ -45,7 +49,8 @@ def await_ready(shared: Path, seconds: float = _READY_SECONDS) -> None:
 def run(shared: Path, command: str, on_line: Callable[[bytes], None], grace_seconds: float = 10.0) -> Ended:
     """Runs the command; ``on_line`` gets each line of its output. Blocks.
 
-    An exception that interrupts it (cancellation, time-out) ends all of the container's processes, and is raised on.
+    Raises ContainerLost. An exception that interrupts it (cancellation, time-out) ends all of the container's processes
+    and is raised on.
     """
     try:
         with (shared / "command").open("wb") as pipe:
@@ -61,11 +66,11 @@ def run(shared: Path, command: str, on_line: Callable[[bytes], None], grace_seco
 
 def _status(shared: Path) -> Ended:
     if not _appears(shared / "status", _STATUS_SECONDS):
-        raise SpinnerException("The legacy container closed its output and says nothing of how its command ended.")
+        raise ContainerLost("The legacy container closed its output and says nothing of how its command ended.")
     text = (shared / "status").read_text().strip()
     facts = dict(part.partition("=")[::2] for part in text.split())
     if "exit" not in facts:
-        return Ended(-1)
+        raise ContainerLost("The legacy container was killed or restarted while it ran the command.")
     # The kernel counts what the container used; the job is its only content.
     meter.others_peak_bytes = max(meter.others_peak_bytes, int(facts.get("peak") or 0))
     meter.others_cpu_seconds += int(facts.get("cpu") or 0) / 1e9

@@ -43,7 +43,11 @@ def run_command_job(work: Work) -> inbox.TaskEnded:
         work.control.timeout(timeout),
     ):
         command = formatted(templated(work), event_attributes(work))
-        code, attributes, out_of_memory = _run(command, work.bundle_path or None)
+        try:
+            code, attributes, out_of_memory = _run(command, work.bundle_path or None)
+        except legacy.ContainerLost as error:
+            stage.outcome, stage.message = common.STAGE_OUTCOME_FAILED, str(error)
+            return inbox.TaskEnded(outcome=common.OUTCOME_CRASHED, message=str(error), exit_code=1, return_length=-1)
         if attributes:
             work.api.set_xcom(_ATTRIBUTES_KEY, attributes, "The event attributes")
         if out_of_memory:
@@ -112,8 +116,6 @@ def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str], bool]:
     else:
         ended = legacy.run(shared, command, pass_on)
         code, out_of_memory = ended.exit_code, ended.out_of_memory
-        if code < 0:
-            raise SpinnerException("The legacy container ended under the command, which may have been killed.")
     if code < 0:
         raise SpinnerException(f"The command was killed by {signal.Signals(-code).name}.")
     return code, attributes, out_of_memory

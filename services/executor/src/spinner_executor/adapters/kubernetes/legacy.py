@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 VOLUME = "legacy"
-FOLDER = "/spinner/legacy"
+FOLDER = "/var/spinner/legacy"
 CONTAINER = "legacy"
 # The worker only passes text on; what the job needs is the other container's.
 WORKER_RESOURCES = {"requests": {"memory": "96Mi", "cpu": "20m"}, "limits": {"memory": "512Mi"}}

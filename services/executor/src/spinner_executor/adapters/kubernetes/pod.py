@@ -30,7 +30,7 @@ from spinner_executor.domain.podmerge import merge
 
 WORKER = "worker"
 TOKEN_FOLDER = "/var/run/secrets/spinner"  # noqa: S105 - a path
-CACHE_FOLDER = "/spinner/cache"
+CACHE_FOLDER = "/var/spinner/cache"
 # The user and group of the worker's image.
 UID = 50000
 # Airflow's name of the worker's container.
