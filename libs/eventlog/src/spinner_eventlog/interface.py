@@ -179,6 +179,12 @@ class EventLog(Protocol):
         instance_id: str | None = None,
     ) -> GroupConsumer: ...
 
+    def tune_group(self, group_id: str, session_ms: int, heartbeat_ms: int) -> None:
+        """Says how long a group's members may be silent and how often they are heard; also for those that joined.
+
+        Raises Transient when the broker doesn't answer, or doesn't allow such values.
+        """
+
     def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
         """Every committed record from `start` to the end at the time of the call, tombstones included."""
 

@@ -15,7 +15,14 @@ from typing import Protocol, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 
 from spinner_eventlog.envelope import Envelope
 from spinner_eventlog.interface import Record, TopicPartition, Transient
@@ -131,6 +138,19 @@ class KafkaLog:
                 lambda topic, partition: self.committed_offset(group_id, topic, partition),
             )
         )
+
+    def tune_group(self, group_id: str, session_ms: int, heartbeat_ms: int) -> None:
+        """See interface.EventLog. The broker's `group.consumer.min.…` bounds hold."""
+        values = {"consumer.session.timeout.ms": session_ms, "consumer.heartbeat.interval.ms": heartbeat_ms}
+        entries = [
+            ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET) for name, value in values.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, self.prefix + group_id, incremental_configs=entries)
+        try:
+            for future in self._admin().incremental_alter_configs([resource], request_timeout=self._timeout).values():
+                future.result()
+        except KafkaException as exception:
+            raise translated(error_of(exception), f"setting the session of group {group_id}") from exception
 
     def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
         end = self.end_offset(topic, partition)

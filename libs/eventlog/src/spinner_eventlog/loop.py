@@ -175,6 +175,11 @@ class PartitionLoop:
             busy = self._turn(tenure, 0.0) or busy
         return busy
 
+    def partitions(self) -> set[TopicPartition]:
+        """What the group gives this process now."""
+        with self._lock:
+            return set(self._tenures)
+
     def status(self) -> list[PartitionStatus]:
         """Every owned partition, in order. Asks the log for its ends; raises Transient."""
         found = []

@@ -75,6 +75,9 @@ class MemoryLog:
     ) -> MemoryGroupConsumer:
         return MemoryGroupConsumer(self, group_id, topics, on_assigned, on_revoked)
 
+    def tune_group(self, group_id: str, session_ms: int, heartbeat_ms: int) -> None:
+        """Members here are silent only when told to be."""
+
     def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
         end = self.end_offset(topic, partition)
         position = start

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 from spinner_eventlog import topics
@@ -17,11 +19,14 @@ from spinner_servicekit import grpc_server
 from spinner_servicekit.app import App
 
 from spinner_scheduler.adapters.definitions import Definitions
-from spinner_scheduler.adapters.machine import Policy, SchedulerMachine
+from spinner_scheduler.adapters.machine import Policy, SchedulerMachine, new_state
+from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.api.service import SchedulerService
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.state import Limits, PartitionState
 from spinner_scheduler.settings import SchedulerSettings
+
+logger = logging.getLogger("spinner_scheduler")
 
 # How long reports that nobody waits for may wait for others. Far below what an eye sees, and enough for a short
 # task's end to share the transaction of its start.
@@ -68,20 +73,33 @@ class Scheduler:
         )
         self._machines: dict[tuple[str, int], SchedulerMachine] = {}
         self._lock = threading.Lock()
+        self._standby: Standby | None = None
+        if settings.standby_tasks:
+            self._standby = Standby(
+                log,
+                settings.cluster,
+                settings.tiers,
+                lambda: {partition for loop in self.loops for partition in loop.partitions()},
+                lambda tier, partition: new_state(log, self._definitions, self._policy, tier, partition),
+                settings.standby_tasks,
+                partial(self._definitions.wait_for, seconds=settings.definition_wait_seconds),
+            )
         self.loops = [self._loop(tier) for tier in settings.tiers]
 
     def _loop(self, tier: int) -> PartitionLoop:
         cluster = self._settings.cluster
 
         def machine(topic: str, partition: int) -> StateMachine:
-            made = SchedulerMachine(self._log, self._definitions, self._policy, tier, partition, self.address)
+            made = SchedulerMachine(
+                self._log, self._definitions, self._policy, tier, partition, self.address, self._standby
+            )
             with self._lock:
                 self._machines[(topic, partition)] = made
             return made
 
         return PartitionLoop(
             self._log,
-            group_id=f"scheduler-{topics.cell(cluster, tier)}",
+            group_id=self._group(tier),
             input_topics=[topics.inbox_topic(cluster, tier)],
             transactional_id_for=lambda topic, partition: f"scheduler-{topics.cell(cluster, tier)}_{partition}",
             machine_factory=machine,
@@ -93,13 +111,25 @@ class Scheduler:
             is_urgent=is_urgent,
         )
 
+    def _group(self, tier: int) -> str:
+        return f"scheduler-{topics.cell(self._settings.cluster, tier)}"
+
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
         """Blocks until all definitions are read; `on_failure` is told of bugs."""
+        for tier in self._settings.tiers:
+            try:
+                self._log.tune_group(self._group(tier), self._settings.session_ms, self._settings.heartbeat_ms)
+            except Transient as refused:
+                logger.warning("a dead scheduler is only noticed after the broker's own session time-out: %s", refused)
         self._definitions.start()
         for loop in self.loops:
             loop.start(on_failure)
+        if self._standby is not None:
+            self._standby.start()
 
     def stop(self) -> None:
+        if self._standby is not None:
+            self._standby.stop()
         for loop in self.loops:
             loop.stop()
         for loop in self.loops:
@@ -124,20 +154,25 @@ class Scheduler:
                     machine = self._machines.get((partition.topic, partition.partition))
                 if machine is None:
                     continue
-                state = machine.state
                 active = partition.state == "active"
-                found.append(
-                    PartitionStatus(
-                        name=machine.name,
-                        state="active" if active else "restoring",
-                        dags=sum(1 for dag in list(state.dags.values()) if not dag.removed),
-                        live_runs=state.live_runs,
-                        live_task_instances=state.live_task_instances(),
-                        lag=partition.lag,
-                        timers=len(state.timers),
-                    )
-                )
+                found.append(_status(machine.name, "active" if active else "restoring", machine.state, partition.lag))
+        if self._standby is not None:
+            for (tier, number), state in self._standby.following().items():
+                name = f"{topics.cell(self._settings.cluster, tier)}_{number}"
+                found.append(_status(name, "standby", state, 0))
         return found
+
+
+def _status(name: str, said: str, state: PartitionState, lag: int) -> PartitionStatus:
+    return PartitionStatus(
+        name=name,
+        state=said,
+        dags=sum(1 for dag in list(state.dags.values()) if not dag.removed),
+        live_runs=state.live_runs,
+        live_task_instances=state.live_task_instances(),
+        lag=lag,
+        timers=len(state.timers),
+    )
 
 
 def main(app: App[SchedulerSettings]) -> None:

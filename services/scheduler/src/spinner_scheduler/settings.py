@@ -30,6 +30,23 @@ class SchedulerSettings(ServiceSettings):
         ge=100,
         description="records of events that the next owner of a partition has to read at most, about: more snapshots",
     )
+    standby_tasks: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="live task instances of other processes' partitions that are followed, to take those over without "
+        "replay; 0: no warm standby",
+    )
+    session_ms: int = Field(
+        default=2_000,
+        ge=500,
+        description="how long a scheduler may be silent before others take its partitions; the broker must allow it "
+        "(group.consumer.min.session.timeout.ms)",
+    )
+    heartbeat_ms: int = Field(
+        default=300,
+        ge=50,
+        description="pause between heartbeats to the broker (its bound: group.consumer.min.heartbeat.interval.ms)",
+    )
     max_batch: int = Field(default=500, ge=1, description="inbox records decided in one transaction")
     definition_wait_seconds: float = Field(
         default=5, ge=0, description="how long an announced definition may take to become readable"

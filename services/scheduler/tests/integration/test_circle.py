@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -318,3 +318,50 @@ def test_the_owner_explains_also_after_a_takeover(world: World) -> None:
     assert other != address
     # The new owner knows the same, and since when.
     assert list(again.reasons) == list(found.reasons)
+
+
+def test_a_warm_standby_takes_over_within_seconds_and_without_replay(world: World) -> None:
+    first = world.start_scheduler(1)
+    address = _wait_for_address(world.folder / "status-1.json")
+    world.publish(diamond("wide", 60))
+    runs = {f"run_{number}" for number in range(5)}
+    _wait_until(lambda: _states(address) == {"spinner_tier_1_0": "active", "spinner_tier_1_1": "active"}, world)
+    world.start_scheduler(2)
+    second = _wait_for_address(world.folder / "status-2.json")
+    for run_id in runs:
+        world.trigger("wide", run_id)
+    # Either process owns one partition now; the DAG's is followed by the other.
+    _wait_until(lambda: sorted(_states(second).values()) == ["active", "standby"], world)
+    _wait_until(lambda: sorted(_states(address).values()) == ["active", "standby"], world)
+    _wait_until(lambda: world.work(20) > 0, world)
+    owner, other = (first, 2) if _states(address)["spinner_tier_1_0"] == "active" else (world.processes[1], 1)
+
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    begin = time.monotonic()
+    before = len(world.ended_runs())
+    log = world.folder / f"scheduler-{other}.log"
+    _wait_until(lambda: "took over spinner_tier_1_0" in log.read_text(), world)
+    seconds = time.monotonic() - begin
+
+    assert before < 5
+    world.orders = world.log.reader([(ORDERS, 0), (ORDERS, 1)])
+    assert world.work_until_ended(runs) == dict.fromkeys(runs, RunState.RUN_STATE_SUCCESS)
+    records = Counter((r.instance_id, r.job_name, r.map_index, r.try_number) for r in world.executions())
+    assert len(records) == 5 * 62
+    assert set(records.values()) == {1}
+    # The session is 2 s; the rest is for a busy machine.
+    assert seconds < 12
+
+
+def _states(address: str) -> dict[str, str]:
+    with grpc.insecure_channel(address) as channel:
+        answer = SchedulerServiceStub(channel).GetStatus(GetStatusRequest(), timeout=10)
+    return {partition.name: partition.state for partition in answer.partitions}
+
+
+def _wait_until(condition: Callable[[], bool], world: World) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, world.logs()
+        time.sleep(0.05)

@@ -69,7 +69,7 @@ class PartitionStatus(_message.Message):
     name: _builtins.str
     """"{cluster}_tier_{tier}_{partition}"."""
     state: _builtins.str
-    """"restoring", "active"."""
+    """"restoring", "active"; "standby": owned by another process and followed by this one."""
     dags: _builtins.int
     live_runs: _builtins.int
     live_task_instances: _builtins.int

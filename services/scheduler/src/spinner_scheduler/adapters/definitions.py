@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import zlib
 
+import zstandard
 from spinner_eventlog.interface import EventLog, Poison, Record, TopicPartition, Transient
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 
@@ -68,7 +68,7 @@ class Definitions:
         compressed, value = found
         definition = DagDefinition()
         try:
-            definition.ParseFromString(zlib.decompress(value) if compressed else value)
+            definition.ParseFromString(zstandard.decompress(value) if compressed else value)
         except Exception as error:  # noqa: BLE001 - protobuf raises its own DecodeError, without a stable public base
             logger.error("definition %s@%s can't be decoded: %s", dag_id, version, error)
             return None
@@ -91,7 +91,7 @@ class Definitions:
             logger.warning("%s", Poison(record.topic, record.partition, record.offset, "not a DagDefinition"))
             return
         small = len(record.value) < _COMPRESS_ABOVE
-        self._values[record.key] = (not small, record.value if small else zlib.compress(record.value, 1))
+        self._values[record.key] = (not small, record.value if small else zstandard.compress(record.value, 1))
 
     def _tail(self) -> None:
         while not self._stopping.is_set():

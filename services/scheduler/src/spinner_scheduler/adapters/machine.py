@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 from spinner_eventlog import topics
@@ -30,6 +31,7 @@ from spinner_proto.scheduler.v1.scheduler_pb2 import PartitionOwner
 
 from spinner_scheduler.adapters import metrics, recovery
 from spinner_scheduler.adapters.definitions import Definitions
+from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.explain import explain, explain_pool
@@ -65,6 +67,18 @@ class Policy:
     definition_wait_seconds: float = 5.0
 
 
+def new_state(log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int) -> PartitionState:
+    """Returns the empty state of a partition."""
+    return PartitionState(
+        Layouts(definitions.get),
+        Address(topics.inbox_topic(policy.cluster, tier), partition),
+        cluster=policy.cluster,
+        tiers=policy.tiers,
+        pool_partitions=log.partition_count(topics.inbox_topic(policy.cluster, min(policy.tiers))),
+        limits=policy.limits,
+    )
+
+
 class SchedulerMachine:
     """One ownership of one partition. Used by one thread; others may read `state` for figures, and ask `explain`.
 
@@ -72,7 +86,14 @@ class SchedulerMachine:
     """
 
     def __init__(
-        self, log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int, address: str = ""
+        self,
+        log: EventLog,
+        definitions: Definitions,
+        policy: Policy,
+        tier: int,
+        partition: int,
+        address: str = "",
+        standby: Standby | None = None,
     ) -> None:
         self._log = log
         self._address = address
@@ -87,14 +108,9 @@ class SchedulerMachine:
         self._orders_topic = topics.orders_topic(policy.cluster)
         self._partition = partition
         self.name = f"{topics.cell(policy.cluster, tier)}_{partition}"
-        self.state = PartitionState(
-            Layouts(definitions.get),
-            Address(self._inbox, partition),
-            cluster=policy.cluster,
-            tiers=policy.tiers,
-            pool_partitions=log.partition_count(topics.inbox_topic(policy.cluster, min(policy.tiers))),
-            limits=policy.limits,
-        )
+        self._standby = standby
+        self._place = (tier, partition)
+        self.state = new_state(log, definitions, policy, tier, partition)
         # Where the next event will be at the least, and entities that changed since their snapshot.
         self._next_offset = 0
         self._unsaved: dict[str, int] = {}
@@ -108,11 +124,25 @@ class SchedulerMachine:
 
     def restore(self) -> None:
         started = time.perf_counter()
-        restored = recovery.restore(self.state, self._log, self._snapshots_topic, self._events_topic, self._partition)
+        follower = self._standby.take(*self._place) if self._standby is not None else None
+        if follower is None:
+            restored = recovery.restore(
+                self.state,
+                self._log,
+                self._snapshots_topic,
+                self._events_topic,
+                self._partition,
+                partial(self._definitions.wait_for, seconds=self._policy.definition_wait_seconds),
+            )
+        else:
+            self.state, restored = follower.state, follower.restored
+            recovery.catch_up(self.state, self._log, self._events_topic, self._partition, restored)
         self._next_offset = restored.next_offset
-        self._unsaved = restored.unsaved
+        # Oldest first: a standby learns of snapshots in any order.
+        self._unsaved = dict(sorted(restored.unsaved.items(), key=lambda item: item[1]))
         logger.info(
-            "restored %s: %d DAGs, %d live runs, %d snapshots, %d events, %.3f s",
+            "%s %s: %d DAGs, %d live runs, %d snapshots, %d events, %.3f s",
+            "restored" if follower is None else "took over",
             self.name,
             len(self.state.dags),
             self.state.live_runs,

@@ -11,6 +11,7 @@ over, and stops nothing. The gateway, which reads the events too, keeps it in `d
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -122,21 +123,34 @@ def _encode_pool(pool: Pool) -> WorkflowEvents:
 
 
 class Restored:
-    """What recovery found besides the state."""
+    """What recovery found besides the state.
 
-    def __init__(self) -> None:
+    `await_definition(dag_id, version)` may block until a definition is readable: another topic, so perhaps later.
+    """
+
+    def __init__(self, await_definition: Callable[[str, str], object] | None = None) -> None:
+        self.await_definition = await_definition
         # Where the next event will be, at the least.
         self.next_offset = 0
-        # Entities changed after their snapshot, with their first such event.
+        # Entities changed after their snapshot, with their first such event, and with their latest.
         self.unsaved: dict[str, int] = {}
+        self.latest: dict[str, int] = {}
+        # How far the snapshots that were read cover their entities.
+        self.covered: dict[str, int] = {}
         self.events = 0
         self.snapshots = 0
 
 
-def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_topic: str, partition: int) -> Restored:
+def restore(
+    state: PartitionState,
+    log: EventLog,
+    snapshot_topic: str,
+    events_topic: str,
+    partition: int,
+    await_definition: Callable[[str, str], object] | None = None,
+) -> Restored:
     """Fills an empty state from the log. Raises what a record of ours that can't be applied raises."""
-    restored = Restored()
-    covered: dict[str, int] = {}
+    restored = Restored(await_definition)
     start = 0
     kept = log.read_compacted(snapshot_topic, partition)
     for key in sorted(kept, key=_order):
@@ -150,7 +164,7 @@ def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_to
             state.request_ids.update(dict.fromkeys(snapshot.partition.request_ids))
             state.foreign_deferred.update(snapshot.partition.foreign_deferred)
             continue
-        covered[key] = snapshot.events_offset
+        restored.covered[key] = snapshot.events_offset
         _load(state, snapshot)
         restored.snapshots += 1
     for dag in state.dags.values():
@@ -158,10 +172,16 @@ def restore(state: PartitionState, log: EventLog, snapshot_topic: str, events_to
             for run_id, _ in sorted(dag.finished.items(), key=lambda item: snapshots.summary(item[1]).end):
                 dag.finished.move_to_end(run_id)
     restored.next_offset = start
-    for record in log.read_all(events_topic, partition, start):
-        restored.next_offset = record.offset + 1
-        _replay(state, record, covered, restored)
+    catch_up(state, log, events_topic, partition, restored)
+    restored.covered.clear()
     return restored
+
+
+def catch_up(state: PartitionState, log: EventLog, events_topic: str, partition: int, restored: Restored) -> None:
+    """Applies the events that follow, to the end of the log: those are whole decisions."""
+    for record in log.read_all(events_topic, partition, restored.next_offset):
+        replay(state, record, restored)
+    state.settled()
 
 
 def _readable(record: Record, message_type: type[M]) -> M | None:
@@ -226,14 +246,17 @@ def _held(state: PartitionState, run: RunSnapshot) -> tuple[tuple[str, int], ...
     return tuple(found)
 
 
-def _replay(state: PartitionState, record: Record, covered: dict[str, int], restored: Restored) -> None:
+def replay(state: PartitionState, record: Record, restored: Restored) -> None:
+    """Applies a record of events, unless its entity's snapshot covers it."""
+    restored.next_offset = record.offset + 1
     events = _readable(record, WorkflowEvents)
     if events is None or not events.events:
         return
     entity = entity_of(events)
-    old = record.offset < covered.get(entity, 0)
+    old = record.offset < restored.covered.get(entity, 0)
     if not old:
         restored.unsaved.setdefault(entity, record.offset)
+        restored.latest[entity] = record.offset
     state.at(times.from_timestamp(events.time))
     dag = state.dags.get(events.dag_id)
     # Asking for runs wakes them: not for events that their snapshot covers.
@@ -246,8 +269,16 @@ def _replay(state: PartitionState, record: Record, covered: dict[str, int], rest
             continue
         if kind == "run_created":
             known = True
+            _await_definition(state, events.dag_id, event.run_created.version, restored)
+        elif kind == "run_version_changed":
+            _await_definition(state, events.dag_id, event.run_version_changed.version, restored)
         if not known:
             # Of a finished run that was forgotten since: its snapshot is gone, its beginning before our start.
             continue
         evolve(state, events.dag_id, events.run_id, event)
         restored.events += 1
+
+
+def _await_definition(state: PartitionState, dag_id: str, version: str, restored: Restored) -> None:
+    if restored.await_definition is not None and state.layouts.get(dag_id, version) is None:
+        restored.await_definition(dag_id, version)

@@ -203,6 +203,7 @@ class PartitionState:
         self.promotable: dict[str, None] = {}
         # Instances that stopped holding a slot of their task's limit, since this was last looked at.
         self.freed: list[tuple[Run, int]] = []
+        self._prune_at = 10_000
         # Runs that were forgotten; whoever keeps snapshots removes theirs and empties this.
         self.dropped: list[tuple[str, str]] = []
 
@@ -211,6 +212,26 @@ class PartitionState:
         self.now = max(self.now, time)
         self.event_time = time
         self.event_seconds = time // times.SECOND
+
+    def settled(self) -> None:
+        """Says that the events so far are whole decisions: what had to be looked at because of them, was."""
+        for run in self.dirty_runs.values():
+            run.dirty.clear()
+        self.dirty_runs.clear()
+        self.freed.clear()
+
+    def prune_queues(self) -> None:
+        """Drops what waits no more from the queues of pools, if there may be much: for those that never decide."""
+        if sum(len(pool.queue) for pool in self.pools.values()) < self._prune_at:
+            return
+        for pool in self.pools.values():
+            pool.queue = [
+                entry
+                for entry in pool.queue
+                if (entry[5] in pool.requests if entry[6] is None else entry[4] in entry[6].wanted)
+            ]
+            heapq.heapify(pool.queue)
+        self._prune_at = max(10_000, 2 * sum(len(pool.queue) for pool in self.pools.values()))
 
     # -- finding -----------------------------------------------------------------------------------------------
 
