@@ -57,6 +57,7 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.dag.dag.CopyFrom(dag.updated)
         snapshot.dag.format = 1
         snapshot.dag.asset_updates.extend(dag.updates)
+        snapshot.dag.measured.extend(dag.measured)
         if dag.evaluated is not None:
             snapshot.dag.timetable.CopyFrom(dag.evaluated)
         snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
@@ -204,6 +205,7 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         dag.updated.CopyFrom(snapshot.dag.dag)
         dag.removed = snapshot.dag.state == b"\x01"
         dag.updates = list(snapshot.dag.asset_updates)
+        dag.measured = list(snapshot.dag.measured)
         if snapshot.dag.HasField("timetable"):
             dag.evaluated = TimetableEvaluated()
             dag.evaluated.CopyFrom(snapshot.dag.timetable)

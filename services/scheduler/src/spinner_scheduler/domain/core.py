@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
 
-from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, reports
+from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, deadlines, reports
 from spinner_scheduler.domain.decision import Decision, Result
 from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
@@ -135,6 +135,8 @@ def _settle(d: Decision) -> None:
             if dag is not None and run is not None:
                 if run.rebind:
                     clearing.finish(d, dag, run)
+                if run.layout.definition.deadlines:
+                    deadlines.follow(d, dag, run)
                 conclude(d, dag, run)
         _promote(d)
         if not d.touched and not d.state.dirty_runs:
@@ -186,6 +188,10 @@ def _ring(d: Decision, timer: Timer) -> None:
             return
         stop_tasks(d, dag, run, "the run is past its dagrun_timeout")
         end_run(d, dag, run, RUN_FAILED, "timed out: it took longer than its dagrun_timeout")
+    elif timer.kind == Kind.DEADLINE:
+        deadlines.ring(d, dag, run, timer.slot)
+    elif timer.kind == Kind.DEADLINE_RISK:
+        d.touched[(dag.dag_id, run.run_id)] = None
     elif timer.kind == Kind.RETRY:
         if dag.paused or run.rebind:
             return

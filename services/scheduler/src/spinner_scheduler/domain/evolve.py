@@ -17,7 +17,7 @@ from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import MEASURED_RUNS, DagState, PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,
@@ -346,6 +346,14 @@ def _bind_again(run: Run, layout: Layout) -> None:
     for name in Run.__slots__:
         setattr(old, name, getattr(run, name))
     run.bind(layout)
+    place = {deadline.name: index for index, deadline in enumerate(layout.definition.deadlines)}
+    moved = {
+        index: place[deadline.name]
+        for index, deadline in enumerate(old.layout.definition.deadlines)
+        if index in old.deadlines and deadline.name in place
+    }
+    run.deadlines = {moved[index]: due for index, due in old.deadlines.items() if index in moved}
+    run.deadline_states = {moved[index]: held for index, held in old.deadline_states.items() if index in moved}
     _carry_over(old, run)
     run.recount()
 
@@ -439,6 +447,22 @@ def _asset_received(state: PartitionState, dag_id: str, run_id: str, event: ev.W
 
 def _assets_consumed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     state.dag(dag_id).updates.clear()
+
+
+def _deadline_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    _, run = _run(state, dag_id, run_id)
+    e = event.deadline_changed
+    run.deadlines[e.index] = times.from_timestamp(e.deadline_time)
+    run.deadline_states[e.index] = e.state
+    if e.state == ev.DEADLINE_STATE_PENDING:
+        state.arm_deadline(run, e.index)
+
+
+def _run_measured(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    dag = state.dag(dag_id)
+    measured = ev.RunMeasured()
+    measured.CopyFrom(event.run_measured)
+    dag.measured = [*dag.measured[-MEASURED_RUNS + 1 :], measured]
 
 
 def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -536,6 +560,8 @@ _RARE = {
     "dag_removed": _dag_removed,
     "timetable_evaluated": _timetable_evaluated,
     "asset_event": _asset_event,
+    "deadline_changed": _deadline_changed,
+    "run_measured": _run_measured,
     "asset_received": _asset_received,
     "assets_consumed": _assets_consumed,
     "command_accepted": _command_answered,

@@ -139,6 +139,30 @@ def callback_order(state: PartitionState, dag: DagState, run: Run, callback: str
     return order
 
 
+def deadline_order(state: PartitionState, dag: DagState, run: Run, index: int, due: int, predicted: bool) -> TaskOrder:
+    """Returns the order to call the callback of a deadline that was missed, or is going to be.
+
+    Its key has a map index of its own, so that it is told apart from the callbacks at the run's end.
+    """
+    deadline = run.layout.definition.deadlines[index]
+    order = run.layout.bare_order(int(OrderKind.ORDER_KIND_CALLBACK))
+    order.try_key.CopyFrom(_special_key(run, CALLBACK_TASK, 1))
+    order.try_key.map_index = 2 * index + predicted
+    order.desired_state = DesiredState.DESIRED_STATE_RUNNING
+    order.max_tries = 1
+    order.callback = "deadline"
+    what = f"task {deadline.task_id}" if deadline.task_id else "the run"
+    verb = "is going to miss" if predicted else "missed"
+    order.callback_reason = f"{what} {verb} the deadline {deadline.name} at {times.text(due)}"
+    order.deadline_index = index
+    order.deadline_name = deadline.name
+    order.deadline_task_id = deadline.task_id
+    order.deadline_time.CopyFrom(times.to_timestamp(due))
+    order.deadline_predicted = predicted
+    _fill(order, state, dag, run)
+    return order
+
+
 def _special_key(run: Run, task_id: str, try_number: int) -> TryKey:
     return TryKey(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=-1, try_number=try_number)
 

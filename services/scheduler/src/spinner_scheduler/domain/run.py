@@ -31,12 +31,13 @@ class Run:
     """Mutable; changed only by `evolve`."""
 
     __slots__ = (
-        "awaiting_layout", "base", "cancelled", "confs", "counts", "dag_id", "deferrals", "dirty", "down", "end",
-        "ends", "ext_index", "ext_pos", "facts", "first_start", "free", "granted", "holding", "instances",
-        "layout", "layout_try", "leaves", "lengths", "limited", "logical", "moving", "next_time", "order_facts",
-        "parked", "part", "pending", "pools", "priority_date", "reason", "rebind", "remap", "requests", "resumes",
-        "run_id", "segments", "sequences", "since", "skip_by", "skips", "start", "state", "state_time", "states",
-        "task_holding", "totals", "tries", "unfinished", "wanted",
+        "awaiting_layout", "base", "cancelled", "confs", "counts", "dag_id", "deadline_states", "deadlines",
+        "deferrals", "dirty", "down", "end", "ends", "ext_index", "ext_pos", "facts", "first_start", "free",
+        "granted", "holding", "instances", "layout", "layout_try", "leaves", "lengths", "limited", "logical",
+        "moving", "next_time", "order_facts", "parked", "part", "pending", "pools", "priority_date", "reason",
+        "rebind", "remap", "requests", "resumes", "run_id", "segments", "sequences", "since", "skip_by",
+        "skips", "start", "state", "state_time", "states", "task_holding", "totals", "tries", "unfinished",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, dag_id: str, run_id: str, layout: Layout, facts: RunCreated) -> None:
@@ -51,6 +52,9 @@ class Run:
         self.end = 0
         self.reason = ""
         self.ends = 0
+        # Its deadlines by their position in the definition: when they are, and how they stand (DeadlineState).
+        self.deadlines: dict[int, int] = {}
+        self.deadline_states: dict[int, int] = {}
         self.awaiting_layout = facts.awaiting_layout
         self.layout_try = 0
         # The version that it takes when its tries in progress have ended.

@@ -8,7 +8,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import blockers, schedules, times
+from spinner_scheduler.domain import blockers, deadlines, schedules, times
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
@@ -218,6 +218,8 @@ def set_run_state(
 
 def end_run(d: Decision, dag: DagState, run: Run, new: int, reason: str, marked: bool = False) -> None:
     """Ends a run: records it, orders its callbacks, counts failures in a row."""
+    if run.layout.definition.deadlines:
+        deadlines.run_ended(d, dag, run, new == RUN_SUCCESS)
     set_run_state(d, dag, run, new, reason=reason, marked=marked)
     definition = run.layout.definition
     success = new == RUN_SUCCESS

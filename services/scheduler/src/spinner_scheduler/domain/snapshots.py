@@ -71,6 +71,8 @@ _TABLES = (
     "cancelled",
     "requests",
     "pending",
+    "deadlines",
+    "deadline_states",
 )
 
 

@@ -12,9 +12,10 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, ExplicitSchedule
-from spinner_proto.events.v1.events_pb2 import DagUpdated
+from spinner_proto.events.v1.events_pb2 import DagUpdated, DeadlineState, RunMeasured
 from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, snapshots, times
@@ -76,6 +77,12 @@ class Sleeper:
     backfill_id: str = ""
 
 
+# States of deadlines that are still to be met.
+DEADLINE_OPEN = (int(DeadlineState.DEADLINE_STATE_PENDING), int(DeadlineState.DEADLINE_STATE_AT_RISK))
+# How many runs a DAG with deadlines remembers the durations of, and how many it takes to predict by them.
+MEASURED_RUNS = 30
+FEWEST_FOR_MEDIAN = 3
+
 # Whether it is an alias, and its name.
 AssetKey = tuple[bool, str]
 
@@ -126,6 +133,8 @@ class DagState:
     parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
     parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
 
+    # How long its latest successful runs took, oldest first; only of a DAG with deadlines.
+    measured: list[RunMeasured] = field(default_factory=list)
     # Updates of assets that wait for the rest of the DAG's condition, oldest first.
     updates: list[AssetUpdated] = field(default_factory=list)
     # The intervals of a custom timetable, as far as they are known, and what they were made into.
@@ -478,6 +487,24 @@ class PartitionState:
         if run.state == RUN_RUNNING and definition.HasField("dagrun_timeout"):
             due = run.start + times.from_duration(definition.dagrun_timeout)
             self.timers.add(Timer(due, Kind.RUN_TIMEOUT, run.dag_id, run.run_id))
+        for index in run.deadlines:
+            self.arm_deadline(run, index)
+
+    def arm_deadline(self, run: Run, index: int) -> None:
+        """Sets the timers of an open deadline: for itself, and for when a run that waits can't meet it any more."""
+        if run.deadline_states[index] not in DEADLINE_OPEN:
+            return
+        due = run.deadlines[index]
+        self.timers.add(Timer(due, Kind.DEADLINE, run.dag_id, run.run_id, index))
+        task_id = run.layout.definition.deadlines[index].task_id
+        known = [
+            measured.task_durations[task_id] if task_id else measured.duration
+            for measured in self.dags[run.dag_id].measured
+            if not task_id or task_id in measured.task_durations
+        ]
+        if len(known) >= FEWEST_FOR_MEDIAN:
+            last_start = due - int(median(map(times.from_duration, known)))
+            self.timers.add(Timer(last_start + 1, Kind.DEADLINE_RISK, run.dag_id, run.run_id, index))
 
     def arm_dag(self, dag: DagState) -> None:
         due = times.from_timestamp(dag.updated.next_run_time)
@@ -498,6 +525,11 @@ class PartitionState:
             timeout = times.from_duration(run.layout.definition.dagrun_timeout)
             return run.state == RUN_RUNNING and timeout > 0 and run.start + timeout == timer.due
         slot = timer.slot
+        if timer.kind == Kind.DEADLINE:
+            is_open = run.deadline_states.get(slot) in DEADLINE_OPEN and run.state in (RUN_QUEUED, RUN_RUNNING)
+            return is_open and run.deadlines[slot] == timer.due
+        if timer.kind == Kind.DEADLINE_RISK:
+            return run.state == RUN_QUEUED and run.deadline_states.get(slot) == DEADLINE_OPEN[0]
         if slot >= len(run.states) or run.states[slot] == EXPANDED:
             return False
         state = run.states[slot]

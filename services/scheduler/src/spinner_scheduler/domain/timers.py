@@ -19,6 +19,9 @@ class Kind(IntEnum):
     EXECUTION_TIMEOUT = 4
     TRIGGER_TIMEOUT = 5
     QUEUED_TIMEOUT = 6
+    # Of a run; slot is the position of the deadline.
+    DEADLINE = 7
+    DEADLINE_RISK = 8
 
 
 class Timer(NamedTuple):

@@ -25,7 +25,18 @@ def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int) -> Da
     definition.dynamic = rng.random() < 0.08
     tasks(rng, definition, past=rng.random() < 0.15)
     _assets(rng, definition)
+    _deadlines(rng, definition)
     return definition
+
+
+def _deadlines(rng: random.Random, definition: DagDefinition) -> None:
+    for number in range(rng.choice([0, 0, 1, 2])):
+        deadline = definition.deadlines.add(name=f"deadline {number}", has_callback=rng.random() < 0.5)
+        deadline.reference = rng.choice([1, 2, 4])  # type: ignore[assignment]
+        deadline.interval.FromSeconds(rng.choice([-60, 30, 120, 900]))
+        deadline.min_runs = 1
+        if rng.random() < 0.4:
+            deadline.task_id = rng.choice(definition.tasks).task_id
 
 
 def _assets(rng: random.Random, definition: DagDefinition) -> None:

@@ -64,6 +64,7 @@ def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
         "by_date": dag.by_date,
         "successes": dag.successes,
         "evaluated": str(dag.evaluated),
+        "measured": [str(measured) for measured in dag.measured],
         "updates": [str(update) for update in dag.updates],
         "active": dag.active,
         "queued": dag.queued,
