@@ -10,7 +10,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench worker-image simulate
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-peers worker-image simulate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,3 +75,6 @@ worker-image: setup  ## Build the worker's image archive without a container eng
 
 simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+bench-peers: setup  ## Spinner beside Airflow, Prefect and Dagster, taking turns; writes docs/benchmarks.md
+	@$(BIN)/python -m bench.peers

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -54,17 +53,21 @@ def executor() -> Iterator[Figure]:
 
 def stack() -> Iterator[Figure]:
     """Start, memory, hop latency and throughput of the embedded stack."""
-    dags = Path(ROOT / "bench" / "dags")
-    with_marks = Stack({}, examples=False)
-    bundle = with_marks.home / "workloads"
-    shutil.copytree(dags, bundle)
-    shutil.copy(ROOT / "e2e" / "dags" / "marks.py", bundle)
-    bundles = {"bundles": [{"name": "bench", "kind": "folder", "path": str(bundle)}]}
-    with_marks.bundles_file.write_text(json.dumps(bundles))
+    with_marks = bench_stack()
     try:
         yield from _measure(with_marks)
     finally:
         with_marks.close()
+
+
+def bench_stack() -> Stack:
+    """A stack, not yet up, whose only bundle has the workloads; they leave marks."""
+    made = Stack({}, examples=False)
+    bundle = made.home / "workloads"
+    shutil.copytree(ROOT / "bench" / "dags", bundle)
+    shutil.copy(ROOT / "e2e" / "dags" / "marks.py", bundle)
+    made.bundles_file.write_text(json.dumps({"bundles": [{"name": "bench", "kind": "folder", "path": str(bundle)}]}))
+    return made
 
 
 def _measure(stack: Stack) -> Iterator[Figure]:
@@ -77,22 +80,23 @@ def _measure(stack: Stack) -> Iterator[Figure]:
         stack.up()
         starts.append(time.monotonic() - begin)
     yield figure("up_warm_s", starts)
-    wait_for("a first run", lambda: _run(stack, "bench_w1"), 120)
+    wait_for("a first run", lambda: run_workload(stack, "bench_w1"), 120)
     yield from _idle(stack)
     hops, per_task = [], []
     for _ in range(5):
-        marks = _run(stack, "bench_w1")
+        marks = run_workload(stack, "bench_w1")
         hops += _hops(marks)
         starts_ns = [mark.time_ns for mark in marks if mark.event == "start"]
         per_task.append((max(starts_ns) - min(starts_ns)) / 1e6 / (len(starts_ns) - 1))
     yield figure("hop_p50_ms", [percentile(hops, 50)])
     yield figure("hop_p95_ms", [percentile(hops, 95)])
     yield figure("w1_ms_per_task", per_task)
-    yield figure("w2_tasks_per_s", [_rate(_run(stack, "bench_w2")) for _ in range(3)])
+    yield figure("w2_tasks_per_s", [_rate(run_workload(stack, "bench_w2")) for _ in range(3)])
     yield from _w3(stack)
 
 
-def _run(stack: Stack, dag_id: str) -> list[Mark]:
+def run_workload(stack: Stack, dag_id: str) -> list[Mark]:
+    """Runs a DAG once; the marks of its tasks."""
     run_id = stack.trigger(dag_id, unique("bench"))
     run = stack.finished(dag_id, run_id, 300, pause_seconds=0.25)
     assert run["state"] == "success", run
@@ -120,8 +124,8 @@ def _w3(stack: Stack) -> Iterator[Figure]:
         pairs = [(f"bench_w3_{number:03d}", batch) for number in range(200)]
         begin_ns = time.time_ns()
         stack.trigger_many(pairs)
-        wait_for("all W3 tasks", partial(_w3_is_done, stack, batch), 300, pause_seconds=0.5)
-        marks = _w3_marks(stack, batch)
+        wait_for("all W3 tasks", partial(w3_is_done, stack, batch), 300, pause_seconds=0.5)
+        marks = w3_marks(stack, batch)
         rates.append(len(marks) / ((max(mark.time_ns for mark in marks) - begin_ns) / 1e9))
         first: dict[str, int] = {}
         for mark in marks:
@@ -132,11 +136,12 @@ def _w3(stack: Stack) -> Iterator[Figure]:
     yield figure("w3_first_task_p95_s", late)
 
 
-def _w3_is_done(stack: Stack, batch: str) -> bool:
+def w3_is_done(stack: Stack, batch: str) -> bool:
+    """Whether all tasks of a batch of W3 have left their marks."""
     return sum(f"~{batch}~" in name for name in os.listdir(stack.marks)) == 2000  # noqa: PTH208 - it must be cheap
 
 
-def _w3_marks(stack: Stack, batch: str) -> list[Mark]:
+def w3_marks(stack: Stack, batch: str) -> list[Mark]:
     """Marks of one batch; `run_id` is replaced by the DAG's, since all runs of a batch share theirs."""
     return [
         Mark(dag_id, mark.task_id, mark.map_index, mark.event, mark.try_number, mark.time_ns, mark.pid)

@@ -1,0 +1,1 @@
+"""Spinner beside its peers: the same workloads, on the same machine, taking turns. See `__main__`."""
