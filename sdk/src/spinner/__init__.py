@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from spinner.exceptions import SpinnerDagError as SpinnerDagError
     from spinner.operators.bash import BashOperator as BashOperator
     from spinner.operators.empty import EmptyOperator as EmptyOperator
+    from spinner.operators.human import ApprovalOperator as ApprovalOperator
+    from spinner.operators.human import HITLBranchOperator as HITLBranchOperator
+    from spinner.operators.human import HITLEntryOperator as HITLEntryOperator
+    from spinner.operators.human import HITLOperator as HITLOperator
     from spinner.operators.python import BranchPythonOperator as BranchPythonOperator
     from spinner.operators.python import PythonOperator as PythonOperator
     from spinner.operators.python import ShortCircuitOperator as ShortCircuitOperator
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ApprovalOperator": "operators.human",
     "Asset": "core.assets",
     "AssetAlias": "core.assets",
     "AssetAll": "core.assets",
@@ -77,6 +82,9 @@ _HOMES = {
     "EmptyOperator": "operators.empty",
     "ExceptionRetryPolicy": "core.retry_policy",
     "FailTask": "exceptions",
+    "HITLBranchOperator": "operators.human",
+    "HITLEntryOperator": "operators.human",
+    "HITLOperator": "operators.human",
     "Label": "core.edges",
     "Metadata": "core.assets",
     "Param": "core.params",

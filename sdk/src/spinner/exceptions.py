@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from spinner.triggers.base import BaseTrigger
 
 
@@ -114,6 +116,37 @@ class TaskDeferred(BaseException):
         self.method_name = method_name
         self.kwargs = kwargs or {}
         self.timeout = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+
+
+class DecisionNeeded(BaseException):
+    """Ends this segment of the try and waits for a person's answer, without a worker.
+
+    ``options`` may be chosen, one or ``multiple``; ``params`` is a form, as ``ParamsDict.dump`` gives it. After
+    ``timeout`` the ``defaults`` are taken. The next segment calls ``method_name`` of the operator with ``context`` and
+    ``event=`` the answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        subject: str,
+        options: Sequence[str],
+        method_name: str,
+        kind: str = "choice",
+        body: str = "",
+        defaults: Sequence[str] = (),
+        multiple: bool = False,
+        params: Mapping[str, Any] | None = None,
+        assignees: Sequence[str] = (),
+        timeout: timedelta | None = None,
+    ) -> None:
+        super().__init__(f"asks: {subject}")
+        self.kind, self.subject, self.body = kind, subject, body
+        self.options, self.defaults, self.multiple = list(options), list(defaults), multiple
+        self.params = dict(params or {})
+        self.assignees = list(assignees)
+        self.timeout = timeout
+        self.method_name = method_name
 
 
 AirflowException = SpinnerException

@@ -119,8 +119,13 @@ class Run:
             more = {"first_start_time": started}
             if result.finish.HasField("deferred"):
                 deferred = result.finish.deferred
-                load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
-                more |= {"resume_method": deferred.method_name, "resume_event_json": b"null"}
+                event = b"null"
+                if deferred.HasField("human"):
+                    # Nobody answers in time.
+                    event = json.dumps({"chosen_options": list(deferred.human.defaults), "timed_out": True}).encode()
+                else:
+                    load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
+                more |= {"resume_method": deferred.method_name, "resume_event_json": event}
             elif not result.finish.HasField("rescheduled"):
                 self.skipped |= set(result.ended.skip_task_ids)
                 return result.outcome

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 _HOMES = {
+    "ApprovalOperator": "spinner.operators.human",
     "BaseOperator": "spinner.core.operator",
     "BashOperator": "spinner.operators.bash",
     "BranchPythonOperator": "spinner.operators.python",
     "BaseBranchOperator": "spinner.operators.branch",
     "EmptyOperator": "spinner.operators.empty",
+    "HITLBranchOperator": "spinner.operators.human",
+    "HITLEntryOperator": "spinner.operators.human",
+    "HITLOperator": "spinner.operators.human",
     "LatestOnlyOperator": "spinner.operators.latest_only",
     "PythonOperator": "spinner.operators.python",
     "ShortCircuitOperator": "spinner.operators.python",

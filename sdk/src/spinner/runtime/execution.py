@@ -18,6 +18,7 @@ from spinner.core.operator import BaseOperator
 from spinner.core.values import decode_json, encode_json
 from spinner.core.xcom_arg import RETURN_KEY
 from spinner.exceptions import (
+    DecisionNeeded,
     RescheduleTask,
     SkipTask,
     SpinnerException,
@@ -55,6 +56,8 @@ def run_task(work: Work) -> pb.FinishRequest:
             ended = execution.run()
     except TaskDeferred as deferral:
         return pb.FinishRequest(deferred=_deferred(deferral))
+    except DecisionNeeded as needed:
+        return pb.FinishRequest(deferred=_asked(needed))
     except RescheduleTask as reschedule:
         message = inbox.TaskRescheduled()
         message.next_time.FromDatetime(reschedule.reschedule_date)
@@ -119,7 +122,7 @@ class _Execution:
         task = self._work.control.task = self.task
         ti.renderer = Renderer(ti.dag, context, ti)
         ti.rendered.update(ti.renderer.render_fields(task))
-        if not order.resume_method:
+        if not order.resume_method and not order.skip_callbacks:
             _run_callbacks(task.on_execute_callback, context, "on_execute_callback")
         with self._work.control.timeout(self._time_left()):
             result = self._execute(task)
@@ -225,8 +228,26 @@ def _deferred(deferral: TaskDeferred) -> inbox.TaskDeferred:
     return message
 
 
+def _asked(needed: DecisionNeeded) -> inbox.TaskDeferred:
+    message = inbox.TaskDeferred(method_name=needed.method_name)
+    human = message.human
+    human.kind, human.subject, human.body = needed.kind, needed.subject, needed.body
+    human.options.extend(needed.options)
+    human.defaults.extend(needed.defaults)
+    human.multiple = needed.multiple
+    human.assignees.extend(needed.assignees)
+    if needed.params:
+        human.params_json = encode_json(needed.params, "The form of the decision")
+    if needed.timeout is not None:
+        human.timeout.FromTimedelta(needed.timeout)
+    _log.info("Waiting for a person: %s", needed.subject)
+    return message
+
+
 def _call_back(work: Work, task: BaseOperator, context: dict[str, Any], outcome: common.Outcome.ValueType) -> None:
     """Calls the callbacks of how the try ended; what they raise is logged and changes nothing."""
+    if work.order.skip_callbacks:
+        return
     key = work.order.try_key
     if outcome == common.OUTCOME_SUCCESS:
         callbacks, name = task.on_success_callback, "on_success_callback"

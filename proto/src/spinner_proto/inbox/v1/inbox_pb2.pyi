@@ -184,6 +184,7 @@ class Command(_message.Message):
     PAUSE_BACKFILL_FIELD_NUMBER: _builtins.int
     RESUME_BACKFILL_FIELD_NUMBER: _builtins.int
     CANCEL_BACKFILL_FIELD_NUMBER: _builtins.int
+    DECIDE_TASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID made by the writer."""
     dag_id: _builtins.str
@@ -215,6 +216,8 @@ class Command(_message.Message):
     def resume_backfill(self) -> Global___ResumeBackfill: ...
     @_builtins.property
     def cancel_backfill(self) -> Global___CancelBackfill: ...
+    @_builtins.property
+    def decide_task(self) -> Global___DecideTask: ...
     def __init__(
         self,
         *,
@@ -233,12 +236,13 @@ class Command(_message.Message):
         pause_backfill: Global___PauseBackfill | None = ...,
         resume_backfill: Global___ResumeBackfill | None = ...,
         cancel_backfill: Global___CancelBackfill | None = ...,
+        decide_task: Global___DecideTask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "decide_task", b"decide_task", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "dag_id", b"dag_id", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "request_id", b"request_id", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "dag_id", b"dag_id", "decide_task", b"decide_task", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "request_id", b"request_id", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "decide_task"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -653,6 +657,44 @@ class CancelBackfill(_message.Message):
 Global___CancelBackfill: _TypeAlias = CancelBackfill  # noqa: Y015
 
 @_typing.final
+class DecideTask(_message.Message):
+    """A person's answer to a HumanRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    MAP_INDEX_FIELD_NUMBER: _builtins.int
+    CHOSEN_OPTIONS_FIELD_NUMBER: _builtins.int
+    PARAMS_JSON_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    task_id: _builtins.str
+    map_index: _builtins.int
+    params_json: _builtins.bytes
+    """Values of the form, a JSON object."""
+    note: _builtins.str
+    @_builtins.property
+    def chosen_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        map_index: _builtins.int = ...,
+        chosen_options: _abc.Iterable[_builtins.str] | None = ...,
+        params_json: _builtins.bytes = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen_options", b"chosen_options", "map_index", b"map_index", "note", b"note", "params_json", b"params_json", "run_id", b"run_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideTask: _TypeAlias = DecideTask  # noqa: Y015
+
+@_typing.final
 class TaskReport(_message.Message):
     """What an executor says of a try. (try key, segment, sequence) orders reports; stale ones are refused."""
 
@@ -790,6 +832,7 @@ class TaskDeferred(_message.Message):
     METHOD_NAME_FIELD_NUMBER: _builtins.int
     METHOD_ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    HUMAN_FIELD_NUMBER: _builtins.int
     trigger_class: _builtins.str
     """Import path of the trigger class and its arguments as JSON; run by the executor's triggerer."""
     trigger_arguments_json: _builtins.bytes
@@ -798,6 +841,10 @@ class TaskDeferred(_message.Message):
     method_arguments_json: _builtins.bytes
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def human(self) -> Global___HumanRequest:
+        """It waits for a person instead of a trigger."""
+
     def __init__(
         self,
         *,
@@ -806,14 +853,78 @@ class TaskDeferred(_message.Message):
         method_name: _builtins.str = ...,
         method_arguments_json: _builtins.bytes = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        human: Global___HumanRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["human", b"human", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["method_arguments_json", b"method_arguments_json", "method_name", b"method_name", "timeout", b"timeout", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["human", b"human", "method_arguments_json", b"method_arguments_json", "method_name", b"method_name", "timeout", b"timeout", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskDeferred: _TypeAlias = TaskDeferred  # noqa: Y015
+
+@_typing.final
+class HumanRequest(_message.Message):
+    """B4: what a task asks a person. Until the decision it needs neither a worker nor a trigger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    MULTIPLE_FIELD_NUMBER: _builtins.int
+    DEFAULTS_FIELD_NUMBER: _builtins.int
+    PARAMS_JSON_FIELD_NUMBER: _builtins.int
+    ASSIGNEES_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    body: _builtins.str
+    """Markdown."""
+    multiple: _builtins.bool
+    """Whether more than one option may be chosen."""
+    params_json: _builtins.bytes
+    """A form beside the options: a JSON object of name → {"value", "schema", "description"}."""
+    kind: _builtins.str
+    """"approval", "choice", "branch" or "entry"."""
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def defaults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Taken when nobody decides before the time-out; without any, the task fails then."""
+
+    @_builtins.property
+    def assignees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of people who may decide; empty: everyone who may act on the DAG."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When the time-out ends; set by the scheduler."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        body: _builtins.str = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
+        multiple: _builtins.bool = ...,
+        defaults: _abc.Iterable[_builtins.str] | None = ...,
+        params_json: _builtins.bytes = ...,
+        assignees: _abc.Iterable[_builtins.str] | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignees", b"assignees", "body", b"body", "deadline", b"deadline", "defaults", b"defaults", "kind", b"kind", "multiple", b"multiple", "options", b"options", "params_json", b"params_json", "subject", b"subject", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HumanRequest: _TypeAlias = HumanRequest  # noqa: Y015
 
 @_typing.final
 class TriggerFired(_message.Message):

@@ -12,7 +12,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, RunType
 from spinner_proto.events.v1.events_pb2 import BackfillPlan, RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
-from spinner_scheduler.domain import assets, backfills, schedules, times
+from spinner_scheduler.domain import assets, backfills, decisions, schedules, times
 from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
@@ -288,6 +288,7 @@ _HANDLERS: dict[str, _Handler] = {
     "pause_backfill": backfills.pause,
     "resume_backfill": backfills.resume,
     "cancel_backfill": backfills.cancel,
+    "decide_task": decisions.decide,
 }
 
 __all__ = ["Rejected", "handle", "mark", "wake"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
 
-from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, deadlines, reports
+from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, deadlines, decisions, reports
 from spinner_scheduler.domain.decision import Decision, Result
 from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
@@ -204,4 +204,8 @@ def _ring(d: Decision, timer: Timer) -> None:
     elif timer.kind == Kind.QUEUED_TIMEOUT:
         cancel(d, dag, run, timer.slot, int(Outcome.OUTCOME_NEVER_SCHEDULED), "no executor started it in time")
     elif timer.kind == Kind.TRIGGER_TIMEOUT:
+        human = decisions.asked(run, timer.slot)
+        if human is not None:
+            decisions.time_out(d, run, timer.slot, human)
+            return
         reports.resume(d, run, timer.slot, error="the trigger did not fire before its time-out")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from spinner_proto.explain.v1.explain_pb2 import Party, Reason
+from spinner_proto.inbox.v1.inbox_pb2 import HumanRequest
 
 from spinner_scheduler.domain import blockers, mapping, parties, tasks, times
 from spinner_scheduler.domain.blockers import Blocker
@@ -377,6 +378,9 @@ def _open(view: View, run: Run, slot: int, state: int) -> Held:
     if state == RUNNING:
         return Held(Code.RUNNING, "", lambda: _running(run, slot))
     if state == DEFERRED:
+        deferral = run.deferrals.get(slot)
+        if deferral is not None and deferral.HasField("human"):
+            return Held(Code.DECISION_PENDING, "", lambda: _undecided(run, slot, deferral.human))
         return Held(Code.DEFERRED, "", lambda: _deferred(run, slot))
     pending = run.pending.get(slot)
     if pending:
@@ -415,3 +419,12 @@ def _deferred(run: Run, slot: int) -> Reason:
         until = parties.since(run, slot) + times.from_duration(deferral.timeout)
         text += f"; it gives up at {times.text(until)}"
     return _plain(run, slot, Code.DEFERRED, text, until=until, holders=[parties.named("trigger", trigger)])
+
+
+def _undecided(run: Run, slot: int, human: HumanRequest) -> Reason:
+    until = times.from_timestamp(human.deadline)
+    text = f"{', '.join(human.assignees) or 'a person'} has to decide: {human.subject}"
+    if until:
+        text += f"; at {times.text(until)} " + ("the default is taken" if human.defaults else "it fails")
+    holders = [parties.named("person", name) for name in human.assignees[: parties.MOST]]
+    return _plain(run, slot, Code.DECISION_PENDING, text, until=until, holders=holders)

@@ -48,6 +48,7 @@ class Code(StrEnum):
     RETRY_DELAY = "RETRY_DELAY"
     RESCHEDULED = "RESCHEDULED"
     DEFERRED = "DEFERRED"
+    DECISION_PENDING = "DECISION_PENDING"
     POOL_FULL = "POOL_FULL"
     POOL_QUEUE = "POOL_QUEUE"
     POOL_MISSING = "POOL_MISSING"
@@ -174,6 +175,9 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.DEFERRED: Entry(
         "a trigger has to fire", "Wait for what the trigger watches, or mark the task as success or failed."
+    ),
+    Code.DECISION_PENDING: Entry(
+        "a person has to decide", "Decide: spinner decisions decide {dag} {run} {task} --choose OPTION"
     ),
     Code.POOL_FULL: Entry(
         "all slots of the pool are taken", "Wait until a holder ends, or give it more: spinner pools set {pool} SLOTS"

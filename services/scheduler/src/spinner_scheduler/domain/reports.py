@@ -115,11 +115,16 @@ def _deferred(d: Decision, dag: DagState, run: Run, slot: int, report: TaskRepor
 
     def fill(changed: TaskStateChanged) -> None:
         changed.deferral.CopyFrom(report.deferred)
+        human = changed.deferral.human
+        if human.HasField("timeout"):
+            human.deadline.CopyFrom(times.to_timestamp(d.now + times.from_duration(human.timeout)))
         changed.executor = report.executor
         changed.worker = report.worker
 
     d.task_state(run, slot, DEFERRED, try_number=run.tries[slot], segment=segment, fill=fill)
-    d.order(task_order(d.state, dag, run, slot, run.tries[slot], segment, int(DesiredState.DESIRED_STATE_DEFERRED)))
+    if not report.deferred.HasField("human"):
+        desired = int(DesiredState.DESIRED_STATE_DEFERRED)
+        d.order(task_order(d.state, dag, run, slot, run.tries[slot], segment, desired))
     if not d.state.foreign_deferred.get(run.pools[run.position(slot)], False):
         withdraw(d, run, slot)
 
@@ -137,14 +142,16 @@ def _fired(d: Decision, run: Run, slot: int, payload: bytes, error: str) -> None
         resume(d, run, slot, payload, error)
 
 
-def resume(d: Decision, run: Run, slot: int, payload: bytes = b"", error: str = "") -> None:
+def resume(d: Decision, run: Run, slot: int, payload: bytes = b"", error: str = "", actor: Actor | None = None) -> None:
     """Queues the next segment of a try."""
 
     def fill(changed: TaskStateChanged) -> None:
         changed.resume_event_json = payload
         changed.resume_error = error
 
-    d.task_state(run, slot, SCHEDULED, try_number=run.tries[slot], segment=run.segments[slot] + 1, fill=fill)
+    d.task_state(
+        run, slot, SCHEDULED, try_number=run.tries[slot], segment=run.segments[slot] + 1, fill=fill, actor=actor
+    )
 
 
 # -- ends --------------------------------------------------------------------------------------------------------

@@ -473,6 +473,10 @@ class PartitionState:
                 self.timers.add(Timer(due, Kind.EXECUTION_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
         elif state == DEFERRED:
             deferral = run.deferrals.get(slot)
+            if deferral is not None and deferral.human.HasField("deadline"):
+                due = times.from_timestamp(deferral.human.deadline)
+                self.timers.add(Timer(due, Kind.TRIGGER_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))
+                return
             if deferral is not None and deferral.HasField("timeout"):
                 due = self.now + times.from_duration(deferral.timeout) + self.limits.backstop
                 self.timers.add(Timer(due, Kind.TRIGGER_TIMEOUT, run.dag_id, run.run_id, slot, tries, segment))

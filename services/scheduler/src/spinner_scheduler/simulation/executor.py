@@ -142,7 +142,13 @@ class SimulatedExecutor:
             report = self._report(order, 3)
             report.deferred.trigger_class = "t.T"
             report.deferred.method_name = "resume"
-            report.deferred.timeout.FromSeconds(600)
+            if rng.random() < 0.3:
+                # A person decides, or nobody does in time.
+                report.deferred.human.options.extend(["yes", "no"])
+                report.deferred.human.timeout.FromSeconds(300)
+                report.deferred.human.defaults.extend(["no"] if rng.random() < 0.7 else [])
+            else:
+                report.deferred.timeout.FromSeconds(600)
             self._deliver_end(key, order, report)
         elif "fail" in self._noise and chance < 0.3:
             outcome = rng.choice(

@@ -156,5 +156,10 @@ def _choose(command: Command, kind: str, run: str, rng: random.Random) -> None:
     elif kind == "mark_run":
         command.mark_run.run_id = run
         command.mark_run.state = rng.choice([RunState.RUN_STATE_SUCCESS, RunState.RUN_STATE_FAILED])
+    elif kind == "decide":
+        command.decide_task.run_id = run
+        command.decide_task.task_id = f"t{rng.randrange(8)}"
+        command.decide_task.map_index = rng.choice([-1, -1, 0])
+        command.decide_task.chosen_options.append("yes")
     else:
         command.stop_run.run_id = run
