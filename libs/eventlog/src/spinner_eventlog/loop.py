@@ -279,7 +279,7 @@ class PartitionLoop:
     def _rebuild(self, tenure: _Tenure, why: str, error: Exception) -> None:
         owned = tenure.owned
         telemetry.REBUILDS.labels(owned.topic, str(owned.partition), why).inc()
-        pause = min(5.0, self._retry_seconds * 2**tenure.failures)
+        pause = min(5.0, self._retry_seconds * 2 ** min(tenure.failures, 10))
         if why == "fenced":
             # Whoever fenced us is probably the rightful owner: the group tells us within a heartbeat. Taking the
             # partition back at once would only fence it in turn.
