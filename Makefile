@@ -10,7 +10,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-peers worker-image simulate
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-peers worker-image simulate bench-scheduler
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.jso
 
 worker-image: setup  ## Build the worker's image archive without a container engine (Debian, root)
 	@$(BIN)/python -m spinner_servers.worker_image
+
+bench-scheduler: setup  ## Measure the scheduler's speed and size (QUICK=1: a minute); writes build/bench/bench-scheduler.json
+	@$(BIN)/python -m bench.scheduler $(if $(QUICK),--quick)
 
 simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)

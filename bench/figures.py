@@ -28,6 +28,18 @@ GOALS: dict[str, tuple[str, float | None, Literal["lower", "higher"]]] = {
     "stack_idle_cpu_percent": ("% of a core", 5, "lower"),
     "core_transitions_per_s": ("/s", 20_000, "higher"),
     "kafka_transitions_per_s": ("/s", 8_000, "higher"),
+    "stress1_tsd1_p95_s": ("s", 2, "lower"),
+    "stress1_tsd2_p95_s": ("s", 5, "lower"),
+    "stress1_restart_s": ("s", 3, "lower"),
+    "stress1_rss_mib": ("MiB", 1_536, "lower"),
+    "takeover_s": ("s", 3, "lower"),
+    "takeover_catch_up_s": ("s", 1, "lower"),
+    "fanout_10000_growth": ("×", 1.5, "lower"),
+    "chain_5000_growth": ("×", 1.5, "lower"),
+    "dags100k_ready_s": ("s", 10, "lower"),
+    "dags100k_idle_cpu_percent": ("% of a core", 2, "lower"),
+    "dags100k_due_run_cpu_ms": ("ms", None, "lower"),
+    "dags100k_rss_mib": ("MiB", None, "lower"),
     "local_tasks_per_s": ("tasks/s", None, "higher"),
 }
 
