@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from spinner_cli import backfills, dags, events, explain, runs, settings_commands, stack_commands, tasks
+from spinner_cli import assets, backfills, dags, events, explain, runs, settings_commands, stack_commands, tasks
 from spinner_cli.errors import CliError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backfills.app, name="backfill")
 app.add_typer(events.app, name="events")
+app.add_typer(assets.app, name="assets")
+app.command()(assets.deadlines)
 app.add_typer(settings_commands.pools, name="pools")
 app.add_typer(settings_commands.variables, name="variables")
 app.add_typer(settings_commands.connections, name="connections")

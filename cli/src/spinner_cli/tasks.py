@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spinner_cli.options import DagId, JsonOption, MapIndex, RunId
+from spinner_cli.options import DagId, JsonOption, MapIndex, RunId, json_object
 from spinner_cli.output import duration, print_json, print_table, short_time, size
 from spinner_cli.runs import print_cleared, run_of
 
@@ -100,12 +100,15 @@ def clear(
     future: Annotated[bool, typer.Option("--future", help="Also in later runs.")] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only failed ones.")] = False,
     map_index: Annotated[list[int] | None, typer.Option("--map-index", help="Only these mapped instances.")] = None,
+    conf: Annotated[
+        str | None, typer.Option(help="JSON object that these tasks see instead of the run's conf; `@file`, `@-`.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would touch.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run tasks again."""
     api, run_path = run_of(dag_id, run_id)
-    body = {
+    body: dict[str, Any] = {
         "task_ids": task_ids,
         "map_indexes": map_index or [],
         "upstream": upstream,
@@ -115,6 +118,8 @@ def clear(
         "only_failed": only_failed,
         "dry_run": dry_run,
     }
+    if conf is not None:
+        body["conf"] = json_object(conf, "--conf")
     print_cleared(api.post(f"{run_path}/clear", body), dry_run, as_json)
 
 

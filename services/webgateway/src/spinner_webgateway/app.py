@@ -17,6 +17,7 @@ from spinner_objectstore import ObjectStore
 
 from spinner_webgateway.adapters import database
 from spinner_webgateway.adapters.actions import Actions
+from spinner_webgateway.adapters.asset_actions import AssetActions
 from spinner_webgateway.adapters.audit import AuditTrail
 from spinner_webgateway.adapters.backfill_actions import BackfillActions
 from spinner_webgateway.adapters.commands import Commands
@@ -101,12 +102,14 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
     audit_producer = log.producer("webgateway-audit")
     executors = Executors()
     explanations = Explanations(engine)
+    addresses = PoolAddresses(settings.cluster, settings.tiers, log.partition_count)
     gateway = Gateway(
         engine=engine,
         definitions=definitions,
         hub=hub,
         access=Access(settings.development_user, AuditTrail(audit_producer)),
         actions=Actions(engine, definitions, commands, files),
+        assets=AssetActions(commands, addresses),
         backfills=BackfillActions(engine, commands, files, settings.backfill_max_days),
         files=files,
         logs=Logs(files, executors),
@@ -114,7 +117,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         settings_records=SettingsRecords(
             commands,
             settings.secret_key.get_secret_value(),
-            PoolAddresses(settings.cluster, settings.tiers, log.partition_count),
+            addresses,
         ),
         search=search,
         lag=_cached(projector.lag),

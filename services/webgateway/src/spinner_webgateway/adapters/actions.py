@@ -17,11 +17,13 @@ from spinner_proto.inbox.v1 import inbox_pb2
 
 from spinner_webgateway.adapters.commands import Commands, blob_of, new_command, placement_of
 from spinner_webgateway.adapters.files import Files
+from spinner_webgateway.adapters.schema import dags
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.layout import DefinitionGraph
+from spinner_webgateway.domain.params import check_params
 from spinner_webgateway.domain.problems import ProblemError, invalid, task_not_found
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.who import Caller
@@ -45,6 +47,8 @@ class Selection:
     future: bool = False
     only_failed: bool = False
     latest_version: bool = False
+    # With a clear: what the cleared task instances see instead of the run's conf.
+    conf: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,8 @@ class Actions:
                 f"run_id {run_id[:100]!r} of DAG {dag_id!r} is not valid.",
                 "Use 1 to 250 of A-Z a-z 0-9 _ . ~ : + - or leave it out.",
             )
-        text = orjson.dumps(conf)
-        if len(text) > CONF_LIMIT_BYTES:
-            raise ProblemError(
-                413,
-                "CONF_TOO_LARGE",
-                f"conf for a run of DAG {dag_id!r} has {len(text):,} bytes; the limit is {CONF_LIMIT_BYTES:,} (1 MiB).",
-                "Put the data into the object store or a table, and pass its name in conf.",
-            )
         placement = await self._placement(dag_id)
+        await asyncio.to_thread(self._check_params, dag_id, conf)
         command = new_command(caller, dag_id, request_id)
         trigger = command.trigger_run
         trigger.run_id = run_id or ""
@@ -104,12 +101,32 @@ class Actions:
         if logical_date is not None:
             trigger.logical_date.CopyFrom(words.timestamp(logical_date))
         if conf:
-            digest = hashlib.sha256(text).hexdigest()
-            key = f"conf/{dag_id}/{digest}.json"
-            if len(text) > CONF_INLINE_BYTES:
-                await asyncio.to_thread(self._files.write, key, text)
-            trigger.conf.CopyFrom(blob_of(text, key, digest, CONF_INLINE_BYTES))
+            trigger.conf.CopyFrom(await self._stored(dag_id, conf))
         return await self._commands.send(command, placement)
+
+    async def _stored(self, dag_id: str, conf: dict[str, Any]) -> common_pb2.Blob:
+        """Returns a conf as commands carry it; a large one is in the object store then. Raises the 413 problem."""
+        text = orjson.dumps(conf)
+        if len(text) > CONF_LIMIT_BYTES:
+            raise ProblemError(
+                413,
+                "CONF_TOO_LARGE",
+                f"conf for a run of DAG {dag_id!r} has {len(text):,} bytes; the limit is {CONF_LIMIT_BYTES:,} (1 MiB).",
+                "Put the data into the object store or a table, and pass its name in conf.",
+            )
+        digest = hashlib.sha256(text).hexdigest()
+        key = f"conf/{dag_id}/{digest}.json"
+        if len(text) > CONF_INLINE_BYTES:
+            await asyncio.to_thread(self._files.write, key, text)
+        return blob_of(text, key, digest, CONF_INLINE_BYTES)
+
+    def _check_params(self, dag_id: str, conf: dict[str, Any]) -> None:
+        """Raises the 400 problem when conf doesn't fit the parameters of the DAG's current version."""
+        with self._engine.connect() as connection:
+            version = connection.execute(sa.select(dags.c.version).where(dags.c.dag_id == dag_id)).scalar()
+        graph = self._definitions.get(dag_id, version or "")
+        if graph is not None:
+            check_params(dag_id, graph.definition.params_json, conf)
 
     async def clear(
         self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, dry_run: bool, request_id: str | None = None
@@ -118,6 +135,8 @@ class Actions:
         preview = await asyncio.to_thread(self.preview, dag_id, run_id, wanted)
         if dry_run:
             return preview
+        if wanted.conf is not None:
+            await asyncio.to_thread(self._check_params, dag_id, wanted.conf)
         command = new_command(caller, dag_id, request_id)
         command.clear_tasks.CopyFrom(
             inbox_pb2.ClearTasks(
@@ -132,6 +151,8 @@ class Actions:
                 latest_version=wanted.latest_version,
             )
         )
+        if wanted.conf is not None:
+            command.clear_tasks.task_conf.CopyFrom(await self._stored(dag_id, wanted.conf))
         answer = await self._send(command)
         return Preview(preview.tasks, answer["task_count"], preview.run_count)
 

@@ -118,12 +118,12 @@ class Commands:
             await self._deliver(
                 Outgoing(
                     inbox_topic(placement.cluster, placement.tier),
-                    command.dag_id,
+                    command.dag_id or f"asset:{command.create_asset_event.asset}",
                     inbox_pb2.InboxMessage(command=command),
                     partition=placement.partition,
                     headers=traces.inject({}),
                 ),
-                f"dag/{command.dag_id}",
+                f"dag/{command.dag_id}" if command.dag_id else f"asset/{command.create_asset_event.asset}",
             )
             while (left := deadline - time.monotonic()) > 0:
                 await subscription.take(left)

@@ -114,6 +114,7 @@ definitions = Table(
     needed("dynamic_source_version", ascii_text(250)),
     needed("runtime", wide_text(100)),
     needed("task_count", Integer),
+    needed("uses_assets", Boolean),
     needed("content", content()),
 )
 
@@ -430,6 +431,56 @@ partition_owners = Table(
     time_column("time", nullable=False),
 )
 
+assets = Table(
+    "assets",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    needed("name", long_text()),
+    needed("update_count", BigInteger),
+    time_column("last_time", nullable=False),
+)
+
+asset_events = Table(
+    "asset_events",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    key("sequence", BigInteger),
+    time_column("time", nullable=False),
+    needed("dag_id", ascii_text(250)),
+    needed("run_id", ascii_text(250)),
+    needed("task_id", ascii_text(250)),
+    needed("map_index", Integer),
+    needed("extra", long_text()),
+    needed("aliases", JSON),
+    needed("actor", wide_text(250)),
+)
+
+asset_runs = Table(
+    "asset_runs",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    key("sequence", BigInteger),
+    key("dag_id", ascii_text(250)),
+    key("run_id", ascii_text(250)),
+    time_column("time", nullable=False),
+)
+
+deadlines = Table(
+    "deadlines",
+    metadata,
+    key("dag_id", ascii_text(250)),
+    key("run_id", ascii_text(250)),
+    key("name", wide_text(250)),
+    needed("task_id", ascii_text(250)),
+    needed("state", ascii_text(20)),
+    time_column("deadline_time", nullable=False),
+    time_column("expected_end_time"),
+    Column("median_seconds", Float),
+    needed("run_count", Integer),
+    time_column("changed_time", nullable=False),
+    Index("deadlines_by_state", "state", "deadline_time"),
+)
+
 VIEWS: dict[str, Table] = {
     table.name: table
     for table in (
@@ -453,6 +504,10 @@ VIEWS: dict[str, Table] = {
         partition_owners,
         backfills,
         backfill_intervals,
+        assets,
+        asset_events,
+        asset_runs,
+        deadlines,
     )
 }
 """Tables that the projection fills, by name."""

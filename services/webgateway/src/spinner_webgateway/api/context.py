@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from spinner_webgateway.adapters.actions import Actions
+from spinner_webgateway.adapters.asset_actions import AssetActions
 from spinner_webgateway.adapters.backfill_actions import BackfillActions
 from spinner_webgateway.adapters.explanations import Explanations
 from spinner_webgateway.adapters.files import Files
@@ -34,6 +35,7 @@ class Gateway:
     access: Access
     actions: Actions
     backfills: BackfillActions
+    assets: AssetActions
     files: Files
     logs: Logs
     explanations: Explanations

@@ -388,6 +388,9 @@ class ClearRequest(BaseModel):
     future: bool = False
     only_failed: bool = False
     latest_version: bool = False
+    conf: dict[str, Any] | None = Field(
+        default=None, description="What the cleared tasks see instead of the run's conf, until they are cleared again."
+    )
     dry_run: bool = False
     request_id: str | None = None
 

@@ -10,6 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from spinner_webgateway.api import (
     errors,
+    routes_assets,
     routes_backfills,
     routes_dags,
     routes_explain,
@@ -52,6 +53,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
         routes_logs,
         routes_memory,
         routes_settings,
+        routes_assets,
     )
     for part in parts:
         api.include_router(part.router)

@@ -141,7 +141,7 @@ def list_runs(
 async def trigger_run(
     dag_id: str, body: models.TriggerRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:
-    facts = {"run_id": body.run_id, "logical_date": body.logical_date, "note": body.note, "conf": _brief(body.conf)}
+    facts = {"run_id": body.run_id, "logical_date": body.logical_date, "note": body.note, "conf": brief(body.conf)}
     with gateway.access.act(caller, "run.trigger", f"dag/{dag_id}", body.request_id or "", **facts) as under_way:
         row = await gateway.actions.trigger(
             caller, dag_id, body.run_id, body.logical_date, body.conf, body.note, body.request_id
@@ -151,7 +151,7 @@ async def trigger_run(
     return command_answer(row)
 
 
-def _brief(conf: dict[str, Any]) -> Any:
+def brief(conf: dict[str, Any]) -> Any:
     """The audit trail keeps the keys of conf: its values may be large or private."""
     return sorted(conf)[:50]
 

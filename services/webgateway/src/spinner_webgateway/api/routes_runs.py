@@ -13,7 +13,7 @@ from spinner_webgateway.api import models
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.context import Gateway, gateway_of
-from spinner_webgateway.api.routes_dags import GatewayDependency, Text, command_answer
+from spinner_webgateway.api.routes_dags import GatewayDependency, Text, brief, command_answer
 from spinner_webgateway.domain.problems import run_not_found
 
 router = APIRouter(prefix="/dags/{dag_id}/runs/{run_id}", tags=["runs"])
@@ -55,12 +55,15 @@ async def clear_tasks(
         future=body.future,
         only_failed=body.only_failed,
         latest_version=body.latest_version,
+        conf=body.conf,
     )
     if body.dry_run:
         preview = await gateway.actions.clear(caller, dag_id, run_id, wanted, dry_run=True)
     else:
         facts = body.model_dump(exclude_defaults=True)
         request_id = facts.pop("request_id", "") or ""
+        if body.conf is not None:
+            facts["conf"] = brief(body.conf)
         with gateway.access.act(caller, "task.clear", subject, request_id, **facts) as under_way:
             preview = await gateway.actions.clear(
                 caller, dag_id, run_id, wanted, dry_run=False, request_id=body.request_id

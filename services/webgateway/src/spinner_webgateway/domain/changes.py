@@ -45,7 +45,8 @@ def change_of(rows: WorkingSet) -> Change:
     change.dags.update(key[0] for key in rows.changed["dags"])
     change.dags.update(key[0] for key in rows.changed["definitions"])
     change.dags.update(key[0] for key in rows.changed["backfills"])
-    for table in ("runs", "tasks", "tries", "diagnoses"):
+    change.dags.update(key[2] for key in rows.changed["asset_runs"])
+    for table in ("runs", "tasks", "tries", "diagnoses", "deadlines"):
         change.runs.update((key[0], key[1]) for key in rows.changed[table])
     change.dags.update(dag_id for dag_id, _ in change.runs)
     change.parse_errors = bool(rows.changed["parse_errors"])

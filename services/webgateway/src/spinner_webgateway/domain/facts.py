@@ -13,7 +13,7 @@ from spinner_proto.portal.v1 import portal_pb2
 from spinner_proto.scheduler.v1 import scheduler_pb2
 from spinner_proto.usage.v1 import usage_pb2
 
-from spinner_webgateway.domain import words
+from spinner_webgateway.domain import asset_rows, words
 from spinner_webgateway.domain.compression import compress
 from spinner_webgateway.domain.projection import Unreadable, check_id
 from spinner_webgateway.domain.rows import Row
@@ -50,6 +50,7 @@ def definition(message: definitions_pb2.DagDefinition) -> Row:
         "dynamic_source_version": message.dynamic_source_version,
         "runtime": message.runtime or "spinner",
         "task_count": len(message.tasks),
+        "uses_assets": asset_rows.uses_assets(message),
         "content": compress(message.SerializeToString(deterministic=True)),
     }
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from spinner_proto.events.v1 import events_pb2
 
-from spinner_webgateway.domain import backfill_rows, words
+from spinner_webgateway.domain import asset_rows, backfill_rows, words
 from spinner_webgateway.domain.compression import compress
 from spinner_webgateway.domain.rows import Need, Row, WorkingSet
 from spinner_webgateway.domain.words import clip
@@ -28,7 +28,14 @@ BEGUN = frozenset({"queued", "running", "deferred", "up_for_reschedule"})
 """States in which a try exists."""
 
 
-_OF_RUNS = ("run_created", "run_state_changed", "run_version_changed", "run_conf_changed", "run_backfill_changed")
+_OF_RUNS = (
+    "run_created",
+    "run_state_changed",
+    "run_version_changed",
+    "run_conf_changed",
+    "run_backfill_changed",
+    "deadline_changed",
+)
 
 
 class Unreadable(ValueError):  # noqa: N818 - an answer
@@ -356,6 +363,7 @@ def _run_created(step: _Step, event: events_pb2.RunCreated) -> None:
         by = event.triggered_by
         run["triggered_by"] = f"{by.dag_id}/{by.run_id}/{by.task_id}/{by.map_index}"
     _conf(run, event.conf)
+    asset_rows.consumed(step.rows, step.dag_id, step.run_id, step.time, event.asset_events)
     dag = step.dag()
     if dag["last_run_time"] is None or run["order_time"] >= dag["last_run_time"]:
         dag["last_run_id"] = step.run_id
@@ -516,6 +524,8 @@ _HANDLERS: dict[str, Callable[[_Step, Any], None]] = {
     "backfill_created": lambda step, event: backfill_rows.created(step.rows, step.dag_id, step.time, event),
     "backfill_advanced": lambda step, event: backfill_rows.advanced(step.rows, step.dag_id, event),
     "backfill_state_changed": lambda step, event: backfill_rows.changed(step.rows, step.dag_id, step.time, event),
+    "asset_event": lambda step, event: asset_rows.updated(step.rows, event),
+    "deadline_changed": lambda step, event: asset_rows.deadline(step.rows, step.dag_id, step.run_id, step.time, event),
     "task_expanded": _task_expanded,
     "task_state_changed": _task_state_changed,
     "task_ended": _task_ended,

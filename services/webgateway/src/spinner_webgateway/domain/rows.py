@@ -36,6 +36,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "partition_owners": ("name",),
     "backfills": ("dag_id", "backfill_id"),
     "backfill_intervals": ("dag_id", "backfill_id", "logical_date"),
+    "assets": ("asset_key",),
+    "asset_events": ("asset_key", "sequence"),
+    "asset_runs": ("asset_key", "sequence", "dag_id", "run_id"),
+    "deadlines": ("dag_id", "run_id", "name"),
 }
 """Primary key of every table that the projection writes."""
 

@@ -196,6 +196,8 @@ def schedule_text(schedule: definitions_pb2.Schedule) -> str:
         text = "When " + _asset_text(schedule.assets.expression) + " is updated"
         if schedule.assets.HasField("or_cron"):
             text += ", or " + _crons_text(schedule.assets.or_cron)
+        if schedule.assets.HasField("or_time"):
+            text += ", or " + schedule_text(schedule.assets.or_time)
         return text
     if kind == "explicit":
         return schedule.text or "By a timetable"
@@ -236,6 +238,8 @@ def _asset_text(expression: definitions_pb2.AssetExpression) -> str:
     kind = expression.WhichOneof("kind")
     if kind == "asset":
         return expression.asset
+    if kind == "alias":
+        return f"an asset of {expression.alias}"
     group = expression.all if kind == "all" else expression.any
     word = " and " if kind == "all" else " or "
     inner = [_asset_text(item) for item in group.items]

@@ -1,0 +1,128 @@
+"""`spinner assets …` and `spinner deadlines`"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from spinner_cli.options import JsonOption, Limit, json_object
+from spinner_cli.output import print_json, print_table, short_time
+
+app = typer.Typer(help="Assets: what tasks update and DAGs wait for.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Name of the asset.", metavar="NAME")]
+
+
+@app.command("list")
+def list_assets(
+    query: Annotated[str | None, typer.Option(help="Only names or URIs that contain this.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List assets with who updates them and what they start."""
+    from spinner_cli.api import Api
+
+    found = list(Api().items("/assets", query=query))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["asset", "updated by", "starts", "updates", "latest"],
+        [
+            [
+                asset["name"] + (" (alias)" if asset["alias"] else ""),
+                _users(asset["producers"]),
+                _users(asset["consumers"]),
+                asset["update_count"],
+                short_time(asset["last_update_time"]),
+            ]
+            for asset in found
+        ],
+        "No DAG names an asset.",
+    )
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show an asset, as JSON."""
+    from spinner_cli.api import Api, path
+
+    print_json(Api().get(path("assets", name)))
+
+
+@app.command()
+def events(name: Name, limit: Limit = 50, as_json: JsonOption = False) -> None:
+    """List the updates of an asset, latest first, and the runs that they led to."""
+    from spinner_cli.api import Api, path
+
+    found = list(Api().items(path("assets", name, "events"), limit=limit))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["number", "time", "by", "extra", "runs"],
+        [
+            [
+                event["sequence"],
+                short_time(event["time"]),
+                _producer(event),
+                event["extra"] or "",
+                ", ".join(f"{run['dag_id']}/{run['run_id']}" for run in event["runs"]),
+            ]
+            for event in found
+        ],
+        "It was never updated.",
+    )
+
+
+@app.command()
+def update(
+    name: Name,
+    extra: Annotated[str, typer.Option(help="A JSON object; `@file` reads a file, `@-` standard input.")] = "{}",
+    request_id: Annotated[str | None, typer.Option(help="The same id is carried out once.")] = None,
+) -> None:
+    """Record an update by hand: DAGs that wait for the asset go on."""
+    from spinner_cli.api import Api, path
+
+    body = {"extra": json_object(extra, "--extra"), "request_id": request_id}
+    Api().post(path("assets", name, "events"), body)
+    print(f"{name} is updated")
+
+
+def deadlines(
+    dag: Annotated[str | None, typer.Option("--dag", help="Only of this DAG.")] = None,
+    state: Annotated[str | None, typer.Option(help="pending, at_risk, met, missed, dropped; with commas.")] = None,
+    limit: Limit = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List deadlines of runs and tasks: at risk first, then missed, then those to come."""
+    from spinner_cli.api import Api
+
+    found = list(Api().items("/deadlines", limit=limit, dag_id=dag, state=state))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["dag", "run", "deadline", "task", "state", "by", "expected"],
+        [
+            [
+                entry["dag_id"],
+                entry["run_id"],
+                entry["name"],
+                entry["task_id"] or "",
+                entry["state"],
+                short_time(entry["deadline_time"]),
+                short_time(entry["expected_end_time"]),
+            ]
+            for entry in found
+        ],
+        "There are no deadlines.",
+    )
+
+
+def _users(users: list[dict[str, Any]]) -> str:
+    return ", ".join(user["dag_id"] + (f".{user['task_id']}" if user["task_id"] else "") for user in users)
+
+
+def _producer(event: dict[str, Any]) -> str:
+    producer = event["producer"]
+    return f"{producer['dag_id']}.{producer['task_id']}" if producer else event["actor"]

@@ -1,0 +1,162 @@
+"""Assets, their events and lineage; deadlines of runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from spinner_webgateway.adapters.schema import asset_events, asset_runs, assets, dags, deadlines, definitions
+from spinner_webgateway.adapters.views.definitions import Definitions
+from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page, slice_page
+from spinner_webgateway.domain.asset_rows import Lineage, asset_key
+from spinner_webgateway.domain.problems import ProblemError
+from spinner_webgateway.domain.rows import Row
+from spinner_webgateway.domain.words import iso
+
+
+def _all(connection: sa.Connection, known: Definitions) -> list[dict[str, Any]]:
+    lineage = Lineage()
+    current = sa.and_(definitions.c.dag_id == dags.c.dag_id, definitions.c.version == dags.c.version)
+    users = connection.execute(
+        sa.select(dags.c.dag_id, dags.c.version)
+        .join(definitions, current)
+        .where(definitions.c.uses_assets, sa.not_(dags.c.removed))
+        .order_by(dags.c.dag_id)
+    )
+    for dag_id, version in users:
+        graph = known.get(dag_id, version)
+        if graph is not None:
+            lineage.add(graph.definition)
+    updates = {row["name"]: dict(row) for row in connection.execute(sa.select(assets)).mappings()}
+    found = [_shape(alias, name, entry, updates.pop(name, None)) for (alias, name), entry in lineage.assets.items()]
+    nobody: dict[str, Any] = {"uri": "", "group": "", "extra_json": "", "producers": [], "readers": [], "consumers": []}
+    found += [_shape(False, name, nobody, row) for name, row in updates.items()]
+    return sorted(found, key=lambda asset: (asset["name"], asset["alias"]))
+
+
+def _shape(alias: bool, name: str, entry: dict[str, Any], row: Row | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "alias": alias,
+        "uri": entry["uri"] or ("" if alias else name),
+        "group": entry["group"],
+        "extra": _extra(entry["extra_json"]),
+        "producers": entry["producers"],
+        "readers": entry["readers"],
+        "consumers": entry["consumers"],
+        "update_count": row["update_count"] if row else 0,
+        "last_update_time": iso(row["last_time"]) if row else None,
+    }
+
+
+def _extra(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {"text": text}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def listing(
+    connection: sa.Connection, known: Definitions, query: str, limit: int, cursor: str | None
+) -> dict[str, Any]:
+    """Returns a page of assets and aliases by name, with who makes, reads and waits for each."""
+    wanted = query.lower()
+    found = [asset for asset in _all(connection, known) if wanted in f"{asset['name']} {asset['uri']}".lower()]
+    return slice_page(found, limit, cursor)
+
+
+def details(connection: sa.Connection, known: Definitions, name: str) -> dict[str, Any]:
+    """Returns one asset, before an alias of its name. Raises the 404 problem."""
+    for asset in _all(connection, known):
+        if asset["name"] == name:
+            return asset
+    raise ProblemError(
+        404,
+        "ASSET_NOT_FOUND",
+        f"There is no asset {name[:200]!r}: no DAG names it, and it was never updated.",
+        "See the list of assets; names are compared letter by letter.",
+    )
+
+
+def events(connection: sa.Connection, name: str, limit: int, cursor: str | None) -> dict[str, Any]:
+    """Returns a page of an asset's events, latest first, with the runs that each was part of."""
+    key = asset_key(name)
+    mine = asset_events.c.asset_key == key
+    total = connection.execute(sa.select(sa.func.count()).select_from(asset_events).where(mine)).scalar_one()
+    start = offset_of(cursor)
+    rows = [
+        dict(row)
+        for row in connection.execute(
+            sa.select(asset_events).where(mine).order_by(asset_events.c.sequence.desc()).limit(limit).offset(start)
+        ).mappings()
+    ]
+    made: dict[int, list[dict[str, str]]] = defaultdict(list)
+    if rows:
+        sequences = [row["sequence"] for row in rows]
+        for row in connection.execute(
+            sa.select(asset_runs)
+            .where(asset_runs.c.asset_key == key, asset_runs.c.sequence.in_(sequences))
+            .order_by(asset_runs.c.dag_id, asset_runs.c.run_id)
+        ).mappings():
+            made[row["sequence"]].append({"dag_id": row["dag_id"], "run_id": row["run_id"]})
+    items = [
+        {
+            "asset": name,
+            "sequence": row["sequence"],
+            "time": iso(row["time"]),
+            "producer": {name: row[name] for name in ("dag_id", "run_id", "task_id", "map_index")}
+            if row["dag_id"]
+            else None,
+            "extra": _extra(row["extra"]),
+            "aliases": row["aliases"],
+            "actor": row["actor"],
+            "runs": made[row["sequence"]],
+        }
+        for row in rows
+    ]
+    return page(items, total, encode_cursor(start + limit) if start + limit < total else None)
+
+
+def deadline_page(
+    connection: sa.Connection,
+    dag_id: str,
+    run_id: str,
+    states: list[str],
+    limit: int,
+    cursor: str | None,
+) -> dict[str, Any]:
+    """Returns a page of deadlines, those that need somebody first: at risk, missed, pending, then the others."""
+    columns = deadlines.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if dag_id:
+        conditions.append(columns.dag_id == dag_id)
+    if run_id:
+        conditions.append(columns.run_id == run_id)
+    if states:
+        conditions.append(columns.state.in_(states))
+    total = connection.execute(sa.select(sa.func.count()).select_from(deadlines).where(*conditions)).scalar_one()
+    start = offset_of(cursor)
+    urgency = sa.case({"at_risk": 0, "missed": 1, "pending": 2}, value=columns.state, else_=3)
+    rows = connection.execute(
+        sa.select(deadlines)
+        .where(*conditions)
+        .order_by(urgency, columns.deadline_time.desc(), columns.dag_id, columns.run_id, columns.name)
+        .limit(limit)
+        .offset(start)
+    ).mappings()
+    names = ("dag_id", "run_id", "name", "state", "median_seconds", "run_count")
+    items = [
+        {
+            **{name: row[name] for name in names},
+            "task_id": row["task_id"] or None,
+            "deadline_time": iso(row["deadline_time"]),
+            "expected_end_time": iso(row["expected_end_time"]),
+            "changed_time": iso(row["changed_time"]),
+        }
+        for row in rows
+    ]
+    return page(items, total, encode_cursor(start + limit) if start + limit < total else None)

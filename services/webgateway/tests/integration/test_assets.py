@@ -1,0 +1,176 @@
+"""Assets and deadlines in the views, by REST and by hand (B7, B8); parameters are checked (B4)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from spinner_proto.common.v1 import common_pb2
+from spinner_proto.definitions.v1 import definitions_pb2
+from spinner_proto.events.v1 import events_pb2
+from spinner_proto.inbox.v1 import inbox_pb2
+
+NAME = "s3://bucket/table"
+
+
+def update(script: Any, sequence: int, **facts: Any) -> inbox_pb2.AssetUpdated:
+    producer = common_pb2.TaskKey(dag_id="maker", run_id=f"m{sequence}", task_id="t0", map_index=-1)
+    return inbox_pb2.AssetUpdated(asset=NAME, sequence=sequence, time=script.tick(), producer=producer, **facts)
+
+
+def owner_says(script: Any, event: events_pb2.AssetEvent) -> events_pb2.WorkflowEvents:
+    return script.record("", "", events_pb2.WorkflowEvent(asset_event=event))
+
+
+@pytest.fixture(scope="module")
+def lineage(gateway: Any, put: Any, put_records: Any, script: Any) -> None:
+    maker = script.definition("maker")
+    maker.tasks[0].outlets.append(NAME)
+    maker.tasks[1].outlet_aliases.append("files")
+    maker.assets.add(name=NAME, uri=NAME, group="lake", extra_json='{"team": "data"}')
+    user = script.definition("user")
+    user.tasks[0].inlets.append(NAME)
+    user.schedule.assets.expression.all.items.add(asset=NAME)
+    user.schedule.assets.expression.all.items.add(alias="files")
+    user.params_json = json.dumps(
+        {
+            "day": {"value": None, "required": True, "description": "Which day", "schema": {"type": "integer"}},
+            "size": {"value": "s", "required": False, "description": None, "schema": {"enum": ["s", "m"]}},
+        }
+    )
+    put_records(gateway.log, ("workflow_definitions", "maker@v1", maker), ("workflow_definitions", "user@v1", user))
+    first, second = update(script, 1, extra_json='{"rows": 3}'), update(script, 2, aliases=["files"])
+    made = script.created("user", "asset__1")
+    made.events[0].run_created.run_type = common_pb2.RUN_TYPE_ASSET
+    made.events[0].run_created.asset_events.append(second)
+    put(
+        gateway.log,
+        script.dag("maker"),
+        script.dag("user"),
+        owner_says(script, events_pb2.AssetEvent(name=NAME, updated=first)),
+        owner_says(script, events_pb2.AssetEvent(name=NAME, updated=second)),
+        owner_says(script, events_pb2.AssetEvent(name="files", alias=True, updated=second)),
+        made,
+        script.ended("user", "asset__1", "t0", "failed"),
+    )
+    gateway.caught_up()
+
+
+def test_lineage_says_who_makes_reads_and_waits(client: httpx.Client, lineage: None) -> None:
+    found = client.get("/assets").json()["items"]
+    assert [(asset["name"], asset["alias"]) for asset in found] == [("files", True), (NAME, False)]
+    table = found[1]
+    assert table["producers"] == [{"dag_id": "maker", "task_id": "t0"}]
+    assert table["readers"] == [{"dag_id": "user", "task_id": "t0"}]
+    assert table["consumers"] == [{"dag_id": "user", "task_id": None}]
+    assert (table["group"], table["extra"], table["update_count"]) == ("lake", {"team": "data"}, 2)
+    assert client.get("/assets", params={"query": "BUCKET"}).json()["total"] == 1
+
+
+@pytest.mark.parametrize("written", [NAME, "s3%3A%2F%2Fbucket%2Ftable"])
+def test_events_of_an_asset_lead_to_runs(client: httpx.Client, lineage: None, written: str) -> None:
+    assert client.get(f"/assets/{written}").json()["name"] == NAME
+    found = client.get(f"/assets/{written}/events").json()
+    assert [event["sequence"] for event in found["items"]] == [2, 1]
+    latest, first = found["items"]
+    assert latest["runs"] == [{"dag_id": "user", "run_id": "asset__1"}]
+    assert latest["aliases"] == ["files"]
+    assert first["extra"] == {"rows": 3}
+    assert first["producer"] == {"dag_id": "maker", "run_id": "m1", "task_id": "t0", "map_index": -1}
+    page = client.get(f"/assets/{written}/events", params={"limit": 1}).json()
+    rest = client.get(f"/assets/{written}/events", params={"limit": 1, "cursor": page["next_cursor"]}).json()
+    assert [event["sequence"] for event in rest["items"]] == [1]
+
+
+def test_an_update_by_hand_goes_to_the_owner_once(client: httpx.Client, lineage: None, scheduler: Any) -> None:
+    scheduler.commands.clear()
+    body = {"extra": {"by": "hand"}, "request_id": "update-by-hand"}
+    for _ in range(2):
+        response = client.post(f"/assets/{NAME}/events", json=body)
+        assert (response.status_code, response.json()["request_id"]) == (200, "update-by-hand")
+    (command,) = scheduler.commands
+    assert command.create_asset_event.asset == NAME
+    assert json.loads(command.create_asset_event.extra_json) == {"by": "hand"}
+
+
+def test_unknown_assets_and_long_extras_are_refused(client: httpx.Client, lineage: None) -> None:
+    missing = client.post("/assets/nowhere/events", json={})
+    assert (missing.status_code, missing.json()["code"]) == (404, "ASSET_NOT_FOUND")
+    long = client.post(f"/assets/{NAME}/events", json={"extra": {"text": "x" * 20_000}})
+    assert (long.status_code, long.json()["code"]) == (400, "EXTRA_TOO_LARGE")
+
+
+# -- parameters --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("conf", "code"),
+    [({}, "PARAM_MISSING"), ({"day": "one"}, "PARAM_INVALID"), ({"day": 1, "size": "xl"}, "PARAM_INVALID")],
+)
+def test_a_conf_that_does_not_fit_the_parameters_is_refused(
+    client: httpx.Client, lineage: None, conf: dict[str, Any], code: str
+) -> None:
+    response = client.post("/dags/user/runs", json={"conf": conf})
+    assert (response.status_code, response.json()["code"]) == (400, code)
+    assert "Its schema" in response.json()["fix"]
+
+
+def test_a_conf_that_fits_may_have_more_keys(client: httpx.Client, lineage: None, scheduler: Any) -> None:
+    response = client.post("/dags/user/runs", json={"run_id": "fits", "conf": {"day": 1, "other": [1]}})
+    assert response.status_code == 200
+
+
+def test_one_task_is_cleared_with_parameters_of_its_own(client: httpx.Client, lineage: None, scheduler: Any) -> None:
+    scheduler.commands.clear()
+    path = "/dags/user/runs/asset__1/clear"
+    wrong = client.post(path, json={"task_ids": ["t0"], "conf": {"day": "one"}})
+    assert wrong.json()["code"] == "PARAM_INVALID"
+    assert client.post(path, json={"task_ids": ["t0"], "conf": {"day": 2}}).status_code == 200
+    (command,) = scheduler.commands
+    assert json.loads(command.clear_tasks.task_conf.inline) == {"day": 2}
+
+
+# -- deadlines ---------------------------------------------------------------------------------------------------
+
+
+def deadline(script: Any, run_id: str, state: int, **facts: Any) -> events_pb2.WorkflowEvents:
+    changed = events_pb2.DeadlineChanged(name="run", state=state, deadline_time=script.tick(), **facts)
+    return script.record("late", run_id, events_pb2.WorkflowEvent(deadline_changed=changed))
+
+
+def test_deadlines_come_with_the_urgent_ones_first(gateway: Any, client: httpx.Client, put: Any, script: Any) -> None:
+    put(
+        gateway.log,
+        script.created("late", "r1"),
+        script.created("late", "r2"),
+        deadline(script, "r1", events_pb2.DEADLINE_STATE_PENDING),
+        deadline(script, "r1", events_pb2.DEADLINE_STATE_MET),
+        deadline(script, "r2", events_pb2.DEADLINE_STATE_PENDING),
+        deadline(
+            script,
+            "r2",
+            events_pb2.DEADLINE_STATE_AT_RISK,
+            median_duration=Duration(seconds=90),
+            run_count=5,
+            expected_end_time=script.tick(),
+        ),
+    )
+    gateway.caught_up()
+    found = client.get("/deadlines", params={"dag_id": "late"}).json()["items"]
+    assert [(entry["run_id"], entry["state"]) for entry in found] == [("r2", "at_risk"), ("r1", "met")]
+    assert (found[0]["median_seconds"], found[0]["run_count"]) == (90.0, 5)
+    assert found[0]["expected_end_time"] is not None
+    assert client.get("/deadlines", params={"state": "met,missed", "dag_id": "late"}).json()["total"] == 1
+    assert client.get("/deadlines", params={"state": "gone"}).json()["code"] == "STATE_UNKNOWN"
+
+
+def test_schedules_of_assets_are_told_in_words() -> None:
+    from spinner_webgateway.domain.words import schedule_text
+
+    schedule = definitions_pb2.Schedule()
+    schedule.assets.expression.alias = "files"
+    schedule.assets.or_time.delta.period.FromSeconds(3600)
+    assert schedule_text(schedule) == "When an asset of files is updated, or Every 1 h"
