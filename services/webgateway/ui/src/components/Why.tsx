@@ -18,10 +18,12 @@ interface Props {
   state: string;
   /** Whether the reasons are shown from the start. */
   open?: boolean;
+  /** Nothing is shown when there is only this reason, since the page says it already. */
+  known?: string;
 }
 
 /** One line that sums the reasons up, and the reasons below it when it is open. */
-export function Why({ subject, state, open: first = false }: Props) {
+export function Why({ subject, state, open: first = false, known }: Props) {
   const [open, setOpen] = useState(first);
   const body = useId();
   const query = useQuery(explainQuery(subject, state));
@@ -31,6 +33,7 @@ export function Why({ subject, state, open: first = false }: Props) {
     : query.isError
       ? asProblem(query.error).message
       : 'Asking the scheduler…';
+  if (known && found?.reasons.length && found.reasons.every((reason) => reason.code === known)) return null;
   return (
     <section className="why" aria-label="Why?">
       <button

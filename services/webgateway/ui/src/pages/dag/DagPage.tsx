@@ -75,7 +75,11 @@ export function DagPage() {
           <div className="skeleton" style={{ height: 20, width: 480 }} />
         )}
         {dag.data && !isActive(dag.data) && (
-          <Why subject={{ dagId }} state={`${dag.data.version} ${dag.data.paused} ${dag.data.active_runs}`} />
+          <Why
+            subject={{ dagId }}
+            state={`${dag.data.version} ${dag.data.paused} ${dag.data.active_runs}`}
+            known="NO_SCHEDULE"
+          />
         )}
       </header>
       <TabLinks label="Views of the DAG" tabs={TABS} params={{ dagId }} search={run ? { run } : {}} />

@@ -248,7 +248,9 @@ function LastRun({ dag }: { dag: DagSummary }) {
 
 function NextRun({ dag }: { dag: DagSummary }) {
   if (dag.next_run_time && !dag.paused) return <RelativeTime value={dag.next_run_time} every={5} />;
-  const reason = dag.paused ? 'Paused' : sentence(dag.no_next_run_reason) || 'None';
+  // The schedule's own column says so already.
+  const unscheduled = dag.schedule_text.startsWith('No schedule');
+  const reason = dag.paused ? 'Paused' : unscheduled ? '—' : sentence(dag.no_next_run_reason) || 'None';
   return (
     <Hint
       text={
