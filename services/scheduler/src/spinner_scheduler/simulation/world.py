@@ -48,6 +48,9 @@ class Store:
     def get(self, dag_id: str, version: str) -> DagDefinition | None:
         return self._values.get((dag_id, version))
 
+    def all(self) -> list[DagDefinition]:
+        return list(self._values.values())
+
     def wait_for(self, dag_id: str, version: str, seconds: float) -> bool:
         return (dag_id, version) in self._values
 
@@ -285,12 +288,16 @@ class World:
 
     def run(self) -> Totals:
         """Lives through the time, lets everything end, and checks all that must hold."""
-        self._live(self.end)
+        self.live_for_its_time()
         self._calm()
         self._live(self.end + _QUIET)
         self._check()
         self.totals.transitions = self.checker.transitions
         return self.totals
+
+    def live_for_its_time(self) -> None:
+        """Only the first part of `run`: it stops in the middle of everything."""
+        self._live(self.end)
 
     def _calm(self) -> None:
         """No more faults, and no new intervals: what is due by now remains to be done."""
