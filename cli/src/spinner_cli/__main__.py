@@ -7,7 +7,18 @@ import sys
 import click
 import typer
 
-from spinner_cli import assets, backfills, dags, events, explain, runs, settings_commands, stack_commands, tasks
+from spinner_cli import (
+    assets,
+    backfills,
+    dags,
+    decisions,
+    events,
+    explain,
+    runs,
+    settings_commands,
+    stack_commands,
+    tasks,
+)
 from spinner_cli.errors import CliError
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app.add_typer(dags.app, name="dags")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backfills.app, name="backfill")
+app.add_typer(decisions.app, name="decisions")
 app.add_typer(events.app, name="events")
 app.add_typer(assets.app, name="assets")
 app.command()(assets.deadlines)

@@ -103,6 +103,10 @@ def clear(
     conf: Annotated[
         str | None, typer.Option(help="JSON object that these tasks see instead of the run's conf; `@file`, `@-`.")
     ] = None,
+    latest_version: Annotated[
+        bool,
+        typer.Option("--latest-version", help="With the newest definition; what runs is killed first."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would touch.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,6 +120,7 @@ def clear(
         "past": past,
         "future": future,
         "only_failed": only_failed,
+        "latest_version": latest_version,
         "dry_run": dry_run,
     }
     if conf is not None:
@@ -192,6 +197,19 @@ def resources(
         ],
         "The DAG has no tasks.",
     )
+
+
+@app.command()
+def kill(
+    dag_id: DagId,
+    run_id: RunId,
+    task_ids: TaskIds,
+    map_index: Annotated[list[int] | None, typer.Option("--map-index", help="Only these mapped instances.")] = None,
+) -> None:
+    """End tries in progress: they fail, without a retry."""
+    api, run_path = run_of(dag_id, run_id)
+    result = api.post(f"{run_path}/kill-tasks", {"task_ids": task_ids, "map_indexes": map_index or []})
+    print(f"{result['task_count']} tries are being killed")
 
 
 def log_line(line: dict[str, Any]) -> str:

@@ -110,6 +110,24 @@ def test_assigned_people_and_several_options(lab) -> None:  # type: ignore[no-un
     assert payload(lab)["chosen_options"] == ["Approve", "Reject"]
 
 
+def test_a_killed_task_fails_without_a_retry(lab) -> None:  # type: ignore[no-untyped-def]
+    made = lab.dag()
+    for task_id in ("a", "b", "c"):
+        made.tasks.add(task_id=task_id, retries=3)
+    lab.publish(made)
+    lab.trigger()
+    for task_id in ("a", "b"):
+        lab.start(task_id)
+    lab.end("b", Outcome.OUTCOME_FAILED)
+    assert lab.command(kill_tasks={"run_id": "run", "task_ids": ["a", "b"]}).command_accepted.task_count == 2
+    assert lab.order("a").desired_state == 3 and lab.order("c").desired_state == 1
+    lab.end("a", Outcome.OUTCOME_KILLED_BY_USER)
+    assert (lab.states()["a"], lab.states()["b"]) == ("failed", "failed")
+    assert code(lab.command(kill_tasks={"run_id": "run", "task_ids": ["a"]})) == "NOTHING_TO_KILL"
+    lab.end("c")
+    assert lab.run_state() == "failed"
+
+
 def test_what_waits_for_a_person_can_be_cleared_and_stopped(lab) -> None:  # type: ignore[no-untyped-def]
     waiting(lab)
     lab.command(clear_tasks={"run_id": "run", "task_ids": ["ask"]})

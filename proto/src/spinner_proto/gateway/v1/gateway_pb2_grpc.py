@@ -109,6 +109,21 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.FromString,
                 _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListDecisions',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
+        self.DecideTask = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/DecideTask',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskResponse.FromString,
+                _registered_method=True)
+        self.KillTasks = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/KillTasks',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -207,6 +222,26 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDecisions(self, request, context):
+        """B4: what tasks ask people, and their answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KillTasks(self, request, context):
+        """Ends tries in progress as failed, without a retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -284,6 +319,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.CancelBackfill,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsResponse.SerializeToString,
+            ),
+            'DecideTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideTask,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskResponse.SerializeToString,
+            ),
+            'KillTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillTasks,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -691,6 +741,87 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/CancelBackfill',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.CancelBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListDecisions',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/DecideTask',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.DecideTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KillTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/KillTasks',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class GatewayServiceStub:
     PauseBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.PauseBackfillRequest, _gateway_pb2.PauseBackfillResponse]
     ResumeBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ResumeBackfillRequest, _gateway_pb2.ResumeBackfillResponse]
     CancelBackfill: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CancelBackfillRequest, _gateway_pb2.CancelBackfillResponse]
+    ListDecisions: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDecisionsRequest, _gateway_pb2.ListDecisionsResponse]
+    """B4: what tasks ask people, and their answers."""
+    DecideTask: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.DecideTaskRequest, _gateway_pb2.DecideTaskResponse]
+    KillTasks: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.KillTasksRequest, _gateway_pb2.KillTasksResponse]
+    """Ends tries in progress as failed, without a retry."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -71,6 +76,11 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     PauseBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.PauseBackfillRequest, _gateway_pb2.PauseBackfillResponse]  # type: ignore[assignment]
     ResumeBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ResumeBackfillRequest, _gateway_pb2.ResumeBackfillResponse]  # type: ignore[assignment]
     CancelBackfill: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CancelBackfillRequest, _gateway_pb2.CancelBackfillResponse]  # type: ignore[assignment]
+    ListDecisions: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDecisionsRequest, _gateway_pb2.ListDecisionsResponse]  # type: ignore[assignment]
+    """B4: what tasks ask people, and their answers."""
+    DecideTask: _aio.UnaryUnaryMultiCallable[_gateway_pb2.DecideTaskRequest, _gateway_pb2.DecideTaskResponse]  # type: ignore[assignment]
+    KillTasks: _aio.UnaryUnaryMultiCallable[_gateway_pb2.KillTasksRequest, _gateway_pb2.KillTasksResponse]  # type: ignore[assignment]
+    """Ends tries in progress as failed, without a retry."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -180,5 +190,28 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.CancelBackfillRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.CancelBackfillResponse, _abc.Awaitable[_gateway_pb2.CancelBackfillResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDecisions(
+        self,
+        request: _gateway_pb2.ListDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListDecisionsResponse, _abc.Awaitable[_gateway_pb2.ListDecisionsResponse]]:
+        """B4: what tasks ask people, and their answers."""
+
+    @_abc_1.abstractmethod
+    def DecideTask(
+        self,
+        request: _gateway_pb2.DecideTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.DecideTaskResponse, _abc.Awaitable[_gateway_pb2.DecideTaskResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def KillTasks(
+        self,
+        request: _gateway_pb2.KillTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.KillTasksResponse, _abc.Awaitable[_gateway_pb2.KillTasksResponse]]:
+        """Ends tries in progress as failed, without a retry."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

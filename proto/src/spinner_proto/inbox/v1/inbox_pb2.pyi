@@ -185,6 +185,7 @@ class Command(_message.Message):
     RESUME_BACKFILL_FIELD_NUMBER: _builtins.int
     CANCEL_BACKFILL_FIELD_NUMBER: _builtins.int
     DECIDE_TASK_FIELD_NUMBER: _builtins.int
+    KILL_TASKS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID made by the writer."""
     dag_id: _builtins.str
@@ -218,6 +219,8 @@ class Command(_message.Message):
     def cancel_backfill(self) -> Global___CancelBackfill: ...
     @_builtins.property
     def decide_task(self) -> Global___DecideTask: ...
+    @_builtins.property
+    def kill_tasks(self) -> Global___KillTasks: ...
     def __init__(
         self,
         *,
@@ -237,12 +240,13 @@ class Command(_message.Message):
         resume_backfill: Global___ResumeBackfill | None = ...,
         cancel_backfill: Global___CancelBackfill | None = ...,
         decide_task: Global___DecideTask | None = ...,
+        kill_tasks: Global___KillTasks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "decide_task", b"decide_task", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "decide_task", b"decide_task", "kill_tasks", b"kill_tasks", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "dag_id", b"dag_id", "decide_task", b"decide_task", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "request_id", b"request_id", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cancel_backfill", b"cancel_backfill", "clear_tasks", b"clear_tasks", "create_asset_event", b"create_asset_event", "create_backfill", b"create_backfill", "dag_id", b"dag_id", "decide_task", b"decide_task", "kill_tasks", b"kill_tasks", "kind", b"kind", "mark_run", b"mark_run", "mark_tasks", b"mark_tasks", "pause_backfill", b"pause_backfill", "request_id", b"request_id", "resume_backfill", b"resume_backfill", "set_paused", b"set_paused", "stop_run", b"stop_run", "time", b"time", "trigger_run", b"trigger_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "decide_task"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["trigger_run", "set_paused", "clear_tasks", "mark_tasks", "mark_run", "stop_run", "create_asset_event", "create_backfill", "pause_backfill", "resume_backfill", "cancel_backfill", "decide_task", "kill_tasks"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -655,6 +659,37 @@ class CancelBackfill(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelBackfill: _TypeAlias = CancelBackfill  # noqa: Y015
+
+@_typing.final
+class KillTasks(_message.Message):
+    """Ends tries in progress as failed, without a retry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    MAP_INDEXES_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def map_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only these map indexes of the tasks; empty: all."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        map_indexes: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["map_indexes", b"map_indexes", "run_id", b"run_id", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KillTasks: _TypeAlias = KillTasks  # noqa: Y015
 
 @_typing.final
 class DecideTask(_message.Message):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome
 from spinner_proto.events.v1.events_pb2 import BackfillRun, WorkflowEvent
-from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkTasks
+from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, KillTasks, MarkTasks
 
 from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.decision import Decision
@@ -36,6 +36,7 @@ from spinner_scheduler.domain.states import (
     RUN_SUCCESS,
     SCHEDULED,
     UP_FOR_RESCHEDULE,
+    UP_FOR_RETRY,
     UPSTREAM_FAILED,
 )
 
@@ -63,11 +64,11 @@ def find_run(d: Decision, dag: DagState, run_id: str) -> Run:
 
 
 def choose(
-    d: Decision, dag: DagState, wish: ClearTasks | MarkTasks, keep: Callable[[Run, int], bool]
+    d: Decision, dag: DagState, wish: ClearTasks | MarkTasks | KillTasks, keep: Callable[[Run, int], bool]
 ) -> list[tuple[Run, list[int]]]:
     run = find_run(d, dag, wish.run_id)
     runs = [run]
-    if wish.past or wish.future:
+    if not isinstance(wish, KillTasks) and (wish.past or wish.future):
         for logical, run_id in list(dag.by_date):
             if run_id != run.run_id and (
                 (wish.past and logical <= run.logical) or (wish.future and logical >= run.logical)
@@ -88,17 +89,18 @@ def choose(
     return chosen
 
 
-def _slots(run: Run, wish: ClearTasks | MarkTasks) -> list[int]:
+def _slots(run: Run, wish: ClearTasks | MarkTasks | KillTasks) -> list[int]:
     layout = run.layout
     if not wish.task_ids:
         return run.live_slots()
     named = {layout.index[task_id] for task_id in wish.task_ids if task_id in layout.index}
     members = set(named)
-    for flag, sets in ((wish.upstream, layout.ancestors), (wish.downstream, layout.descendants)):
-        if flag:
-            for position in named:
-                bits = sets[position]
-                members.update(other for other in range(layout.n) if bits >> other & 1)
+    if not isinstance(wish, KillTasks):
+        for flag, sets in ((wish.upstream, layout.ancestors), (wish.downstream, layout.descendants)):
+            if flag:
+                for position in named:
+                    bits = sets[position]
+                    members.update(other for other in range(layout.n) if bits >> other & 1)
     if isinstance(wish, ClearTasks):
         members |= layout.scopes_of(members)
     wanted = set(wish.map_indexes)
@@ -146,6 +148,37 @@ def clear(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
         live = dag.runs.get(run.run_id)
         if live is not None and live.state in (RUN_SUCCESS, RUN_FAILED):
             set_run_state(d, dag, live, RUN_QUEUED)
+    return wish.run_id, count
+
+
+def kill(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
+    """Ends tries in progress as failed, without a retry; returns the run and their number. Raises Rejected."""
+    wish: KillTasks = command.kill_tasks
+
+    def keep(run: Run, slot: int) -> bool:
+        state = run.states[slot]
+        return bool(OPEN[state]) or state in (UP_FOR_RETRY, UP_FOR_RESCHEDULE) or slot in run.resumes
+
+    chosen = choose(d, dag, wish, keep)
+    if not chosen:
+        names = ", ".join(list(wish.task_ids)[:5]) or "a task"
+        raise Rejected(
+            "NOTHING_TO_KILL",
+            f"no try of {names} in run {wish.run_id} of {dag.dag_id} is in progress: see its state",
+        )
+    reason = f"killed by {command.actor.name or 'a person'}"
+    count = 0
+    for run, slots in chosen:
+        for slot in slots:
+            state = run.states[slot]
+            if OPEN[state]:
+                cancel(d, dag, run, slot, int(Outcome.OUTCOME_KILLED_BY_USER), reason)
+            elif state == UP_FOR_RETRY:
+                withdraw(d, run, slot)
+                d.task_state(run, slot, FAILED, try_number=run.tries[slot], reason=reason, actor=command.actor)
+            else:
+                end_try(d, dag, run, slot, FAILED, reason)
+            count += 1
     return wish.run_id, count
 
 

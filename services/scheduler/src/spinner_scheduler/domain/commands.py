@@ -13,7 +13,7 @@ from spinner_proto.events.v1.events_pb2 import BackfillPlan, RunCreated, Workflo
 from spinner_proto.inbox.v1.inbox_pb2 import Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
 from spinner_scheduler.domain import assets, backfills, decisions, schedules, times
-from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run
+from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run, kill
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.refusals import Rejected
@@ -289,6 +289,7 @@ _HANDLERS: dict[str, _Handler] = {
     "resume_backfill": backfills.resume,
     "cancel_backfill": backfills.cancel,
     "decide_task": decisions.decide,
+    "kill_tasks": kill,
 }
 
 __all__ = ["Rejected", "handle", "mark", "wake"]

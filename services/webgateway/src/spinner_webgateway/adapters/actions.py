@@ -191,6 +191,43 @@ class Actions:
         command.stop_run.run_id = run_id
         return await self._send(command)
 
+    async def kill_tasks(
+        self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, request_id: str | None = None
+    ) -> Row:
+        """Ends tries in progress as failed, without a retry."""
+        if not wanted.task_ids:
+            raise invalid("TASKS_MISSING", "task_ids is empty: nothing to kill.", "Name the tasks, or stop the run.")
+        await asyncio.to_thread(self._check_tasks, dag_id, run_id, wanted.task_ids)
+        command = new_command(caller, dag_id, request_id)
+        command.kill_tasks.CopyFrom(
+            inbox_pb2.KillTasks(run_id=run_id, task_ids=wanted.task_ids, map_indexes=wanted.map_indexes)
+        )
+        return await self._send(command)
+
+    async def decide(
+        self,
+        caller: Caller,
+        key: tuple[str, str, str, int],
+        options: Sequence[str],
+        params: dict[str, Any],
+        note: str,
+        request_id: str | None = None,
+    ) -> Row:
+        """Answers what a task asks. The first answer counts."""
+        dag_id, run_id, task_id, map_index = key
+        command = new_command(caller, dag_id, request_id)
+        command.decide_task.CopyFrom(
+            inbox_pb2.DecideTask(
+                run_id=run_id,
+                task_id=task_id,
+                map_index=map_index,
+                chosen_options=options,
+                params_json=orjson.dumps(params) if params else b"",
+                note=note,
+            )
+        )
+        return await self._send(command)
+
     def preview(self, dag_id: str, run_id: str, wanted: Selection) -> Preview:
         """Returns what a clear would touch, as the views have it now. Blocks."""
         with self._engine.connect() as connection:

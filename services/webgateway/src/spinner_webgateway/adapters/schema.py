@@ -481,6 +481,29 @@ deadlines = Table(
     Index("deadlines_by_state", "state", "deadline_time"),
 )
 
+decisions = Table(
+    "decisions",
+    metadata,
+    *try_keys(),
+    needed("state", ascii_text(20)),
+    needed("kind", ascii_text(20)),
+    needed("subject", long_text()),
+    needed("body", long_text()),
+    needed("options", JSON),
+    needed("defaults", JSON),
+    needed("multiple", Boolean),
+    needed("params", JSON),
+    needed("assignees", JSON),
+    time_column("requested_time", nullable=False),
+    time_column("deadline"),
+    needed("chosen_options", JSON),
+    needed("params_input", JSON),
+    needed("decided_by", wide_text(250)),
+    time_column("decided_time"),
+    needed("note", long_text()),
+    Index("decisions_by_state", "state", "requested_time"),
+)
+
 VIEWS: dict[str, Table] = {
     table.name: table
     for table in (
@@ -508,6 +531,7 @@ VIEWS: dict[str, Table] = {
         asset_events,
         asset_runs,
         deadlines,
+        decisions,
     )
 }
 """Tables that the projection fills, by name."""

@@ -18,6 +18,7 @@ from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.api.context import Gateway
 from spinner_webgateway.api.grpc_backfills import BackfillMethods
 from spinner_webgateway.api.grpc_common import conf_of, limit_of, rejected
+from spinner_webgateway.api.grpc_decisions import DecisionMethods
 from spinner_webgateway.api.routes_logs import find_try
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.changes import Change
@@ -31,7 +32,7 @@ WATCH_LOOK_SECONDS = 15.0
 ENDED = ("success", "failed")
 
 
-class GatewayService(BackfillMethods):
+class GatewayService(BackfillMethods, DecisionMethods):
     """For the event loop."""
 
     async def ListDags(  # noqa: N802 - the contract's name

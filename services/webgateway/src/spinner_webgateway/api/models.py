@@ -412,6 +412,12 @@ class MarkTasksRequest(BaseModel):
     request_id: str | None = None
 
 
+class KillTasksRequest(BaseModel):
+    task_ids: list[str]
+    map_indexes: list[int] = []
+    request_id: str | None = None
+
+
 class MarkRunRequest(BaseModel):
     state: Literal["success", "failed"]
     request_id: str | None = None

@@ -102,6 +102,23 @@ async def mark_tasks(
     return command_answer(row)
 
 
+@router.post("/kill-tasks", response_model=models.CommandResult)
+async def kill_tasks(
+    dag_id: str,
+    run_id: str,
+    body: models.KillTasksRequest,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    subject: Subject,
+) -> Response:
+    """Ends tries in progress as failed, without a retry; the run goes on with what that means for it."""
+    wanted = Selection(body.task_ids, body.map_indexes)
+    facts = {"task_ids": body.task_ids[:100]}
+    with gateway.access.act(caller, "task.kill", subject, body.request_id or "", **facts):
+        row = await gateway.actions.kill_tasks(caller, dag_id, run_id, wanted, body.request_id)
+    return command_answer(row)
+
+
 @router.post("/stop", response_model=models.CommandResult)
 async def stop_run(
     dag_id: str, run_id: str, gateway: GatewayDependency, caller: CallerDependency, subject: Subject

@@ -19,7 +19,7 @@ from typing import Any
 
 from spinner_proto.events.v1 import events_pb2
 
-from spinner_webgateway.domain import asset_rows, backfill_rows, words
+from spinner_webgateway.domain import asset_rows, backfill_rows, decision_rows, words
 from spinner_webgateway.domain.compression import compress
 from spinner_webgateway.domain.rows import Need, Row, WorkingSet
 from spinner_webgateway.domain.words import clip
@@ -189,6 +189,8 @@ def needs(message: events_pb2.WorkflowEvents) -> Iterator[Need]:
         elif kind in ("task_state_changed", "task_ended", "task_cleared"):
             body = getattr(event, kind)
             yield "tasks", (dag_id, run_id, body.task_id, body.map_index)
+            if kind == "task_state_changed":
+                yield from decision_rows.needs(dag_id, run_id, body)
             if kind != "task_cleared" and body.try_number > 0:
                 yield "tries", (dag_id, run_id, body.task_id, body.map_index, body.try_number)
 
@@ -419,6 +421,7 @@ def _task_expanded(step: _Step, event: events_pb2.TaskExpanded) -> None:
 
 
 def _task_state_changed(step: _Step, event: events_pb2.TaskStateChanged) -> None:
+    decision_rows.changed(step.rows, step.dag_id, step.run_id, step.time, event)
     task = step.task(event.task_id, event.map_index)
     state = words.task_state(event.state)
     step.move(task, state)

@@ -35,6 +35,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "commands": ("request_id",),
     "partition_owners": ("name",),
     "backfills": ("dag_id", "backfill_id"),
+    "decisions": ("dag_id", "run_id", "task_id", "map_index", "try_number"),
     "backfill_intervals": ("dag_id", "backfill_id", "logical_date"),
     "assets": ("asset_key",),
     "asset_events": ("asset_key", "sequence"),
