@@ -76,6 +76,9 @@ worker-image: setup  ## Build the worker's image archive without a container eng
 bench-scheduler: setup  ## Measure the scheduler's speed and size (QUICK=1: a minute); writes build/bench/bench-scheduler.json
 	@$(BIN)/python -m bench.scheduler $(if $(QUICK),--quick)
 
+bench-executor: setup  ## One executor on a real Kubernetes API with simulated nodes, and locally
+	@$(BIN)/python -m bench.kubernetes
+
 simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 

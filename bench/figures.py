@@ -40,6 +40,13 @@ GOALS: dict[str, tuple[str, float | None, Literal["lower", "higher"]]] = {
     "dags100k_idle_cpu_percent": ("% of a core", 2, "lower"),
     "dags100k_due_run_cpu_ms": ("ms", None, "lower"),
     "dags100k_rss_mib": ("MiB", None, "lower"),
+    "kubernetes_pods_per_s": ("pods/s", 100, "higher"),
+    "kubernetes_api_pods_per_s": ("pods/s", None, "higher"),
+    "kubernetes_executor_cpu_ms_per_pod": ("ms", None, "lower"),
+    "kubernetes_live_pods_started_s": ("s", None, "lower"),
+    "kubernetes_kib_per_live_pod": ("KiB", None, "lower"),
+    "kubernetes_status_lag_p50_ms": ("ms", None, "lower"),
+    "kubernetes_status_lag_p95_ms": ("ms", 500, "lower"),
     "local_tasks_per_s": ("tasks/s", None, "higher"),
 }
 
@@ -100,9 +107,9 @@ def write(path: Path, machine_facts: dict[str, Any], figures: Sequence[Figure]) 
 def table(figures: Sequence[Figure]) -> str:
     """The figures for people."""
     marks = {True: "reached", False: "missed", None: ""}
-    lines = [f"{'figure':<28} {'value':>12} {'goal':>10}  {'':<8} {'min … max':>22}  unit"]
+    lines = [f"{'figure':<36} {'value':>12} {'goal':>10}  {'':<8} {'min … max':>22}  unit"]
     for one in figures:
         goal = "" if one.goal is None else f"{'≤' if one.better == 'lower' else '≥'} {one.goal:g}"
         spread = f"{one.min:g} … {one.max:g}" if one.runs > 1 else ""
-        lines.append(f"{one.name:<28} {one.value:>12g} {goal:>10}  {marks[one.reached]:<8} {spread:>22}  {one.unit}")
+        lines.append(f"{one.name:<36} {one.value:>12g} {goal:>10}  {marks[one.reached]:<8} {spread:>22}  {one.unit}")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,20 +60,28 @@ class Backoff:
 
 
 class Gate:
-    """At most `limit` calls at once; fewer after a 429, and none before its Retry-After is over."""
+    """At most `limit` calls at once, in the order that they came; fewer after a 429, none before its Retry-After."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.allowed = float(limit)
         self._flying = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._not_before = 0.0
-        self._changed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._flying < int(self.allowed))
+        if self._waiting or self._flying >= int(self.allowed):
+            turn: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # its turn had come
+                    self._leave()
+                raise
+        else:
             self._flying += 1
         try:
             if (wait := self._not_before - loop.time()) > 0:
@@ -85,9 +94,15 @@ class Gate:
                 self._not_before = max(self._not_before, loop.time() + failure.retry_after)
             raise
         finally:
-            async with self._changed:
-                self._flying -= 1
-                self._changed.notify_all()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._flying -= 1
+        while self._waiting and self._flying < int(self.allowed):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._flying += 1
+                turn.set_result(None)
 
 
 class Client:
