@@ -35,6 +35,10 @@ EXIT_START_REFUSED = 76
 _RETRY_SECONDS = 0.05
 _SLOWEST_RETRY_SECONDS = 2.0
 _CONNECT_SECONDS = 3.0
+_READY_SECONDS = 10.0
+# A worker that was not granted its start yet runs no user code, so it may wait longer for an executor.
+_UNSTARTED_LEASE_SECONDS = 300.0
+_LONGEST_CALL_SECONDS = 30.0
 
 
 class CallError(SpinnerException):
@@ -214,12 +218,13 @@ class GrpcConnection:
         self._stub: Any = None
         self._fruitless = 0
         self.on_moved: Callable[[], None] = lambda: None
-        self.lease = lease or Lease()
+        self.lease = lease or Lease(_UNSTARTED_LEASE_SECONDS)
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
         # An executor that doesn't answer a heartbeat hangs and may have a successor; other calls may take their time.
-        seconds = self.lease.seconds / 3 if method == "Heartbeat" else self.lease.seconds
+        longest = min(self.lease.seconds, _LONGEST_CALL_SECONDS)
+        seconds = longest / 3 if method == "Heartbeat" else longest
         while True:
             stub: Any = None
             with shield:
@@ -255,6 +260,9 @@ class GrpcConnection:
                 if not self._targets:
                     self._targets = self._resolved()
                 self._target = self._targets.pop(0)
+                host, _, port = self._target.rpartition(":")
+                # gRPC tells nobody at once that an address refuses.
+                socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
                 channel = self._grpc.insecure_channel(
                     self._target,
                     options=[
@@ -265,7 +273,7 @@ class GrpcConnection:
                     ],
                 )
                 try:
-                    self._grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+                    self._grpc.channel_ready_future(channel).result(timeout=_READY_SECONDS)
                 except BaseException:
                     channel.close()
                     raise

@@ -272,6 +272,10 @@ class Controller:
         if memory != tried.configured_memory:
             tried.journal.store_memory(memory)
         tried.end, tried.end_done = None, None
+        earlier = self._by_worker.get(tried.worker)
+        if earlier is not None and earlier.kill_timer is not None:
+            # The try is ordered anew under the same name, and the back end removes the earlier worker first.
+            earlier.kill_timer.cancel()
         self._by_worker[tried.worker] = tried
         self._held[tried.worker] = slot
         self.context.metrics.launches.inc()
