@@ -140,6 +140,18 @@ const connections = createRoute({
   component: lazyRouteComponent(() => import('./pages/admin/ConnectionsPage'), 'ConnectionsPage'),
 });
 
+const assets = createRoute({
+  getParentRoute: () => root,
+  // Not /assets: there the page's own files are.
+  path: '/lineage',
+  component: lazyRouteComponent(() => import('./pages/assets/AssetsPage'), 'AssetsPage'),
+});
+const deadlines = createRoute({
+  getParentRoute: () => root,
+  path: '/deadlines',
+  component: lazyRouteComponent(() => import('./pages/deadlines/DeadlinesPage'), 'DeadlinesPage'),
+});
+
 const routeTree = root.addChildren([
   home,
   runs,
@@ -151,6 +163,8 @@ const routeTree = root.addChildren([
   pools,
   variables,
   connections,
+  assets,
+  deadlines,
 ]);
 
 export function createAppRouter() {

@@ -71,6 +71,8 @@ function PaletteBody({ onClose, onHelp }: Omit<Props, 'open'>) {
     ['Go to failed runs', () => navigate({ to: '/runs', search: { state: 'failed' } })],
     ['Go to running runs', () => navigate({ to: '/runs', search: { state: 'running' } })],
     ['Go to parse errors', () => navigate({ to: '/parse-errors' })],
+    ['Go to assets', () => navigate({ to: '/lineage' })],
+    ['Go to deadlines', () => navigate({ to: '/deadlines' })],
     ['Go to pools', () => navigate({ to: '/pools' })],
     ['Go to variables', () => navigate({ to: '/variables' })],
     ['Go to connections', () => navigate({ to: '/connections' })],

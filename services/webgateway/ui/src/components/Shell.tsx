@@ -71,18 +71,20 @@ export function Shell() {
             DAGs
           </Link>
           <Link to="/runs">Runs</Link>
+          <Link to="/lineage">Assets</Link>
           <ErrorsLink />
           <Menu
             trigger={
               <button
                 type="button"
                 className="bar-menu"
-                data-active={/^\/(pools|variables|connections|audit)/.test(path) || undefined}
+                data-active={/^\/(deadlines|pools|variables|connections|audit)/.test(path) || undefined}
               >
                 Operate <ChevronDown size={13} />
               </button>
             }
             actions={[
+              { label: 'Deadlines', run: () => void navigate({ to: '/deadlines' }) },
               { label: 'Pools', run: () => void navigate({ to: '/pools' }) },
               { label: 'Variables', run: () => void navigate({ to: '/variables' }) },
               { label: 'Connections', run: () => void navigate({ to: '/connections' }) },
@@ -118,6 +120,8 @@ function titleOf(path: string): string {
   const names: Record<string, string> = {
     runs: 'Runs',
     'parse-errors': 'Parse errors',
+    lineage: 'Assets',
+    deadlines: 'Deadlines',
     pools: 'Pools',
     variables: 'Variables',
     connections: 'Connections',

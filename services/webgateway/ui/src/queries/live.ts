@@ -67,7 +67,8 @@ export function startLive(queries: QueryClient): () => void {
     void queries.invalidateQueries(
       {
         predicate: ({ queryKey: [kind] }) =>
-          kind === 'dag-list' || kind === 'run-list' || (kind === 'parse-errors' && pending.parseErrors),
+          ['dag-list', 'run-list', 'asset-list', 'deadline-list'].includes(String(kind)) ||
+          (kind === 'parse-errors' && pending.parseErrors),
       },
       { cancelRefetch: false },
     );

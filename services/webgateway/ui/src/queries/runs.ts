@@ -111,6 +111,7 @@ export interface ClearChoice {
   future?: boolean;
   only_failed?: boolean;
   latest_version?: boolean;
+  conf?: Record<string, unknown>;
 }
 
 function clearRun(dagId: string, runId: string, choice: ClearChoice, dryRun: boolean, signal?: AbortSignal) {

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { StateIcon } from '../../components/StateIcon';
 import { toastGood } from '../../components/Toasts';
 import { Dialog, Loading, Problem } from '../../components/ui';
+import { checkConf } from '../../lib/conf';
 import { usePatchSearch } from '../../lib/search';
 import { clearPreviewQuery, useClear, type ClearChoice } from '../../queries/runs';
 
@@ -37,8 +38,11 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
   const count = preview.data?.task_count ?? 0;
   const runs = preview.data?.run_count ?? 0;
   const words = `${count.toLocaleString()} ${count === 1 ? 'task' : 'tasks'} in ${runs.toLocaleString()} ${runs === 1 ? 'run' : 'runs'}`;
+  const [conf, setConf] = useState('');
+  const own = conf.trim() !== '';
+  const check = checkConf(conf);
   const start = () =>
-    clear.mutate(choice, {
+    clear.mutate(own && check.ok ? { ...choice, conf: check.value } : choice, {
       onSuccess: (result) => {
         onClose();
         patch({ try: undefined, line: undefined });
@@ -64,7 +68,9 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
           <button
             type="button"
             className="btn primary"
-            disabled={!preview.data || count === 0 || clear.isPending || preview.isPlaceholderData}
+            disabled={
+              !preview.data || !check.ok || count === 0 || clear.isPending || preview.isPlaceholderData
+            }
             onClick={start}
           >
             <RotateCcw size={13} /> {clear.isPending ? 'Clearing' : 'Clear and run again'}
@@ -89,6 +95,27 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
           </label>
         ))}
       </div>
+      <details>
+        <summary className="muted" style={{ cursor: 'pointer' }}>
+          Other parameters
+        </summary>
+        <label className="labelled" style={{ marginTop: 8 }}>
+          <span>conf that only these tasks see, a JSON object (empty: the run&apos;s)</span>
+          <textarea
+            className="field mono"
+            rows={3}
+            spellCheck={false}
+            value={conf}
+            aria-invalid={!check.ok}
+            onChange={(event) => setConf(event.target.value)}
+          />
+          {!check.ok && (
+            <span style={{ color: 'var(--danger)' }} role="alert">
+              {check.message} {check.fix}
+            </span>
+          )}
+        </label>
+      </details>
       {preview.isPending && <Loading rows={3} label="Computing what it clears" />}
       {preview.isError && <Problem error={preview.error} retry={() => void preview.refetch()} />}
       {preview.data && (

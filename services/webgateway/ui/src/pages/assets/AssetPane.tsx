@@ -1,0 +1,188 @@
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { ArrowRight, RefreshCw, X } from 'lucide-react';
+import { useState } from 'react';
+import { toastGood } from '../../components/Toasts';
+import { Dialog, ExactTime, IconButton, Loading, Problem } from '../../components/ui';
+import { checkConf } from '../../lib/conf';
+import { actorName } from '../../lib/words';
+import { assetEventsQuery, useUpdateAsset } from '../../queries/assets';
+import type { Asset, AssetEventEntry, AssetUser } from '../../queries/client';
+
+/** One asset: who updates it, what it starts, and its updates with the runs that they led to. */
+export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => void }) {
+  const events = useInfiniteQuery(assetEventsQuery(asset.name));
+  const [updating, setUpdating] = useState(false);
+  const rows = events.data?.pages.flatMap((page) => page.items) ?? [];
+  return (
+    <section className="asset-pane" aria-label={`Asset ${asset.name}`}>
+      <header className="row">
+        <h2 className="truncate">{asset.name}</h2>
+        {!asset.alias && (
+          <button type="button" className="btn" onClick={() => setUpdating(true)}>
+            <RefreshCw size={13} /> Record an update
+          </button>
+        )}
+        <IconButton label="Close" onClick={onClose}>
+          <X size={16} />
+        </IconButton>
+      </header>
+      {asset.uri && asset.uri !== asset.name && <p className="mono small muted">{asset.uri}</p>}
+      <Lineage asset={asset} />
+      {!asset.alias && (
+        <>
+          <h3>Updates</h3>
+          {events.isPending && <Loading rows={3} label="Loading updates" />}
+          {events.isError && <Problem error={events.error} retry={() => void events.refetch()} />}
+          {events.data && rows.length === 0 && <p className="muted">It was never updated.</p>}
+          <ol className="asset-events">
+            {rows.map((event) => (
+              <Update key={event.sequence} event={event} />
+            ))}
+          </ol>
+          {events.hasNextPage && (
+            <button type="button" className="btn" onClick={() => void events.fetchNextPage()}>
+              Older
+            </button>
+          )}
+        </>
+      )}
+      {updating && <UpdateDialog name={asset.name} onClose={() => setUpdating(false)} />}
+    </section>
+  );
+}
+
+/** Producers → the asset → what it starts, and who reads it. */
+function Lineage({ asset }: { asset: Asset }) {
+  return (
+    <div className="lineage" role="group" aria-label="Lineage">
+      <Users title="Updated by" users={asset.producers} none="no task" />
+      <ArrowRight size={18} aria-hidden="true" />
+      <div className="lineage-asset">{asset.name}</div>
+      <ArrowRight size={18} aria-hidden="true" />
+      <div>
+        <Users title="Starts" users={asset.consumers} none="no DAG" />
+        {asset.readers.length > 0 && <Users title="Read by" users={asset.readers} none="" />}
+      </div>
+    </div>
+  );
+}
+
+function Users({ title, users, none }: { title: string; users: AssetUser[]; none: string }) {
+  return (
+    <div className="lineage-side">
+      <span className="faint small">{title}</span>
+      {users.length === 0 && <span className="muted">{none}</span>}
+      <ul>
+        {users.map((user) => (
+          <li key={`${user.dag_id}/${user.task_id ?? ''}`}>
+            <Link to="/dags/$dagId" params={{ dagId: user.dag_id }} className="mono">
+              {user.dag_id}
+            </Link>
+            {user.task_id && <span className="mono faint"> {user.task_id}</span>}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Update({ event }: { event: AssetEventEntry }) {
+  const { producer } = event;
+  const extra = Object.keys(event.extra).length > 0 ? JSON.stringify(event.extra) : '';
+  return (
+    <li>
+      <span className="faint">#{event.sequence}</span> <ExactTime value={event.time} />{' '}
+      {producer ? (
+        <Link
+          className="mono"
+          to="/dags/$dagId/runs/$runId"
+          params={{ dagId: producer.dag_id, runId: producer.run_id }}
+          search={{ task: producer.task_id }}
+        >
+          {producer.dag_id} {producer.task_id}
+        </Link>
+      ) : (
+        <span>by {actorName(event.actor)}</span>
+      )}
+      {event.aliases.length > 0 && <span className="muted"> through {event.aliases.join(', ')}</span>}
+      {extra && <code className="asset-extra">{extra}</code>}
+      {event.runs.length > 0 && (
+        <ul className="asset-runs">
+          {event.runs.map((run) => (
+            <li key={`${run.dag_id}/${run.run_id}`}>
+              <ArrowRight size={12} aria-label="led to" />{' '}
+              <Link
+                className="mono"
+                to="/dags/$dagId/runs/$runId"
+                params={{ dagId: run.dag_id, runId: run.run_id }}
+              >
+                {run.dag_id} {run.run_id}
+              </Link>
+            </li>
+          ))}
+        </ul>
+      )}
+    </li>
+  );
+}
+
+function UpdateDialog({ name, onClose }: { name: string; onClose: () => void }) {
+  const [text, setText] = useState('');
+  const [requestId] = useState(() => crypto.randomUUID());
+  const update = useUpdateAsset(name);
+  const check = checkConf(text);
+  const send = () => {
+    if (!check.ok) return;
+    update.mutate(
+      { extra: check.value, request_id: requestId },
+      {
+        onSuccess: () => {
+          onClose();
+          toastGood(`${name} updated`, 'DAGs that wait for it go on.');
+        },
+      },
+    );
+  };
+  return (
+    <Dialog
+      open
+      onClose={onClose}
+      title={`Record an update of ${name}`}
+      footer={
+        <>
+          <button type="button" className="btn" onClick={onClose}>
+            Cancel
+          </button>
+          <button
+            type="button"
+            className="btn primary"
+            disabled={!check.ok || update.isPending}
+            onClick={send}
+          >
+            Record
+          </button>
+        </>
+      }
+    >
+      <p className="muted">DAGs that wait for it see an update, as if a task had made it.</p>
+      <label className="labelled">
+        <span>extra, a JSON object (may stay empty)</span>
+        <textarea
+          className="field mono"
+          rows={4}
+          spellCheck={false}
+          value={text}
+          aria-invalid={!check.ok}
+          onChange={(event) => setText(event.target.value)}
+        />
+        {!check.ok && (
+          <span style={{ color: 'var(--danger)' }} role="alert">
+            {check.message} {check.fix}
+          </span>
+        )}
+      </label>
+      {update.isError && <Problem error={update.error} />}
+    </Dialog>
+  );
+}

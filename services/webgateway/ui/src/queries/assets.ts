@@ -1,0 +1,55 @@
+/** Assets, their events, updates by hand; deadlines. */
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  queryOptions,
+  useMutation,
+  useQueryClient,
+} from '@tanstack/react-query';
+import { client, unwrap } from './client';
+import { keys } from './keys';
+
+export const assetsQuery = (query: string) =>
+  queryOptions({
+    queryKey: keys.assetList(query),
+    queryFn: ({ signal }) =>
+      unwrap(
+        client.GET('/api/v1/assets', {
+          params: { query: { query: query || undefined, limit: 500 } },
+          signal,
+        }),
+      ),
+    placeholderData: keepPreviousData,
+  });
+
+export const assetEventsQuery = (name: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.assetEvents(name),
+    queryFn: ({ pageParam, signal }) =>
+      unwrap(
+        client.GET('/api/v1/assets/{name}/events', {
+          params: { path: { name }, query: { limit: 50, cursor: pageParam } },
+          signal,
+        }),
+      ),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+
+export function useUpdateAsset(name: string) {
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: (body: { extra: Record<string, unknown>; request_id: string }) =>
+      unwrap(client.POST('/api/v1/assets/{name}/events', { params: { path: { name } }, body })),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ['asset-list'] }),
+    meta: { handled: true, action: 'Updating the asset' },
+  });
+}
+
+export const deadlinesQuery = (filters: { dag_id?: string; run_id?: string; state?: string }) =>
+  queryOptions({
+    queryKey: keys.deadlines(filters),
+    queryFn: ({ signal }) =>
+      unwrap(client.GET('/api/v1/deadlines', { params: { query: { ...filters, limit: 500 } }, signal })),
+    placeholderData: keepPreviousData,
+  });
