@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from spinner_servers import kubernetes_node as server
 from spinner_servers import worker_image
 from spinner_servers.kubernetes_node import Node
 
+pytestmark = pytest.mark.kubernetes
 HARDENED = {
     "readOnlyRootFilesystem": True,
     "allowPrivilegeEscalation": False,

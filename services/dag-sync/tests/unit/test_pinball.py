@@ -1,7 +1,9 @@
 """Legacy workflows as definitions."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from spinner_dag_sync.domain.config import Bundle
 from spinner_dag_sync.domain.pinball import definition_of
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
@@ -58,3 +60,11 @@ def test_a_start_date_of_the_bundle_decides_when_runs_begin():
     start = datetime(2026, 5, 1, tzinfo=UTC)
     made = definition_of(specification(), {}, BUNDLE.model_copy(update={"start_date": start}))
     assert made.start_date.ToDatetime(UTC) == start
+
+
+def test_jobs_ask_for_what_the_bundle_says_such_as_their_legacy_image():
+    asked = {"legacy_image": "company/legacy:7", "limit_memory": "4Gi"}
+    made = definition_of(specification(), {}, BUNDLE.model_copy(update={"resources": asked}))
+    assert [json.loads(task.resources_json) for task in made.tasks] == [asked, asked]
+    with pytest.raises(ValueError, match="memry is not known"):
+        Bundle(**{**BUNDLE.model_dump(), "resources": {"memry": "4Gi"}})

@@ -265,6 +265,30 @@ def test_what_is_not_ready_keeps_user_code_from_running(stage: Stage, orders: Or
     assert "{ReadinessStage} ERROR" in log_of(stage, end) and not seen(stage)
 
 
+def test_the_role_that_is_shipped_is_enough(
+    stage: Stage, orders: Orders, place: NodePlace, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """An executor with no more than the account of infra/kubernetes runs, ends and cleans up pods."""
+    manifest = Path(__file__).parents[4] / "infra" / "kubernetes" / "executor.yaml"
+    place.node.kubectl("apply", "-f", str(manifest))
+    request.addfinalizer(lambda: place.node.kubectl("delete", "--wait=false", "-f", str(manifest)))
+    account = ("create", "token", "spinner-executor", "-n", "spinner-spinner")
+    config = json.loads(place.cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": place.node.kubectl(*account).strip()}
+    kubeconfig = tmp_path / "executor.kubeconfig"
+    kubeconfig.write_text(json.dumps(config))
+    stage.executor(kubernetes_config=kubeconfig, kubernetes_namespace="spinner-spinner")
+    good, crashes = orders("good"), orders("crashes")
+    stage.write(good, crashes)
+    assert stage.wait(good, seconds=SECONDS).ended.outcome == c.OUTCOME_SUCCESS
+    end = stage.wait(crashes, seconds=SECONDS).ended
+    assert end.outcome == c.OUTCOME_CRASHED and "last words" in log_of(stage, end)
+    pods = "/api/v1/namespaces/spinner-spinner/pods"
+    until(lambda: not place.cluster.request("GET", pods)["items"], "pods are removed", SECONDS)
+    logs = "".join(file.read_text() for file in stage.folder.glob("executor-*.log"))
+    assert "forbidden" not in logs.lower() and "administrator must" not in logs
+
+
 @pytest.mark.timeout(900)
 def test_a_hundred_pods_survive_a_kill_of_their_executor(stage: Stage, orders: Orders, place: NodePlace) -> None:
     first = stage.executor()

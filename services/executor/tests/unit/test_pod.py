@@ -70,6 +70,7 @@ def test_everything_that_a_task_may_ask_arrives() -> None:
         service_account_name="etl",
         labels={"team": "growth"},
         annotations={"note": "x"},
+        kill_grace_seconds=90,
     )
     spec, worker = pod["spec"], worker_of(pod)
     assert worker["image"] == "company/etl:7"
@@ -83,6 +84,7 @@ def test_everything_that_a_task_may_ask_arrives() -> None:
     assert {"data", "token", "tmp", "cache"} == {volume["name"] for volume in spec["volumes"]}
     assert {"name": "data", "mountPath": "/data"} in worker["volumeMounts"]
     assert spec["serviceAccountName"] == "etl" and spec["automountServiceAccountToken"]
+    assert spec["terminationGracePeriodSeconds"] == 90
     assert pod["metadata"]["labels"]["team"] == "growth" and pod["metadata"]["annotations"]["note"] == "x"
 
 

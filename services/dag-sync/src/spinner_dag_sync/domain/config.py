@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from spinner.core.resources import problems
 
 Kind = Literal["folder", "git", "object-store", "pinball"]
 _DEFAULT_INTERVALS: Mapping[str, float] = {"folder": 2.0, "git": 30.0, "object-store": 30.0, "pinball": 30.0}
@@ -48,6 +49,10 @@ class Bundle(BaseModel):
     owner: str = ""
     project: str = ""
     start_date: datetime | None = Field(None, description="pinball: the first time at which runs may start")
+    resources: dict[str, Any] = Field(
+        default_factory=dict,
+        description='pinball: what its jobs ask for, as executor_config["KubernetesExecutor"], such as a legacy_image',
+    )
     paused: bool = Field(False, description="pinball: new DAGs are paused")
 
     @model_validator(mode="after")
@@ -55,6 +60,8 @@ class Bundle(BaseModel):
         needed = _NEEDS[self.kind]
         if getattr(self, needed) is None:
             raise ValueError(f"a bundle of kind {self.kind} needs {needed}")
+        if found := list(problems(self.resources)):
+            raise ValueError(f"resources of bundle {self.name}: {'; '.join(found)}")
         if self.kind == "pinball" and (self.tier is None or not self.access_control):
             raise ValueError("a bundle of kind pinball needs tier and access_control")
         return self

@@ -88,6 +88,7 @@ def _task(job: tf.JobSpecification, positions: Mapping[str, int], priority: floa
         owner=bundle.owner,
         command=job.command,
         template_fields_json=json.dumps({"command": job.command}),
+        resources_json=json.dumps(bundle.resources, sort_keys=True) if bundle.resources else "",
     )
     if job.HasField("retry_delay"):
         task.retry_delay.CopyFrom(job.retry_delay)

@@ -14,6 +14,7 @@ A job of a migrated workflow has a second container with the user's legacy image
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +205,8 @@ def _task(launch: Launch, asked: Mapping[str, Any], settings: PodSettings) -> di
         }
     else:
         container |= {"env": environment, "volumeMounts": mounts} | ({"resources": amounts} if amounts else {})
+    if "kill_grace_seconds" in asked:
+        spec["terminationGracePeriodSeconds"] = max(1, math.ceil(asked["kill_grace_seconds"]))
     for name, target in (
         ("node_selector", "nodeSelector"),
         ("tolerations", "tolerations"),
