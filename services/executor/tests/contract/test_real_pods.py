@@ -19,11 +19,17 @@ from stage import Stage, until
 SECONDS = 90.0
 DAG_FILE = """
 import os, pathlib, signal, subprocess, sys, time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from spinner import DAG, Tier, task
+from spinner.exceptions import RescheduleTask
 
 SHARED = pathlib.Path(%r)
 ACCESS = {"team": {"can_dag_read"}}
+
+def seen_before(name):
+    before = (SHARED / name).exists()
+    (SHARED / name).touch()
+    return before
 
 def note(name):
     with (SHARED / "began").open("a") as file:
@@ -90,12 +96,19 @@ with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), tier=Tier.TI
         print(spinnertestwheel.VALUE)
 
     @task
+    def twice():
+        if not seen_before("twice"):
+            print("the first part")
+            raise RescheduleTask(datetime.now(timezone.utc) + timedelta(seconds=1))
+        print("the second part")
+
+    @task
     def many(name):
         note(name)
 
     for n in range(100):
         many.override(task_id=f"many{n}")(f"many{n}")
-    imports(); good(); fails(); hungry(); crashes(); waits(); forks(); telltale()
+    twice(); imports(); good(); fails(); hungry(); crashes(); waits(); forks(); telltale()
 """
 
 
@@ -224,6 +237,24 @@ def test_nobody_but_the_worker_learns_the_token(stage: Stage, orders: Orders, pl
     end = stage.wait(order, seconds=SECONDS).ended
     assert end.outcome == c.OUTCOME_SUCCESS, end.message
     assert proof not in log_of(stage, end)
+    nothing_left(place)
+
+
+def test_each_segment_of_a_try_is_a_pod_and_the_log_has_them_all(
+    stage: Stage, orders: Orders, place: NodePlace
+) -> None:
+    stage.executor()
+    order = orders("twice")
+    stage.write(order)
+    stage.wait(order, "rescheduled", SECONDS)
+    order.segment = 1
+    stage.write(order)
+    end = stage.wait(order, seconds=SECONDS).ended
+    assert end.outcome == c.OUTCOME_SUCCESS, end.message
+    log = log_of(stage, end)
+    assert log.count("the first part") == log.count("the second part") == 1
+    assert log.index("the first part") < log.index("the second part")
+    assert log.index("The next question is at") < log.index("the second part")
     nothing_left(place)
 
 
