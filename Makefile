@@ -10,7 +10,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-peers worker-image simulate bench-scheduler
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-executor bench-peers worker-image simulate bench-scheduler
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -80,6 +80,7 @@ def test_a_calm_api_is_asked_for_nothing_but_what_is_needed(scene: Scene) -> Non
     assert lists == scene.stage.partitions
     assert (scene.proxy.calls["list"], scene.proxy.calls["GET"]) == (lists, gets)  # none for a task
     assert scene.proxy.calls["watch"] == scene.stage.partitions
+    assert scene.proxy.calls["log"] <= len(orders)  # their workers said nothing, so their nodes are asked once
 
 
 @pytest.mark.parametrize(

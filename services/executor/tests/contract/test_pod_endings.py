@@ -213,6 +213,22 @@ def test_a_quota_is_waited_for(scene: Scene) -> None:
     scene.stage.tombstone(order)
 
 
+def test_many_that_wait_for_a_quota_ask_one_after_the_other(scene: Scene) -> None:
+    path = f"/api/v1/namespaces/{scene.namespace}/resourcequotas"
+    scene.cluster.request("POST", path, {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}})
+    until(lambda: "used" in scene.cluster.request("GET", f"{path}/few").get("status", {}), "the quota counts", SECONDS)
+    orders = [scene.order(f"queue{n}") for n in range(8)]
+    until(lambda: sum(scene.phase(order) == "Running" for order in orders) == 2, "two have room", SECONDS)
+    waiting = [order for order in orders if not scene.pod(order)]
+    waiting[0].desired_state = o.DESIRED_STATE_CANCELLED
+    scene.stage.write(waiting[0])
+    assert scene.end(waiting[0]).outcome == c.OUTCOME_KILLED_BY_USER
+    scene.cluster.request("DELETE", f"{path}/few")
+    until(lambda: sum(scene.phase(order) == "Running" for order in orders) == 7, "all others run", SECONDS)
+    for order in orders:
+        scene.stage.tombstone(order)
+
+
 def test_what_happened_while_no_executor_watched(scene: Scene) -> None:
     granted, waiting = scene.running("granted"), scene.running("waiting")
     scene.started(granted)

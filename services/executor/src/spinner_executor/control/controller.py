@@ -315,13 +315,17 @@ class Controller:
             told = Exit(launch_error=str(error))
             if error.outcome != Outcome.OUTCOME_LAUNCH_FAILED:
                 told = Exit(outcome=error.outcome, message=str(error))
-            self.exited(tried.key, launch.worker, told)
+            self._not_launched(tried, launch, told)
             return
         except resources.InvalidResources as error:
-            self.exited(tried.key, launch.worker, Exit(launch_error=str(error)))
+            self._not_launched(tried, launch, Exit(launch_error=str(error)))
             return
         if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
             tried.situation.worker_state = WorkerState.ALIVE
+
+    def _not_launched(self, tried: Try, launch: Launch, why: Exit) -> None:
+        if self._by_worker.get(launch.worker) is tried:  # otherwise its partition was given up meanwhile
+            self.exited(tried.key, launch.worker, why)
 
     def _report_launched(self, tried: Try, worker: str) -> None:
         tried.lease_timer = None

@@ -68,6 +68,8 @@ class ApiProxy:
         kind = "watch" if watching else request.method
         if kind == "GET" and request.path.endswith("/pods"):
             kind = "list"
+        if request.path.endswith("/log"):
+            kind = "log"
         self.calls[kind] += 1
         if self.delay:
             await asyncio.sleep(self.delay)

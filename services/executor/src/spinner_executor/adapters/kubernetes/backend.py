@@ -22,7 +22,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from spinner_executor.domain.model import Exit, WorkerState
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FORCE_SECONDS = 1
+_ACCOUNT_SECONDS = 10.0
 # A call that fails for so long is worth a word to the user.
 _TELL_AFTER_SECONDS = 3.0
 
@@ -70,7 +71,8 @@ class _Worker:
     told_reason: str = ""
     waiting_since: float = 0.0
     waiting_outcome: Outcome.ValueType = Outcome.OUTCOME_UNSPECIFIED
-    stopped: bool = False
+    # Set when it is to end: what waits for room stops waiting.
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
     exited: bool = False
 
 
@@ -105,6 +107,8 @@ class KubernetesBackend:
         self._token_key = b""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opening: dict[int, PodWatch] = {}
+        self._quota_turn = asyncio.Lock()
+        self._at_quota: _Worker | None = None
         # Partitions whose tries are all observed: what else appears there is nobody's.
         self._adopted: set[int] = set()
 
@@ -208,12 +212,15 @@ class KubernetesBackend:
         worker.nonce = secrets.token_hex(8)
         try:
             manifests = build(launch, worker.nonce, self._settings)
-            created = await self._create(worker, self._pods_path, manifests.pod)
+            try:
+                created = await self._create(worker, self._pods_path, manifests.pod)
+            finally:
+                self._leave_quota(worker)
             owner = {"apiVersion": "v1", "kind": "Pod", "name": launch.worker, "uid": created["metadata"]["uid"]}
             manifests.secret["metadata"]["ownerReferences"] = [owner]
             await self._create(worker, self._secrets_path, manifests.secret)
         except LaunchFailed:
-            self._forget(worker)
+            self._forget(worker)  # the next tick removes what was made of it
             raise
 
     async def _create(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -231,16 +238,39 @@ class KubernetesBackend:
                 found = await self._existing(worker, path, manifest)
                 if found is not None:
                     return found
-            elif not failure.passing and not _is_quota(failure):
-                raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_CONFIG_ERROR)
-            elif _is_quota(failure) or loop.time() - begun > _TELL_AFTER_SECONDS:
+            elif _is_quota(failure):
                 self._tell_pending(worker, failure.message)
-            if worker.stopped:
-                self._deletions.add(worker.name, "", _FORCE_SECONDS)
+            elif not failure.passing and not (_lacks_account(failure) and loop.time() - begun < _ACCOUNT_SECONDS):
+                raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_CONFIG_ERROR)
+            elif loop.time() - begun > _TELL_AFTER_SECONDS:
+                self._tell_pending(worker, failure.message)
+            if worker.stopped.is_set():
                 raise LaunchFailed("it was cancelled before its pod was made")
             if loop.time() - begun > self._limits.pending_seconds:
                 raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_NEVER_SCHEDULED)
-            await asyncio.sleep(backoff.pause(failure.retry_after))
+            if _is_quota(failure) and self._at_quota is not worker:
+                left = self._limits.pending_seconds - (loop.time() - begun)
+                await self._wait_for_room(worker, left)
+            else:
+                await asyncio.sleep(backoff.pause(failure.retry_after))
+
+    async def _wait_for_room(self, worker: _Worker, seconds: float) -> None:
+        """Returns when it is this worker's turn to try again: one at a time asks a full quota, in order."""
+        turn = asyncio.ensure_future(self._quota_turn.acquire())
+        stopped = asyncio.ensure_future(worker.stopped.wait())
+        try:
+            await asyncio.wait({turn, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            if not turn.done():
+                turn.cancel()
+        if turn.done() and not turn.cancelled():
+            self._at_quota = worker
+
+    def _leave_quota(self, worker: _Worker) -> None:
+        if self._at_quota is worker:
+            self._at_quota = None
+            self._quota_turn.release()
 
     async def _existing(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
         """What stands in the way of a create: our own earlier attempt is returned, anything else is removed."""
@@ -266,7 +296,7 @@ class KubernetesBackend:
     def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
         partition = self._folders.partition_of(key)
         watch = self._watches.get(partition)
-        mine = [pod for pod in watch.pods.values() if pod.key == key] if watch is not None else []
+        mine = watch.of_key(key) if watch is not None else []
         name = self.worker_name(order, key)
         pod = next((pod for pod in mine if pod.name == name), None)
         if pod is None:
@@ -311,7 +341,7 @@ class KubernetesBackend:
         expected = self._workers.get(worker)
         if expected is None:
             return
-        expected.stopped = True
+        expected.stopped.set()
         pod = self._pod(expected)
         if pod is not None:
             self._deletions.add(worker, pod.uid, _FORCE_SECONDS if force else max(1, math.ceil(grace_seconds)))
@@ -345,7 +375,7 @@ class KubernetesBackend:
 
     def disruption(self, worker: str) -> Exit | None:
         expected = self._workers.get(worker)
-        pod = self._pod(expected) if expected is not None and not expected.stopped else None
+        pod = self._pod(expected) if expected is not None and not expected.stopped.is_set() else None
         return None if pod is None else pod.disruption
 
     async def why_lost(self, worker: str) -> Exit | None:
@@ -366,7 +396,7 @@ class KubernetesBackend:
             return
         if worker.exited or (worker.nonce and pod.launch != worker.nonce):
             return
-        if worker.stopped and not pod.deleting:
+        if worker.stopped.is_set() and not pod.deleting:
             self._deletions.add(pod.name, pod.uid, self._settings.kill_grace_seconds)
         if pod.exit is not None:
             self._tell_exit(worker, pod.exit)
@@ -398,10 +428,14 @@ class KubernetesBackend:
             self._events.pending(worker.key, worker.name, reason)
 
     async def _tick(self) -> None:
-        """Deadlines of pods that don't run yet."""
+        """Deadlines of pods that don't run yet, and pods that nobody expects."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = asyncio.get_running_loop().time()
+            for partition in self._adopted & self._watches.keys():
+                for stray in self._watches[partition].pods.values():
+                    if stray.name not in self._workers:
+                        self._deletions.add(stray.name, stray.uid, _FORCE_SECONDS)
             for worker in list(self._workers.values()):
                 if worker.exited or worker.told_running:
                     continue
@@ -433,6 +467,11 @@ def _age_seconds(pod: pods.Pod) -> float:
 
 def _is_quota(failure: ApiFailure) -> bool:
     return failure.status == 403 and "exceeded quota" in failure.message
+
+
+def _lacks_account(failure: ApiFailure) -> bool:
+    """A namespace's service accounts are made a moment after the namespace."""
+    return failure.status == 403 and "error looking up service account" in failure.message
 
 
 def _refusal(failure: ApiFailure) -> str:

@@ -17,16 +17,16 @@ class Deletions:
     def __init__(self, client: Client, pods_path: str) -> None:
         self._client = client
         self._pods_path = pods_path
-        # The grace period that was asked for, by uid (by name where the uid is unknown).
+        # The grace period that was asked for, by uid.
         self._asked: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, name: str, uid: str, grace_seconds: int) -> None:
         """Deletes a pod; a second call counts only when it asks for less grace. Returns at once."""
-        known = self._asked.get(uid or name)
+        known = self._asked.get(uid)
         if known is not None and known <= grace_seconds:
             return
-        self._asked[uid or name] = grace_seconds
+        self._asked[uid] = grace_seconds
         task = asyncio.get_running_loop().create_task(self._delete(name, uid, grace_seconds))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -49,15 +49,13 @@ class Deletions:
                 await self._client.call("DELETE", f"{self._pods_path}/{name}", _options(uid, grace_seconds))
                 break
             except ApiFailure as failure:
-                if failure.status == 404 or (failure.status == 409 and uid):  # gone, or another pod of that name
+                if failure.status in (404, 409):  # gone, or another pod of that name
                     self._asked.pop(uid, None)
                     break
                 if not failure.passing:
                     _log.error("pod %s cannot be deleted: %s", name, failure)
                 pause = backoff.pause(failure.retry_after)
             await asyncio.sleep(pause)
-        if not uid:
-            self._asked.pop(name, None)
 
     async def drain(self, seconds: float) -> None:
         """Waits for what was asked for, at most `seconds`."""
@@ -70,7 +68,8 @@ class Deletions:
 
 
 def _options(uid: str, grace_seconds: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"gracePeriodSeconds": grace_seconds, "propagationPolicy": "Background"}
-    if uid:
-        options["preconditions"] = {"uid": uid}
-    return options
+    return {
+        "gracePeriodSeconds": grace_seconds,
+        "propagationPolicy": "Background",
+        "preconditions": {"uid": uid},
+    }

@@ -41,6 +41,7 @@ class PodWatch:
     ) -> None:
         self.partition = partition
         self.pods: dict[str, pods.Pod] = {}
+        self._names: dict[str, set[str]] = {}
         self.relists = 0
         self._client = client
         self._path = f"/api/v1/namespaces/{namespace}/pods"
@@ -63,6 +64,22 @@ class PodWatch:
                 _log.warning("pods of partition %d cannot be listed yet: %s", self.partition, failure)
                 await asyncio.sleep(backoff.pause(failure.retry_after))
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def of_key(self, key: str) -> list[pods.Pod]:
+        """The pods of a try."""
+        return [self.pods[name] for name in self._names.get(key, ())]
+
+    def _keep(self, pod: pods.Pod) -> None:
+        self.pods[pod.name] = pod
+        self._names.setdefault(pod.key, set()).add(pod.name)
+
+    def _lose(self, name: str) -> pods.Pod:
+        pod = self.pods.pop(name)
+        names = self._names[pod.key]
+        names.discard(name)
+        if not names:
+            del self._names[pod.key]
+        return pod
 
     def close(self) -> None:
         if self._task is not None:
@@ -105,14 +122,17 @@ class PodWatch:
         self._version = page["metadata"]["resourceVersion"]
         self._next_list = asyncio.get_running_loop().time() + random.uniform(0.8, 1.2) * self._resync_seconds  # noqa: S311
         for name in self.pods.keys() - found.keys():
-            self._gone(self.pods.pop(name))
-        for name, pod in found.items():
-            known = self.pods.get(name)
-            if known is not None and known.uid != pod.uid:
-                self._gone(known)
-            if known != pod:
-                self.pods[name] = pod
-                self._changed(pod)
+            self._gone(self._lose(name))
+        for pod in found.values():
+            self._see(pod)
+
+    def _see(self, pod: pods.Pod) -> None:
+        known = self.pods.get(pod.name)
+        if known is not None and known.uid != pod.uid:
+            self._gone(self._lose(pod.name))
+        if known != pod:
+            self._keep(pod)
+            self._changed(pod)
 
     async def _follow(self) -> bool:
         """Watches until the stream ends. Returns whether it brought anything. Raises ApiFailure."""
@@ -142,14 +162,8 @@ class PodWatch:
         if kind == "BOOKMARK":
             return
         pod = pods.read(item)
-        known = self.pods.get(pod.name)
-        if kind == "DELETED":
-            if known is not None and known.uid == pod.uid:
-                del self.pods[pod.name]
-                self._gone(pod)
-            return
-        if known is not None and known.uid != pod.uid:
-            self._gone(known)
-        if known != pod:
-            self.pods[pod.name] = pod
-            self._changed(pod)
+        if kind != "DELETED":
+            self._see(pod)
+        elif pod.name in self.pods and self.pods[pod.name].uid == pod.uid:
+            self._lose(pod.name)
+            self._gone(pod)
