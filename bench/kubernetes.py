@@ -27,7 +27,8 @@ from spinner_eventlog.topics import create_topics
 from spinner_executor.adapters.backend import Launch
 from spinner_executor.adapters.kubernetes.client import Client
 from spinner_executor.adapters.kubernetes.pod import PodSettings, build
-from spinner_executor.domain import podnames
+from spinner_executor.adapters.kubernetes.watch import PodWatch
+from spinner_executor.domain import podnames, pods
 from spinner_executor.domain.keys import try_key_text
 from spinner_proto.common.v1.common_pb2 import TryKey
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
@@ -138,14 +139,12 @@ async def bare(cluster: Cluster, count: int) -> float:
     left = asyncio.Event()
     ended: set[str] = set()
 
-    async def watch() -> None:
-        async for event in client.watch(f"{path}/pods", {"watch": "true", "timeoutSeconds": "600"}, 600.0):
-            name, status = event["object"]["metadata"]["name"], event["object"]["status"]
-            if status.get("phase") in ("Succeeded", "Failed") and name not in ended:
-                ended.add(name)
-                deletions.append(asyncio.create_task(client.call("DELETE", f"{path}/pods/{name}")))
-                if len(ended) == count:
-                    left.set()
+    def changed(pod: pods.Pod) -> None:
+        if pod.phase is pods.Phase.ENDED and pod.name not in ended:
+            ended.add(pod.name)
+            deletions.append(asyncio.create_task(client.call("DELETE", f"{path}/pods/{pod.name}")))
+            if len(ended) == count:
+                left.set()
 
     async def make(number: int) -> None:
         order = order_of(f"bare{number}")
@@ -158,13 +157,14 @@ async def bare(cluster: Cluster, count: int) -> float:
         await client.call("POST", f"{path}/secrets", manifests.secret)
 
     deletions: list[asyncio.Task[object]] = []
-    watching = asyncio.create_task(watch())
+    watch = PodWatch(client, namespace, "bare", 0, SECONDS, changed, lambda _: None)
+    await watch.open()
     begun = time.monotonic()
     await asyncio.gather(*(make(number) for number in range(count)))
     await asyncio.wait_for(left.wait(), SECONDS)
     await asyncio.gather(*deletions)
     seconds = time.monotonic() - begun
-    watching.cancel()
+    watch.close()
     await client.call("DELETE", path)
     await client.close()
     return seconds
