@@ -29,5 +29,5 @@ def check_params(dag_id: str, params_json: str, conf: dict[str, Any]) -> None:
 def _hint(param: dict[str, Any]) -> str:
     schema = param.get("schema") or {}
     facts = [f"{key} {orjson.dumps(value).decode()}" for key, value in schema.items()]
-    described = param.get("description") or ""
-    return f"{described} Its schema: {', '.join(facts) or 'anything'}.".strip()
+    described = (param.get("description") or "").rstrip(".")
+    return f"{described + '. ' if described else ''}Its schema: {', '.join(facts) or 'anything'}."
