@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -70,6 +72,7 @@ class Scheduler:
             snapshot_batch=settings.snapshot_batch,
             replay_records=settings.replay_records,
             definition_wait_seconds=settings.definition_wait_seconds,
+            compiled_tasks=settings.compiled_tasks,
         )
         self._machines: dict[tuple[str, int], SchedulerMachine] = {}
         self._lock = threading.Lock()
@@ -178,6 +181,10 @@ def _status(name: str, said: str, state: PartitionState, lag: int) -> PartitionS
 def main(app: App[SchedulerSettings]) -> None:
     """Runs the scheduler until the process is asked to stop."""
     settings = app.settings
+    # State is large, lives long and has few cycles: with the defaults the collector takes a sixth of all CPU.
+    gc.set_threshold(50_000, 20, 100)
+    # How long a commit's thread waits for a decision's to let it go on (default 5 ms).
+    sys.setswitchinterval(0.001)
     log = KafkaLog(settings.kafka, "scheduler", settings.topic_prefix)
     app.on_stop(log.close)
     scheduler = Scheduler(log, settings)

@@ -18,6 +18,11 @@ class SchedulerSettings(ServiceSettings):
         default=16, ge=1, description="max_active_tasks (a run) of DAGs that set none"
     )
     default_pool_slots: int = Field(default=256, ge=0, description="slots of default_pool in each partition")
+    compiled_tasks: int = Field(
+        default=600_000,
+        ge=0,
+        description="tasks whose DAGs a partition keeps compiled although no run needs them, about 300 bytes each",
+    )
     max_map_length: int = Field(default=1024, ge=1, description="instances that a mapped task may have")
     keep_finished_runs: int = Field(default=30, ge=1, description="finished runs of a DAG that can still be cleared")
     queued_timeout_seconds: float = Field(

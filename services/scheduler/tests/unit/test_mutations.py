@@ -210,7 +210,7 @@ def holders_are_miscounted(patch: Patch) -> None:
 
 def work_for_ever(patch: Patch) -> None:
     """A snapshot is due again at once."""
-    patch.setattr(machine.SchedulerMachine, "next_due", lambda self: self._saved_at)
+    patch.setattr(machine.SchedulerMachine, "next_due", lambda self: self._partition_saved_at)
     patch.setattr(world, "_MOST_TURNS", 3_000)
 
 

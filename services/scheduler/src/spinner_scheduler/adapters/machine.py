@@ -35,7 +35,7 @@ from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.explain import explain, explain_pool
-from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.layout import SPARE_TASKS, Layouts
 from spinner_scheduler.domain.pools import Address
 from spinner_scheduler.domain.state import Limits, PartitionState
 
@@ -65,12 +65,13 @@ class Policy:
     # Records of events that the next owner has to read at most, about.
     replay_records: int = 20_000
     definition_wait_seconds: float = 5.0
+    compiled_tasks: int = SPARE_TASKS
 
 
 def new_state(log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int) -> PartitionState:
     """Returns the empty state of a partition."""
     return PartitionState(
-        Layouts(definitions.get),
+        Layouts(definitions.get, policy.compiled_tasks),
         Address(topics.inbox_topic(policy.cluster, tier), partition),
         cluster=policy.cluster,
         tiers=policy.tiers,

@@ -146,18 +146,21 @@ def _settle(d: Decision) -> None:
 def _promote(d: Decision) -> None:
     """Starts runs whose DAG has room, after all that are due were made: those come first when there are many."""
     state = d.state
-    least = _LEAST_STARTS
     due = state.timers.next_due()
     more_due = 0 < due <= d.now
+    # Tasks of runs started here: each will have an event of its own.
+    to_come = 0
     for dag_id in list(state.promotable):
-        if (d.full or more_due) and least <= 0:
+        full = d.events + to_come >= state.limits.decision_events
+        if (full or more_due) and d.started >= _LEAST_STARTS:
             return
         dag = state.dags[dag_id]
         if dag.asleep:
             continue
         del state.promotable[dag_id]
         promote(d, dag)
-        least -= 1
+        to_come += sum(len(run.dirty) for run in dag.runs.values())
+        d.started += 1
 
 
 def _update_dags(d: Decision) -> None:

@@ -57,6 +57,8 @@ class Decision:
         self.touched: dict[tuple[str, str], None] = {}
         self.dags: dict[str, None] = {}
         self.events = 0
+        # DAGs whose queued runs were started.
+        self.started = 0
 
     # -- events ------------------------------------------------------------------------------------------------
 

@@ -28,8 +28,8 @@ BACKFILL_POOL = "backfill"
 # Pools that each partition has for itself.
 LOCAL_POOLS = (DEFAULT_POOL, BACKFILL_POOL)
 
-# How many compiled tasks `Layouts` keeps beside those of layouts in use.
-_SPARE_TASKS = 200_000
+# How many compiled tasks `Layouts` keeps ready, about 300 bytes each.
+SPARE_TASKS = 600_000
 
 
 class Tasks(Sequence[TaskDefinition]):
@@ -405,7 +405,7 @@ class Layouts:
     an unknown version can become known.
     """
 
-    def __init__(self, lookup: Callable[[str, str], DagDefinition | None], spare_tasks: int = _SPARE_TASKS) -> None:
+    def __init__(self, lookup: Callable[[str, str], DagDefinition | None], spare_tasks: int = SPARE_TASKS) -> None:
         self._lookup = lookup
         self._known: WeakValueDictionary[tuple[str, str], Layout] = WeakValueDictionary()
         self._recent: OrderedDict[tuple[str, str], Layout] = OrderedDict()
