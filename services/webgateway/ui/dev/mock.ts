@@ -354,6 +354,8 @@ const routes: [string, string, Handler][] = [
         query,
       ),
   ],
+  ['GET', '/decisions', (_m, query) => page([], query)],
+  ['GET', '/backfills', (_m, query) => page([], query)],
   ['GET', '/audit', (_m, query) => page(audit(), query)],
   ['GET', '/pools', () => pools],
   ['GET', '/variables', () => variables],

@@ -56,6 +56,11 @@ const dagRuns = createRoute({
   path: '/runs',
   component: lazyRouteComponent(() => import('./pages/dag/DagRunsView'), 'DagRunsView'),
 });
+const dagBackfills = createRoute({
+  getParentRoute: () => dag,
+  path: '/backfills',
+  component: lazyRouteComponent(() => import('./pages/dag/BackfillsView'), 'BackfillsView'),
+});
 const dagCode = createRoute({
   getParentRoute: () => dag,
   path: '/code',
@@ -119,6 +124,16 @@ const parseErrors = createRoute({
   path: '/parse-errors',
   component: lazyRouteComponent(() => import('./pages/errors/ParseErrorsPage'), 'ParseErrorsPage'),
 });
+const backfills = createRoute({
+  getParentRoute: () => root,
+  path: '/backfills',
+  component: lazyRouteComponent(() => import('./pages/backfills/BackfillsPage'), 'BackfillsPage'),
+});
+const decisions = createRoute({
+  getParentRoute: () => root,
+  path: '/decisions',
+  component: lazyRouteComponent(() => import('./pages/decisions/DecisionsPage'), 'DecisionsPage'),
+});
 const audit = createRoute({
   getParentRoute: () => root,
   path: '/audit',
@@ -155,10 +170,12 @@ const deadlines = createRoute({
 const routeTree = root.addChildren([
   home,
   runs,
-  dag.addChildren([dagGrid, dagGraph, dagRuns, dagCode, dagDetails, dagErrors, dagEvents]),
+  dag.addChildren([dagGrid, dagGraph, dagRuns, dagBackfills, dagCode, dagDetails, dagErrors, dagEvents]),
   run.addChildren([runTasks, runGantt, runGraph, runEvents, runConf]),
   task,
   parseErrors,
+  backfills,
+  decisions,
   audit,
   pools,
   variables,

@@ -4,6 +4,7 @@ import { ChevronDown, CircleHelp, Monitor, Moon, Search as SearchIcon, Sun, User
 import { useEffect, useState } from 'react';
 import { useShortcuts } from '../lib/shortcuts';
 import { setTheme, useTheme, type ThemeChoice } from '../lib/theme';
+import { decisionsQuery } from '../queries/decisions';
 import { parseErrorsQuery, systemQuery, viewerQuery } from '../queries/admin';
 import { useConnection } from '../queries/live';
 import { Menu } from './Menu';
@@ -72,19 +73,21 @@ export function Shell() {
           </Link>
           <Link to="/runs">Runs</Link>
           <Link to="/lineage">Assets</Link>
+          <ActionsLink />
           <ErrorsLink />
           <Menu
             trigger={
               <button
                 type="button"
                 className="bar-menu"
-                data-active={/^\/(deadlines|pools|variables|connections|audit)/.test(path) || undefined}
+                data-active={/^\/(backfills|deadlines|pools|variables|connections|audit)/.test(path) || undefined}
               >
                 Operate <ChevronDown size={13} />
               </button>
             }
             actions={[
               { label: 'Deadlines', run: () => void navigate({ to: '/deadlines' }) },
+              { label: 'Backfills', run: () => void navigate({ to: '/backfills' }) },
               { label: 'Pools', run: () => void navigate({ to: '/pools' }) },
               { label: 'Variables', run: () => void navigate({ to: '/variables' }) },
               { label: 'Connections', run: () => void navigate({ to: '/connections' }) },
@@ -122,6 +125,8 @@ function titleOf(path: string): string {
     'parse-errors': 'Parse errors',
     lineage: 'Assets',
     deadlines: 'Deadlines',
+    backfills: 'Backfills',
+    decisions: 'Required actions',
     pools: 'Pools',
     variables: 'Variables',
     connections: 'Connections',
@@ -145,6 +150,21 @@ function ClusterChip() {
 function kindOf(environment: string): string {
   if (/prod/i.test(environment)) return 'production';
   return /stag|test|pre/i.test(environment) ? 'staging' : 'other';
+}
+
+function ActionsLink() {
+  const { data } = useQuery(decisionsQuery());
+  const count = data?.total ?? 0;
+  return (
+    <Link to="/decisions">
+      Actions
+      {count > 0 && (
+        <span className="count" aria-label={`${count} required actions`}>
+          {count}
+        </span>
+      )}
+    </Link>
+  );
 }
 
 function ErrorsLink() {

@@ -170,6 +170,21 @@ export function useMarkTasks(dagId: string, runId: string) {
   });
 }
 
+export function useKillTasks(dagId: string, runId: string) {
+  const refresh = useRefresh();
+  return useMutation({
+    mutationFn: (body: { task_ids: string[]; map_indexes?: number[] }) =>
+      unwrap(
+        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/kill-tasks', {
+          params: { path: { dag_id: dagId, run_id: runId } },
+          body: { map_indexes: [], ...body },
+        }),
+      ),
+    onSuccess: () => refresh(dagId, runId),
+    meta: { action: 'Kill' },
+  });
+}
+
 export function useMarkRun(dagId: string, runId: string) {
   const refresh = useRefresh();
   return useMutation({

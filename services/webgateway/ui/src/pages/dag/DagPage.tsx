@@ -1,8 +1,9 @@
 /** One DAG: its header answers "does it run, when next, and why not", the views below show how. */
 import { useQuery } from '@tanstack/react-query';
-import { Link, Outlet, useParams } from '@tanstack/react-router';
-import { AlertTriangle, ChevronRight, Play } from 'lucide-react';
+import { Link, Outlet, useNavigate, useParams } from '@tanstack/react-router';
+import { AlertTriangle, ChevronRight, History, Play } from 'lucide-react';
 import { useState } from 'react';
+import { BackfillDialog } from '../../components/BackfillDialog';
 import { StateIcon } from '../../components/StateIcon';
 import { TabLinks, type TabLink } from '../../components/Tabs';
 import { TriggerDialog } from '../../components/TriggerDialog';
@@ -20,6 +21,7 @@ const TABS: TabLink[] = [
   { name: 'Grid', label: 'Grid', to: '/dags/$dagId', exact: true },
   { name: 'Graph', label: 'Graph', to: '/dags/$dagId/graph' },
   { name: 'Runs', label: 'Runs', to: '/dags/$dagId/runs' },
+  { name: 'Backfills', label: 'Backfills', to: '/dags/$dagId/backfills' },
   { name: 'Code', label: 'Code', to: '/dags/$dagId/code' },
   { name: 'Details', label: 'Details', to: '/dags/$dagId/details' },
   { name: 'Errors', label: 'Errors', to: '/dags/$dagId/errors' },
@@ -30,7 +32,9 @@ export function DagPage() {
   const { dagId } = useParams({ from: '/dags/$dagId' });
   const { run } = useSearch();
   const dag = useQuery(dagQuery(dagId));
+  const navigate = useNavigate();
   const [triggering, setTriggering] = useState(false);
+  const [backfilling, setBackfilling] = useState(false);
   useShortcuts([{ keys: 'r', label: 'Trigger a run', group: 'DAG', run: () => setTriggering(true) }]);
   if (dag.isError && !dag.data)
     return (
@@ -62,6 +66,14 @@ export function DagPage() {
           {dag.data && <Pause dag={dag.data} />}
           <button
             type="button"
+            className="btn"
+            disabled={!dag.data?.can_edit}
+            onClick={() => setBackfilling(true)}
+          >
+            <History size={13} /> Backfill
+          </button>
+          <button
+            type="button"
             className="btn primary"
             disabled={!dag.data?.can_edit}
             onClick={() => setTriggering(true)}
@@ -84,6 +96,17 @@ export function DagPage() {
       </header>
       <TabLinks label="Views of the DAG" tabs={TABS} params={{ dagId }} search={run ? { run } : {}} />
       {dag.isPending ? <Loading /> : <Outlet />}
+      {backfilling && dag.data && (
+        <BackfillDialog
+          dagId={dagId}
+          paused={dag.data.paused}
+          onClose={() => setBackfilling(false)}
+          onCreated={() => {
+            setBackfilling(false);
+            void navigate({ to: '/dags/$dagId/backfills', params: { dagId } });
+          }}
+        />
+      )}
       {triggering && dag.data && (
         <TriggerDialog dagId={dagId} paused={dag.data.paused} onClose={() => setTriggering(false)} />
       )}

@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Clock, FileText } from 'lucide-react';
 import { useState } from 'react';
+import { DecisionCard } from '../../components/DecisionCard';
 import { MemoryDialog, Peaks } from '../../components/Memory';
 import { StateIcon, StateLabel } from '../../components/StateIcon';
 import { Duration, Empty, Loading, Problem, RelativeTime } from '../../components/ui';
@@ -11,6 +12,7 @@ import { usePatchSearch, useSearch } from '../../lib/search';
 import { isFinished, stateLabel } from '../../lib/states';
 import { formatBytes } from '../../lib/time';
 import type { TaskInstanceDetails, Try } from '../../queries/client';
+import { decisionQuery } from '../../queries/decisions';
 import { memoryQuery } from '../../queries/memory';
 import { taskQuery, xcomQuery, type TaskKey } from '../../queries/tasks';
 import { DiagnosisCard } from './DiagnosisCard';
@@ -79,6 +81,7 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
           />
         </div>
       )}
+      {task.state === 'deferred' && <Asked taskKey={taskKey} />}
       {task.reason && !attempt?.diagnosis && <p className="task-reason muted">{task.reason}</p>}
       {task.tries.length > 1 && (
         <div className="tries" role="group" aria-label="Tries">
@@ -272,6 +275,18 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
           </ul>
         </section>
       )}
+    </div>
+  );
+}
+
+/** What a deferred task asks a person, if that is what it waits for. */
+function Asked({ taskKey }: { taskKey: TaskKey }) {
+  const { dagId, runId, taskId, mapIndex } = taskKey;
+  const { data } = useQuery(decisionQuery(dagId, runId, taskId, mapIndex));
+  if (data?.state !== 'waiting') return null;
+  return (
+    <div className="task-why">
+      <DecisionCard decision={data} />
     </div>
   );
 }
