@@ -16,6 +16,7 @@ from spinner_cli import (
     explain,
     runs,
     settings_commands,
+    simulate,
     stack_commands,
     tasks,
 )
@@ -32,6 +33,7 @@ app.command()(stack_commands.up)
 app.command()(stack_commands.down)
 app.command()(stack_commands.status)
 app.command()(explain.explain)
+app.command()(simulate.simulate)
 app.add_typer(dags.app, name="dags")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")

@@ -14,6 +14,7 @@ from spinner_eventlog import topics
 from spinner_eventlog.interface import EventLog, Poison, Record, StateMachine, Transient
 from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.loop import PartitionLoop
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_proto.scheduler.v1.scheduler_pb2 import DESCRIPTOR, PartitionStatus
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
@@ -117,6 +118,15 @@ class Scheduler:
     def _group(self, tier: int) -> str:
         return f"scheduler-{topics.cell(self._settings.cluster, tier)}"
 
+    @property
+    def limits(self) -> Limits:
+        """This installation's limits."""
+        return self._policy.limits
+
+    def definition(self, dag_id: str, version: str) -> DagDefinition | None:
+        """A definition that is known; doesn't block."""
+        return self._definitions.get(dag_id, version)
+
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
         """Blocks until all definitions are read; `on_failure` is told of bugs."""
         for tier in self._settings.tiers:
@@ -193,7 +203,7 @@ def main(app: App[SchedulerSettings]) -> None:
         settings.grpc_address,
         [DESCRIPTOR.services_by_name["SchedulerService"].full_name],
         lambda server: add_SchedulerServiceServicer_to_server(
-            SchedulerService(scheduler.status, scheduler.machines), server
+            SchedulerService(scheduler.status, scheduler.machines, scheduler.definition, scheduler.limits), server
         ),
         {Transient: grpc.StatusCode.UNAVAILABLE},
     )

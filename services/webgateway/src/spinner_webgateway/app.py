@@ -29,6 +29,7 @@ from spinner_webgateway.adapters.logs import Logs
 from spinner_webgateway.adapters.projector import Projector, topics_of
 from spinner_webgateway.adapters.search import DatabaseSearch, Search
 from spinner_webgateway.adapters.settings_records import PoolAddresses, SettingsRecords
+from spinner_webgateway.adapters.simulations import Simulations
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.api.access import Access
 from spinner_webgateway.api.context import Gateway
@@ -114,6 +115,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         files=files,
         logs=Logs(files, executors),
         explanations=explanations,
+        simulations=Simulations(engine),
         settings_records=SettingsRecords(
             commands,
             settings.secret_key.get_secret_value(),

@@ -5,10 +5,14 @@ What a scheduler says of itself."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from spinner_proto.common.v1 import common_pb2 as _common_pb2
+from spinner_proto.definitions.v1 import definitions_pb2 as _definitions_pb2
 from spinner_proto.explain.v1 import explain_pb2 as _explain_pb2
+from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -174,3 +178,287 @@ class PartitionOwner(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PartitionOwner: _TypeAlias = PartitionOwner  # noqa: Y015
+
+@_typing.final
+class SimulateRequest(_message.Message):
+    """What to simulate: DAGs by version, definitions that nobody published, or a number of made-up DAGs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DurationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _duration_pb2.Duration: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class PoolsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DAGS_FIELD_NUMBER: _builtins.int
+    DEFINITIONS_FIELD_NUMBER: _builtins.int
+    SYNTHETIC_DAGS_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    BACKFILL_FIELD_NUMBER: _builtins.int
+    DURATIONS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
+    MAP_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_RUNS_FIELD_NUMBER: _builtins.int
+    synthetic_dags: _builtins.int
+    """So many daily DAGs of two tasks, spread over the day."""
+    map_length: _builtins.int
+    """How many elements tasks return that others are mapped over; 0: 3."""
+    max_runs: _builtins.int
+    """How many runs the answer lists; 0: 1,000."""
+    @_builtins.property
+    def dags(self) -> _containers.RepeatedCompositeFieldContainer[Global___DefinitionRef]: ...
+    @_builtins.property
+    def definitions(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.DagDefinition]: ...
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Unset: now."""
+
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """Unset: 30 days; a day for made-up DAGs; until its end for a backfill."""
+
+    @_builtins.property
+    def backfill(self) -> _inbox_pb2.CreateBackfill:
+        """Instead of the schedule. Of the first DAG."""
+
+    @_builtins.property
+    def durations(self) -> _containers.MessageMap[_builtins.str, _duration_pb2.Duration]:
+        """How long tasks take: by "dag_id/task_id"; all others as `duration`, unset: 60 s."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def pools(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Pools and their slots. Pools that are not named have as many as tasks ask for."""
+
+    def __init__(
+        self,
+        *,
+        dags: _abc.Iterable[Global___DefinitionRef] | None = ...,
+        definitions: _abc.Iterable[_definitions_pb2.DagDefinition] | None = ...,
+        synthetic_dags: _builtins.int = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        period: _duration_pb2.Duration | None = ...,
+        backfill: _inbox_pb2.CreateBackfill | None = ...,
+        durations: _abc.Mapping[_builtins.str, _duration_pb2.Duration] | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        pools: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        map_length: _builtins.int = ...,
+        max_runs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill", "duration", b"duration", "period", b"period", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill", b"backfill", "dags", b"dags", "definitions", b"definitions", "duration", b"duration", "durations", b"durations", "map_length", b"map_length", "max_runs", b"max_runs", "period", b"period", "pools", b"pools", "start", b"start", "synthetic_dags", b"synthetic_dags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateRequest: _TypeAlias = SimulateRequest  # noqa: Y015
+
+@_typing.final
+class DefinitionRef(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    version: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DefinitionRef: _TypeAlias = DefinitionRef  # noqa: Y015
+
+@_typing.final
+class SimulateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_RUN_COUNT_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    PEAK_RUNNING_TASKS_FIELD_NUMBER: _builtins.int
+    PEAK_TIME_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    stopped: _builtins.str
+    run_count: _builtins.int
+    failed_run_count: _builtins.int
+    task_count: _builtins.int
+    peak_running_tasks: _builtins.int
+    event_count: _builtins.int
+    seconds: _builtins.float
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Until when it was simulated; before the wanted end when `stopped` says why."""
+
+    @_builtins.property
+    def peak_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedRun]:
+        """The first runs, by the time they are due."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedLimit]:
+        """Limits that made somebody wait; the longest waits first."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        stopped: _builtins.str = ...,
+        run_count: _builtins.int = ...,
+        failed_run_count: _builtins.int = ...,
+        task_count: _builtins.int = ...,
+        peak_running_tasks: _builtins.int = ...,
+        peak_time: _timestamp_pb2.Timestamp | None = ...,
+        runs: _abc.Iterable[Global___SimulatedRun] | None = ...,
+        limits: _abc.Iterable[Global___SimulatedLimit] | None = ...,
+        event_count: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "peak_time", b"peak_time", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "event_count", b"event_count", "failed_run_count", b"failed_run_count", "limits", b"limits", "peak_running_tasks", b"peak_running_tasks", "peak_time", b"peak_time", "run_count", b"run_count", "runs", b"runs", "seconds", b"seconds", "start", b"start", "stopped", b"stopped", "task_count", b"task_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateResponse: _TypeAlias = SimulateResponse  # noqa: Y015
+
+@_typing.final
+class SimulatedRun(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    LOGICAL_DATE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    run_id: _builtins.str
+    state: _common_pb2.RunState.ValueType
+    task_count: _builtins.int
+    @_builtins.property
+    def logical_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        logical_date: _timestamp_pb2.Timestamp | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        state: _common_pb2.RunState.ValueType = ...,
+        task_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "end_time", b"end_time", "logical_date", b"logical_date", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "due_time", b"due_time", "end_time", b"end_time", "logical_date", b"logical_date", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "task_count", b"task_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedRun: _TypeAlias = SimulatedRun  # noqa: Y015
+
+@_typing.final
+class SimulatedLimit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    LONGEST_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"max_active_runs", "max_active_tasks", "max_active_tis", "pool"."""
+    name: _builtins.str
+    """The DAG, the task ("dag_id/task_id") or the pool that it belongs to."""
+    limit: _builtins.int
+    """Its size."""
+    waits: _builtins.int
+    """How many runs or task instances waited, how long together and at most, and when first."""
+    wait_seconds: _builtins.float
+    longest_wait_seconds: _builtins.float
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        name: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        waits: _builtins.int = ...,
+        wait_seconds: _builtins.float = ...,
+        longest_wait_seconds: _builtins.float = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "kind", b"kind", "limit", b"limit", "longest_wait_seconds", b"longest_wait_seconds", "name", b"name", "wait_seconds", b"wait_seconds", "waits", b"waits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedLimit: _TypeAlias = SimulatedLimit  # noqa: Y015

@@ -44,6 +44,11 @@ class SchedulerServiceStub:
                 request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/spinner.scheduler.v1.SchedulerService/Simulate',
+                request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -62,6 +67,13 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Simulate(self, request, context):
+        """B9: what would happen, on virtual time, in a process of its own; nothing is written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.FromString,
                     response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateRequest.FromString,
+                    response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class SchedulerService:
             '/spinner.scheduler.v1.SchedulerService/Explain',
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.scheduler.v1.SchedulerService/Simulate',
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateRequest.SerializeToString,
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

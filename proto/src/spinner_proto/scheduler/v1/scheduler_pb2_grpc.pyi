@@ -34,6 +34,8 @@ class SchedulerServiceStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetStatusRequest, _scheduler_pb2.GetStatusResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.ExplainResponse]
     """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+    Simulate: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.SimulateResponse]
+    """B9: what would happen, on virtual time, in a process of its own; nothing is written."""
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -41,6 +43,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetStatusRequest, _scheduler_pb2.GetStatusResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.ExplainResponse]  # type: ignore[assignment]
     """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+    Simulate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.SimulateResponse]  # type: ignore[assignment]
+    """B9: what would happen, on virtual time, in a process of its own; nothing is written."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +61,13 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.ExplainResponse, _abc.Awaitable[_scheduler_pb2.ExplainResponse]]:
         """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _scheduler_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.SimulateResponse, _abc.Awaitable[_scheduler_pb2.SimulateResponse]]:
+        """B9: what would happen, on virtual time, in a process of its own; nothing is written."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

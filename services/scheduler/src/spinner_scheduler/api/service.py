@@ -1,4 +1,4 @@
-"""gRPC: what a scheduler says of itself, and why nothing is running (B6)."""
+"""gRPC: what a scheduler says of itself, why nothing is running (B6), and what would happen (B9)."""
 
 from __future__ import annotations
 
@@ -6,30 +6,42 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import grpc
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.scheduler.v1.scheduler_pb2 import (
     ExplainRequest,
     ExplainResponse,
     GetStatusRequest,
     GetStatusResponse,
     PartitionStatus,
+    SimulateRequest,
+    SimulateResponse,
 )
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceServicer
 from spinner_servicekit.errors import Rejected
 
 from spinner_scheduler.adapters.machine import SchedulerMachine
 from spinner_scheduler.domain.explain import UnknownError
+from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.forecast import process
 
 
 class SchedulerService(SchedulerServiceServicer):
-    """`partitions`: gives the state of all owned partitions; `machines`: those that are active."""
+    """`partitions`: gives the state of all owned partitions; `machines`: those that are active.
+
+    `definition(dag_id, version)`: any definition that is known; `limits`: this installation's.
+    """
 
     def __init__(
         self,
         partitions: Callable[[], Sequence[PartitionStatus]],
         machines: Callable[[], Sequence[SchedulerMachine]],
+        definition: Callable[[str, str], DagDefinition | None] = lambda dag_id, version: None,
+        limits: Limits | None = None,
     ) -> None:
         self._partitions = partitions
         self._machines = machines
+        self._definition = definition
+        self._limits = limits or Limits()
 
     def GetStatus(self, request: GetStatusRequest, context: grpc.ServicerContext) -> GetStatusResponse:  # noqa: N802
         return GetStatusResponse(partitions=self._partitions())
@@ -43,6 +55,23 @@ class SchedulerService(SchedulerServiceServicer):
         except UnknownError as unknown:
             raise Rejected("NOT_FOUND", str(unknown), unknown.fix, unknown.code) from unknown
         return ExplainResponse(explanation=found)
+
+    def Simulate(self, request: SimulateRequest, context: grpc.ServicerContext) -> SimulateResponse:  # noqa: N802
+        asked = SimulateRequest()
+        asked.CopyFrom(request)
+        del asked.dags[:], asked.definitions[:]
+        for named in request.dags:
+            found = self._definition(named.dag_id, named.version)
+            if found is None:
+                raise Rejected(
+                    "NOT_FOUND",
+                    f"{named.dag_id}@{named.version} is not in workflow_definitions",
+                    "ask for a version that dag-sync has published",
+                    "DEFINITION_MISSING",
+                )
+            asked.definitions.add().CopyFrom(found)
+        asked.definitions.extend(request.definitions)
+        return process.run(asked, self._limits)
 
     def _machine(self, request: ExplainRequest) -> SchedulerMachine:
         machines = self._machines()

@@ -19,6 +19,7 @@ from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs
 from spinner_webgateway.adapters.search import Search
 from spinner_webgateway.adapters.settings_records import SettingsRecords
+from spinner_webgateway.adapters.simulations import Simulations
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.api.access import Access
 
@@ -39,6 +40,7 @@ class Gateway:
     files: Files
     logs: Logs
     explanations: Explanations
+    simulations: Simulations
     settings_records: SettingsRecords
     search: Search
     lag: Callable[[], int]

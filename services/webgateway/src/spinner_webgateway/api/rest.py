@@ -19,6 +19,7 @@ from spinner_webgateway.api import (
     routes_memory,
     routes_runs,
     routes_settings,
+    routes_simulate,
     routes_system,
     web,
 )
@@ -55,6 +56,7 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
         routes_logs,
         routes_memory,
         routes_settings,
+        routes_simulate,
         routes_assets,
     )
     for part in parts:

@@ -1,0 +1,68 @@
+"""What would happen, through the gateway, from a real scheduler process (B9)."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+
+from services.webgateway.tests.integration.test_explain import Stack, chain
+
+
+@pytest.fixture(scope="module")
+def stack(log: Any, kafka_bootstrap: str, prefix: str, folder: Path) -> Iterator[Stack]:
+    made = Stack(log, kafka_bootstrap, prefix, folder)
+    made.start_scheduler()
+    yield made
+    made.stop()
+
+
+def hourly(dag_id: str, **facts: Any) -> DagDefinition:
+    made = chain(dag_id, "a", "b", **facts)
+    made.schedule.cron.expressions.append("0 * * * *")
+    made.schedule.cron.timezone = "UTC"
+    made.start_date.FromJsonString("2026-01-01T00:00:00Z")
+    return made
+
+
+def test_the_next_days_of_a_live_dag(stack: Stack, client: httpx.Client) -> None:
+    stack.publish(hourly("busy", max_active_runs=1, catchup=False))
+    deadline = time.monotonic() + 20
+    body = {"days": 1, "duration_seconds": 3000, "max_runs": 5}
+    while (answer := client.post("/dags/busy/simulate", json=body)).status_code in (404, 503):
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert len(found["runs"]) == 5 and found["run_count"] >= 11
+    assert found["runs"][0]["state"] == "success" and found["runs"][0]["task_count"] == 2
+    assert found["limits"][0]["kind"] == "max_active_runs" and found["limits"][0]["name"] == "busy"
+    assert found["stopped"] == "" and found["failed_run_count"] == 0
+
+
+def test_what_nobody_published(stack: Stack, client: httpx.Client) -> None:
+    text = b64encode(hourly("draft", catchup=True).SerializeToString()).decode()
+    body = {"definitions": [text], "backfill": {"from_date": "2026-02-01", "to_date": "2026-02-02T00:00:00Z"}}
+    answer = client.post("/simulate", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["run_count"] == 25
+    assert {run["dag_id"] for run in found["runs"]} == {"draft"}
+
+    made_up = client.post("/simulate", json={"synthetic_dags": 100, "max_runs": 0}, timeout=60).json()
+    assert made_up["run_count"] == 100
+
+
+def test_what_cant_be_simulated_is_refused(stack: Stack, client: httpx.Client) -> None:
+    assert client.post("/dags/nowhere/simulate", json={}).status_code == 404
+    nothing = client.post("/simulate", json={}, timeout=60)
+    assert nothing.status_code == 400 and "names no DAG" in nothing.json()["message"]
+    broken = client.post("/simulate", json={"definitions": ["!!"]})
+    assert broken.status_code == 400 and broken.json()["code"] == "INVALID_DEFINITION"
+    assert client.post("/simulate", json={"days": -1}).status_code == 422
