@@ -30,7 +30,7 @@ def simulate(
         typer.Option("--duration", min=0, help="Seconds that each task takes; default: as lately, else 60."),
     ] = None,
     pool: Annotated[list[str] | None, typer.Option(help="Slots of a pool, NAME=SLOTS. May be repeated.")] = None,
-    dags: Annotated[int, typer.Option(min=1, max=200_000, help="So many made-up daily DAGs instead, for a day.")] = 0,
+    dags: Annotated[int, typer.Option(min=0, max=200_000, help="So many made-up daily DAGs instead, for a day.")] = 0,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, max=10_000, help="Show at most so many runs.")] = 30,
     as_json: JsonOption = False,
 ) -> None:

@@ -65,4 +65,4 @@ def test_what_cant_be_simulated_is_refused(stack: Stack, client: httpx.Client) -
     assert nothing.status_code == 400 and "names no DAG" in nothing.json()["message"]
     broken = client.post("/simulate", json={"definitions": ["!!"]})
     assert broken.status_code == 400 and broken.json()["code"] == "INVALID_DEFINITION"
-    assert client.post("/simulate", json={"days": -1}).status_code == 422
+    assert client.post("/simulate", json={"days": -1}).status_code == 400

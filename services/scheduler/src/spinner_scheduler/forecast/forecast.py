@@ -145,9 +145,6 @@ class Forecast:
     def _prepare(self, definition: DagDefinition) -> None:
         definition.version = definition.version or "simulated"
         definition.paused_upon_creation = False
-        if self._request.HasField("backfill"):
-            # Only the backfill runs.
-            definition.end_date.CopyFrom(times.to_timestamp(self._now - 1))
 
     def _forget_the_past(self, definition: DagDefinition) -> None:
         """What is due already is taken for done."""
@@ -158,7 +155,11 @@ class Forecast:
             tick, _ = schedules.timetable(latest).next(None, self._now)
         except ValueError as error:
             raise ImpossibleError(f"the schedule of {definition.dag_id} can't be read: {error}") from error
-        if tick is None or tick.run_after > self._now:
+        past = tick is not None and tick.run_after <= self._now
+        if self._request.HasField("backfill"):
+            # Only the backfill runs: no interval after the latest one.
+            definition.end_date.CopyFrom(times.to_timestamp(tick.logical if tick and past else self._now - 1))
+        if tick is None or not past:
             return
         event = WorkflowEvent()
         event.dag_updated.last_scheduled_logical_date.CopyFrom(times.to_timestamp(tick.logical))
