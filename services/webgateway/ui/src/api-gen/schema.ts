@@ -818,6 +818,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dags/{dag_id}/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Simulate Dag
+         * @description What the DAG's next days, or a backfill of it, would be like.
+         */
+        post: operations["simulate_dag_api_v1_dags__dag_id__simulate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Simulate
+         * @description What DAGs that nobody has published, or so many made-up ones, would be like.
+         */
+        post: operations["simulate_api_v1_simulate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/assets": {
         parameters: {
             query?: never;
@@ -1890,6 +1930,54 @@ export interface components {
              */
             partition: string;
         };
+        /** FreeSimulation */
+        FreeSimulation: {
+            /** Days */
+            days?: number | null;
+            /**
+             * Start
+             * @description When it begins; unset: now.
+             */
+            start?: string | null;
+            backfill?: components["schemas"]["SimulatedBackfill"] | null;
+            /**
+             * Duration Seconds
+             * @description How long each task takes; unset: as in the latest 30 days, else 60 s.
+             */
+            duration_seconds?: number | null;
+            /**
+             * Pools
+             * @description Slots that differ from what the pools have now.
+             * @default {}
+             */
+            pools: {
+                [key: string]: number;
+            };
+            /**
+             * Map Length
+             * @description Elements that tasks return which others map over.
+             * @default 3
+             */
+            map_length: number;
+            /**
+             * Max Runs
+             * @description How many runs the answer lists.
+             * @default 1000
+             */
+            max_runs: number;
+            /**
+             * Definitions
+             * @description DagDefinition messages, serialized and base64-encoded.
+             * @default []
+             */
+            definitions: string[];
+            /**
+             * Synthetic Dags
+             * @description So many daily DAGs of two tasks.
+             * @default 0
+             */
+            synthetic_dags: number;
+        };
         /** Grid */
         Grid: {
             /** Dag Id */
@@ -2616,6 +2704,156 @@ export interface components {
              * @default
              */
             highlight: string;
+        };
+        /** SimulatedBackfill */
+        SimulatedBackfill: {
+            /**
+             * From Date
+             * Format: date-time
+             */
+            from_date: string;
+            /**
+             * To Date
+             * Format: date-time
+             */
+            to_date: string;
+            /**
+             * Max Active Runs
+             * @default 1
+             */
+            max_active_runs: number;
+            /**
+             * Run Order
+             * @default forward
+             * @enum {string}
+             */
+            run_order: "forward" | "backward";
+        };
+        /** SimulatedLimit */
+        SimulatedLimit: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "max_active_runs" | "max_active_tasks" | "max_active_tis" | "pool";
+            /** Name */
+            name: string;
+            /** Limit */
+            limit: number;
+            /**
+             * Waits
+             * @description How many runs or task instances it made wait.
+             */
+            waits: number;
+            /** Wait Seconds */
+            wait_seconds: number;
+            /** Longest Wait Seconds */
+            longest_wait_seconds: number;
+            /**
+             * First Time
+             * Format: date-time
+             */
+            first_time: string;
+        };
+        /** SimulatedRun */
+        SimulatedRun: {
+            /** Dag Id */
+            dag_id: string;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Logical Date
+             * Format: date-time
+             */
+            logical_date: string;
+            /**
+             * Due Time
+             * Format: date-time
+             */
+            due_time: string;
+            /** Start Time */
+            start_time?: string | null;
+            /** End Time */
+            end_time?: string | null;
+            /** State */
+            state: string;
+            /** Task Count */
+            task_count: number;
+        };
+        /**
+         * Simulation
+         * @description `days` unset: 30 for a schedule, 1 for made-up DAGs, until its end for a backfill.
+         */
+        Simulation: {
+            /** Days */
+            days?: number | null;
+            /**
+             * Start
+             * @description When it begins; unset: now.
+             */
+            start?: string | null;
+            backfill?: components["schemas"]["SimulatedBackfill"] | null;
+            /**
+             * Duration Seconds
+             * @description How long each task takes; unset: as in the latest 30 days, else 60 s.
+             */
+            duration_seconds?: number | null;
+            /**
+             * Pools
+             * @description Slots that differ from what the pools have now.
+             * @default {}
+             */
+            pools: {
+                [key: string]: number;
+            };
+            /**
+             * Map Length
+             * @description Elements that tasks return which others map over.
+             * @default 3
+             */
+            map_length: number;
+            /**
+             * Max Runs
+             * @description How many runs the answer lists.
+             * @default 1000
+             */
+            max_runs: number;
+        };
+        /** SimulationResult */
+        SimulationResult: {
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Stopped
+             * @description Why it ended before its time; "": it did not.
+             */
+            stopped: string;
+            /** Run Count */
+            run_count: number;
+            /** Failed Run Count */
+            failed_run_count: number;
+            /** Task Count */
+            task_count: number;
+            /** Peak Running Tasks */
+            peak_running_tasks: number;
+            /** Peak Time */
+            peak_time?: string | null;
+            /** Runs */
+            runs: components["schemas"]["SimulatedRun"][];
+            /** Limits */
+            limits: components["schemas"]["SimulatedLimit"][];
+            /** Event Count */
+            event_count: number;
+            /** Seconds */
+            seconds: number;
         };
         /** SourceCode */
         SourceCode: {
@@ -8225,6 +8463,200 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    simulate_dag_api_v1_dags__dag_id__simulate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Simulation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SimulationResult"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    simulate_api_v1_simulate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FreeSimulation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SimulationResult"];
+                };
             };
             /** @description The request is wrong. */
             400: {
