@@ -17,6 +17,7 @@ from spinner_proto.orders.v1 import orders_pb2 as o
 from stage import Stage, until
 
 SECONDS = 90.0
+PODS = 100
 DAG_FILE = """
 import os, pathlib, signal, subprocess, sys, time
 from datetime import datetime, timedelta, timezone
@@ -104,7 +105,9 @@ with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), tier=Tier.TI
 
     @task
     def many(name):
+        print("hello from", name)
         note(name)
+        time.sleep(1)
 
     for n in range(100):
         many.override(task_id=f"many{n}")(f"many{n}")
@@ -320,18 +323,21 @@ def test_the_role_that_is_shipped_is_enough(
     assert "forbidden" not in logs.lower() and "administrator must" not in logs
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_hundred_pods_survive_a_kill_of_their_executor(stage: Stage, orders: Orders, place: NodePlace) -> None:
+    """The next executor has another disk, as one on another machine: it adopts pods, and asks them for their logs."""
     first = stage.executor()
-    wanted = [orders(f"many{n}") for n in range(100)]
+    wanted = [orders(f"many{n}") for n in range(PODS)]
     stage.write(*wanted)
-    until(lambda: len(seen(stage)) >= 25, "some of them run", 300)
+    until(lambda: len(seen(stage)) >= PODS // 4, "some of them run", 600)
     first.kill()
     first.wait()
     names = {pod["metadata"]["uid"] for pod in place.pods()}
-    stage.executor()
+    stage.executor(data="another-disk")
     for order in wanted:
-        assert stage.wait(order, seconds=600).ended.outcome == c.OUTCOME_SUCCESS
-    assert sorted(seen(stage)) == sorted(f"many{n}" for n in range(100))
-    assert len(names) > 25
+        end = stage.wait(order, seconds=600).ended
+        assert end.outcome == c.OUTCOME_SUCCESS, end.message
+        assert f"hello from {order.try_key.task_id}" in log_of(stage, end)
+    assert sorted(seen(stage)) == sorted(f"many{n}" for n in range(PODS))
+    assert len(names) >= PODS // 4
     nothing_left(place)
