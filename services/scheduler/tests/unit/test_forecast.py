@@ -65,6 +65,15 @@ def test_runs_that_wait_for_max_active_runs() -> None:
     assert [run.start_time.seconds for run in found.runs][:3] == [START + hour * HOUR for hour in (1, 3, 5)]
 
 
+def test_intervals_that_are_passed_over_without_catchup_are_waits_too() -> None:
+    dag = hourly(max_active_runs=1)
+    dag.catchup = False
+    found = forecast(ask(dag, duration=HOUR))
+    assert found.run_count == 12
+    (limit,) = found.limits
+    assert (limit.kind, limit.waits, limit.longest_wait_seconds) == ("max_active_runs", 11, HOUR)
+
+
 def test_tasks_that_wait_for_a_pool_and_for_their_run() -> None:
     dag = hourly(max_active_tasks=4)
     for number in range(4):

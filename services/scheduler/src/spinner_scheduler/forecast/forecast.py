@@ -77,6 +77,8 @@ class Forecast:
         self._orders: dict[str, TaskOrder] = {}
         self._waits = Waits()
         self._running = 0
+        # When the next run of each DAG is due, as planned first.
+        self._planned: dict[str, int] = {}
         self._runs: dict[tuple[str, str], SimulatedRun] = {}
         self._until = self._now + self._period()
 
@@ -256,6 +258,8 @@ class Forecast:
                 raise ImpossibleError(event.command_rejected.message)
             if kind == "run_created":
                 self._created(record, event)
+            elif kind == "dag_updated" and event.dag_updated.HasField("next_run_time"):
+                self._planned.setdefault(record.dag_id, times.from_timestamp(event.dag_updated.next_run_time))
             elif kind == "run_state_changed":
                 self._run_changed(record, event.run_state_changed.state)
             elif kind == "task_ended":
@@ -270,10 +274,11 @@ class Forecast:
 
     def _created(self, record: WorkflowEvents, event: WorkflowEvent) -> None:
         self._answer.run_count += 1
-        due = times.from_timestamp(event.run_created.run_after)
-        if event.run_created.run_type == RunType.RUN_TYPE_SCHEDULED and due < self._now:
-            # It was not made before because there was no room.
-            self._waits.add(*self._limit_of_runs(record.dag_id), due, self._now)
+        if event.run_created.run_type == RunType.RUN_TYPE_SCHEDULED:
+            due = self._planned.pop(record.dag_id, self._now)
+            if due < self._now:
+                # No run was made when it was due, because there was no room. Without catch-up this is a later one.
+                self._waits.add(*self._limit_of_runs(record.dag_id), due, self._now)
         if len(self._runs) >= (self._request.max_runs or self._bounds.runs):
             return
         created = event.run_created
