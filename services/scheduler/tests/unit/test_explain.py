@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from spinner_proto.common.v1.common_pb2 import Outcome
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, DeadlineReference
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Reason, Subject
-from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage
+from spinner_proto.inbox.v1.inbox_pb2 import AssetMessage, CreateBackfill, InboxMessage, PoolMessage
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.explain import UnknownError, explain, explain_pool
 from spinner_scheduler.domain.pools import Address, owner_of
@@ -188,11 +188,49 @@ def test_once_done(lab) -> None:  # type: ignore[no-untyped-def]
     assert Code.ONCE_DONE in dag_reasons(lab)
 
 
-def test_assets_not_updated(lab) -> None:  # type: ignore[no-untyped-def]
-    made = chain(lab.dag(), "a")
+def asset_dag(lab: Any) -> DagDefinition:
+    made = chain(lab.dag(max_active_runs=1), "a")
     made.schedule.assets.SetInParent()
+    for name in ("orders", "stock"):
+        made.schedule.assets.expression.all.items.add(asset=name)
+    return made
+
+
+def test_assets_not_updated(lab) -> None:  # type: ignore[no-untyped-def]
+    lab.publish(asset_dag(lab))
+    assert names(dag_reasons(lab)[Code.ASSETS_NOT_UPDATED]) == ["orders", "stock"]
+    lab.at(5)
+    delivered = {"dag_id": "dag", "update": {"asset": "orders"}}
+    message = InboxMessage(asset=AssetMessage(name="orders", delivered=delivered))
+    message.asset.delivered.update.time.FromMicroseconds(lab.now)
+    lab.take(message)
+    reason = dag_reasons(lab)[Code.ASSETS_NOT_UPDATED]
+    assert (names(reason), after(reason.since)) == (["stock"], 5)
+    assert "1 of its 2 assets" in reason.message
+
+
+def test_assets_after_the_end_date(lab) -> None:  # type: ignore[no-untyped-def]
+    made = asset_dag(lab)
+    made.end_date.FromMicroseconds(START - times.SECOND)
     lab.publish(made)
-    assert Code.ASSETS_NOT_UPDATED in dag_reasons(lab)
+    assert set(dag_reasons(lab)) == {Code.END_DATE_PASSED}
+
+
+def test_backfills_of_a_dag(lab) -> None:  # type: ignore[no-untyped-def]
+    made = timed(lab, catchup=False)
+    made.start_date.FromMicroseconds(START - 9 * HOUR * times.SECOND)
+    lab.publish(made)
+    wish = CreateBackfill(backfill_id="b1", max_active_runs=1)
+    wish.from_date.FromMicroseconds(START - 9 * HOUR * times.SECOND)
+    wish.to_date.FromMicroseconds(START - 5 * HOUR * times.SECOND)
+    lab.command(create_backfill=wish)
+    reason = dag_reasons(lab)[Code.BACKFILL_MAX_ACTIVE_RUNS]
+    assert reason.message.startswith("4 intervals of backfill b1 wait")
+    assert [party.kind for party in reason.holders] == ["backfill", "run"]
+    lab.command(pause_backfill={"backfill_id": "b1"})
+    assert names(dag_reasons(lab)[Code.BACKFILL_PAUSED]) == ["b1"]
+    lab.command(cancel_backfill={"backfill_id": "b1"})
+    assert not {Code.BACKFILL_PAUSED, Code.BACKFILL_MAX_ACTIVE_RUNS} & set(dag_reasons(lab))
 
 
 def test_not_due(lab) -> None:  # type: ignore[no-untyped-def]
@@ -273,6 +311,20 @@ def test_run_timeout_ahead_is_a_note(lab) -> None:  # type: ignore[no-untyped-de
     begin(lab, made)
     reason = run_reasons(lab)[Code.RUN_TIMEOUT_AHEAD]
     assert reason.note and after(reason.until) == 600
+
+
+def test_deadlines_are_notes(lab) -> None:  # type: ignore[no-untyped-def]
+    made = chain(lab.dag(), "a")
+    deadline = made.deadlines.add(name="lunch", reference=DeadlineReference.DEADLINE_REFERENCE_QUEUED_TIME)
+    deadline.interval.FromSeconds(60)
+    begin(lab, made)
+    reason = run_reasons(lab)[Code.DEADLINE_AHEAD]
+    assert reason.note and after(reason.until) == 60 and "deadline lunch" in reason.message
+    lab.at(61)
+    reason = run_reasons(lab)[Code.DEADLINE_MISSED]
+    assert reason.note and after(reason.since) == 60
+    lab.end("a")
+    assert not why(lab, "dag", "run").reasons
 
 
 def test_a_running_run_groups_what_its_tasks_wait_for(lab) -> None:  # type: ignore[no-untyped-def]
@@ -442,6 +494,18 @@ def test_pool_full(lab) -> None:  # type: ignore[no-untyped-def]
     assert reason.fix.endswith("spinner pools set p SLOTS")
     grouped = run_reasons(lab)[Code.POOL_FULL]
     assert grouped.waiting_count == 2 and grouped.fix.endswith("spinner pools set p SLOTS")
+
+
+def test_a_run_that_waits_for_two_pools_says_both(lab) -> None:  # type: ignore[no-untyped-def]
+    made = lab.dag()
+    for number in range(4):
+        made.tasks.add(task_id=f"t{number}", pool=f"p{number % 2}")
+    begin(lab, made)
+    found = why(lab, "dag", "run").reasons
+    assert sorted((reason.code, reason.waiting_count, reason.message[-5:]) for reason in found) == [
+        (Code.POOL_MISSING, 2, " (p0)"),
+        (Code.POOL_MISSING, 2, " (p1)"),
+    ]
 
 
 def test_pool_queue(lab) -> None:  # type: ignore[no-untyped-def]

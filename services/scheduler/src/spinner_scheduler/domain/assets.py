@@ -28,6 +28,7 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Address
+from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import create
 from spinner_scheduler.domain.schedules import Tick
@@ -98,20 +99,25 @@ def wanted_by(d: Decision, dag: DagState) -> set[AssetKey]:
     return leaves(condition(layout.definition)) if layout is not None and not dag.removed else set()
 
 
+def held(dag: DagState, layout: Layout, now: int) -> Code | None:
+    """Returns what keeps the kept updates from making a run, also for a DAG whose schedule has no assets."""
+    expression = condition(layout.definition)
+    if expression is None:
+        return Code.NO_SCHEDULE
+    end_date = times.from_timestamp(layout.definition.end_date)
+    if end_date and now > end_date:
+        return Code.END_DATE_PASSED
+    return None if holds(expression, {key_of(update) for update in dag.updates}) else Code.ASSETS_NOT_UPDATED
+
+
 def consume(d: Decision, dag: DagState, layout: Layout) -> None:
     """Makes a run of the kept updates, if the DAG's condition holds."""
-    expression = condition(layout.definition)
-    if expression is None or dag.paused or dag.removed or not dag.updates:
+    if dag.paused or dag.removed or not dag.updates or held(dag, layout, d.now) is not None:
         return
-    if not holds(expression, {key_of(update) for update in dag.updates}):
-        return
-    end_date = times.from_timestamp(layout.definition.end_date)
     logical = d.now
     known = {entry[0] for entry in dag.by_date}
     while logical in known:
         logical += 1
-    if end_date and logical > end_date:
-        return
     made = RunCreated()
     made.asset_events.extend(_told(dag.updates))
     run_id = f"asset__{times.text(logical)}"

@@ -24,7 +24,7 @@ from spinner_proto.events.v1.events_pb2 import (
 )
 from spinner_proto.inbox.v1.inbox_pb2 import Command, CreateBackfill, ReprocessBehavior, RunOrder, TimetableEvaluated
 
-from spinner_scheduler.domain import clearing, mapping, schedules, snapshots, times
+from spinner_scheduler.domain import blockers, clearing, mapping, schedules, snapshots, times
 from spinner_scheduler.domain.backfill import CANCELLED, CREATED, DONE, PAUSED, RUNNING, STATE_NAMES, Backfill
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import BACKFILL_POOL, Layout
@@ -383,7 +383,7 @@ def _advance(d: Decision, dag: DagState, backfill: Backfill) -> None:
         return
     room = request.max_active_runs - sum(dag.backfill_runs.get(backfill.backfill_id, ()))
     left = remaining(layout, backfill, d.now)
-    if left and room > 0:
+    if left and blockers.next_of_backfill(dag, backfill) is None:
         known = _known(request)
         advanced = BackfillAdvanced(backfill_id=backfill.backfill_id)
         while left and room > 0:

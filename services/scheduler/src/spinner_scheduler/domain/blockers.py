@@ -11,7 +11,7 @@ from typing import NamedTuple
 from spinner_proto.common.v1.common_pb2 import RunType
 
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.backfill import PAUSED
+from spinner_scheduler.domain.backfill import PAUSED, Backfill
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
@@ -106,6 +106,14 @@ def _backfill(dag: DagState, backfill_id: str) -> Blocker | None:
         return BACKFILL_PAUSED
     running = dag.backfill_runs[backfill_id][1]
     return BACKFILL_MAX_ACTIVE_RUNS if running >= backfill.created.request.max_active_runs else None
+
+
+def next_of_backfill(dag: DagState, backfill: Backfill) -> Blocker | None:
+    """What keeps a backfill from taking up its next interval."""
+    if backfill.state == PAUSED:
+        return BACKFILL_PAUSED
+    runs = sum(dag.backfill_runs.get(backfill.backfill_id, ()))
+    return BACKFILL_MAX_ACTIVE_RUNS if runs >= backfill.created.request.max_active_runs else None
 
 
 def standstill(dag: DagState, run: Run) -> Blocker | None:

@@ -184,7 +184,7 @@ def _set(state: PartitionState, dag: DagState, run: Run, slot: int, new: int) ->
         return
     run.since[slot] = state.event_seconds
     state.task_changed(dag, run, slot, old, new)
-    if run.layout.has_past and FINISHED[new]:
+    if dag.looking_back and FINISHED[new]:
         _wake_next(state, dag, run, slot)
 
 
@@ -555,10 +555,6 @@ def _asking(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent, ki
         run.granted.discard(slot)
 
 
-def _nothing(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
-    """What is only told to others."""
-
-
 _RARE = {
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
@@ -582,5 +578,4 @@ _RARE = {
     "task_expanded": _task_expanded,
     "task_cleared": _task_cleared,
     "task_skip_decided": _task_skip_decided,
-    "callback_changed": _nothing,
 }

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Reason, Subject
 
-from spinner_scheduler.domain import blockers, parties, schedules, times
+from spinner_scheduler.domain import assets, backfills, blockers, deadlines, parties, schedules, times
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason, version_pending
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import last_tick
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import DEADLINE_OPEN, DagState, PartitionState
 from spinner_scheduler.domain.states import (
     EXPANDED,
     FINISHED,
@@ -90,6 +90,11 @@ def of_dag(view: View) -> list[Reason]:
     if layout is None:
         text = f"{dag.dag_id}@{dag.version} is not in workflow_definitions"
         return [*found, reason(Code.DEFINITION_MISSING, text, since=changed)]
+    found.extend(_backfills(view))
+    if assets.condition(layout.definition) is not None:
+        found.extend(_assets(view, layout, held_all is None))
+        if not said.HasField("next_run_time"):
+            return found
     held_tick = blockers.next_tick(state, dag, layout, now)
     if held_tick is not None:
         found.extend(_tick(view, layout, held_tick))
@@ -97,6 +102,50 @@ def of_dag(view: View) -> list[Reason]:
         due = times.from_timestamp(said.next_run_time)
         found.append(reason(Code.NEXT_DECISION, "its next run is due and about to be made", since=due))
     found.extend(_skipped(view, layout))
+    return found
+
+
+def _assets(view: View, layout: Layout, alive: bool) -> list[Reason]:
+    """Which assets and aliases the DAG has no update of yet."""
+    dag = view.dag
+    since = min((times.from_timestamp(update.time) for update in dag.updates), default=0)
+    since = since or times.from_timestamp(dag.updated.version_time)
+    code = assets.held(dag, layout, view.now)
+    if code is None:
+        text = "its assets are updated, and its run is about to be made"
+        return [reason(Code.NEXT_DECISION, text, since=since)] if alive else []
+    if code == Code.END_DATE_PASSED:
+        end = times.from_timestamp(layout.definition.end_date)
+        text = f"its end_date {times.text(end)} is reached: updates of its assets make no run any more"
+        return [reason(code, text, dag=dag.dag_id, since=end)]
+    wanted = assets.leaves(assets.condition(layout.definition))
+    missing = sorted(wanted - {assets.key_of(update) for update in dag.updates})
+    text = f"{len(missing)} of its {len(wanted)} assets have not been updated since its latest run"
+    holders = [parties.named("asset", f"alias {name}" if alias else name) for alias, name in missing]
+    return [reason(code, text, dag=dag.dag_id, since=since, holders=holders, holder_count=len(holders))]
+
+
+def _backfills(view: View) -> list[Reason]:
+    """What keeps the backfills of the DAG from taking up their next intervals."""
+    state, dag = view.state, view.dag
+    found = []
+    for backfill in dag.backfills.values():
+        layout = state.layouts.get(dag.dag_id, backfill.created.version)
+        if backfill.ended or layout is None:
+            continue
+        left = len(backfills.remaining(layout, backfill, view.now))
+        blocked = blockers.next_of_backfill(dag, backfill)
+        if blocked is None or not left:
+            continue
+        holders = [parties.named("backfill", backfill.backfill_id)]
+        if blocked is blockers.BACKFILL_MAX_ACTIVE_RUNS:
+            active = (run for run in dag.runs.values() if run.backfill_id == backfill.backfill_id)
+            holders += parties.first(parties.of_run(run) for run in active)
+            why = f"as many of its runs are active as its max_active_runs {backfill.created.request.max_active_runs}"
+        else:
+            why = "it is paused"
+        text = f"{left} intervals of backfill {backfill.backfill_id} wait: {why}"
+        found.append(reason(blocked.code, text, dag=dag.dag_id, holders=holders))
     return found
 
 
@@ -158,7 +207,7 @@ def _active(dag: DagState, queued: bool = True) -> list[Run]:
 def of_run(view: View, run: Run) -> list[Reason]:
     """Why the run has not started or not ended."""
     if run.state == RUN_QUEUED:
-        return _of_queued(view, run)
+        return [*_of_queued(view, run), *_deadlines(run)]
     found: list[Reason] = []
     if run.state == RUN_RUNNING and view.dag.paused:
         found.append(paused(view.dag))
@@ -175,7 +224,23 @@ def of_run(view: View, run: Run) -> list[Reason]:
         due = run.start + times.from_duration(definition.dagrun_timeout)
         text = f"it fails at {times.text(due)}, when its dagrun_timeout is over"
         found.append(reason(Code.RUN_TIMEOUT_AHEAD, text, dag=run.dag_id, since=run.start, until=due, note=True))
-    return _distinct(found)
+    return [*_distinct(found), *(_deadlines(run) if run.state == RUN_RUNNING else [])]
+
+
+def _deadlines(run: Run) -> list[Reason]:
+    """When the run, or one of its tasks, is to have ended."""
+    found = []
+    for index, state in run.deadline_states.items():
+        deadline, due = run.layout.definition.deadlines[index], run.deadlines[index]
+        what = f"deadline {deadline.name or index + 1}" + (f" of {deadline.task_id}" if deadline.task_id else "")
+        if state in DEADLINE_OPEN:
+            risk = ", and the runs before took longer" if state == deadlines.AT_RISK else ""
+            text = f"{what} is at {times.text(due)}{risk}"
+            found.append(reason(Code.DEADLINE_AHEAD, text, dag=run.dag_id, until=due, note=True))
+        elif state == deadlines.MISSED:
+            text = f"{what} was missed at {times.text(due)}"
+            found.append(reason(Code.DEADLINE_MISSED, text, dag=run.dag_id, since=due, note=True))
+    return found
 
 
 def _of_queued(view: View, run: Run) -> list[Reason]:
@@ -214,12 +279,9 @@ def _order(run: Run) -> tuple[int, int, str]:
 
 
 def _distinct(found: list[Reason]) -> list[Reason]:
-    """One reason a code: what holds the whole run is not said again of its tasks."""
-    codes: dict[tuple[str, str], Reason] = {}
-    for one in found:
-        codes.setdefault((one.code, one.message), one)
-    whole = {one.code for one in found if not one.waiting_count}
-    return [one for one in codes.values() if not (one.waiting_count and one.code in whole)]
+    """What holds the whole run once, and not again of its tasks."""
+    whole = {one.code: one for one in reversed(found) if not one.waiting_count}
+    return [one for one in found if whole.get(one.code) is one or (one.waiting_count and one.code not in whole)]
 
 
 # -- task instances ------------------------------------------------------------------------------------------------
@@ -261,7 +323,7 @@ def grouped(view: View, run: Run, slots: list[int]) -> list[Reason]:
     for (code, key), group in groups.items():
         if group.waiting_count > 1:
             entry = CATALOGUE[code]
-            group.message = f"{group.waiting_count} task instances: {entry.title}"
+            group.message = f"{group.waiting_count} task instances: {entry.title}" + (f" ({key})" if key else "")
             group.fix = entry.fix.format(dag=run.dag_id, run=run.run_id, task="TASK", pool=key)
         else:
             group.message = f"{group.waiting[0].name}: {group.message}"

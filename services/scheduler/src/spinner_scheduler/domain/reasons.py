@@ -38,6 +38,8 @@ class Code(StrEnum):
     LAYOUT_PENDING = "LAYOUT_PENDING"
     VERSION_PENDING = "VERSION_PENDING"
     RUN_TIMEOUT_AHEAD = "RUN_TIMEOUT_AHEAD"
+    DEADLINE_AHEAD = "DEADLINE_AHEAD"
+    DEADLINE_MISSED = "DEADLINE_MISSED"
     # A task instance.
     RUN_NOT_STARTED = "RUN_NOT_STARTED"
     UPSTREAM_NOT_DONE = "UPSTREAM_NOT_DONE"
@@ -149,6 +151,12 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.RUN_TIMEOUT_AHEAD: Entry(
         "the run fails when its dagrun_timeout comes", "Raise dagrun_timeout of the DAG if the run needs more time."
+    ),
+    Code.DEADLINE_AHEAD: Entry(
+        "a deadline of the run comes", "Nothing is stopped by it; its callback runs if it is missed."
+    ),
+    Code.DEADLINE_MISSED: Entry(
+        "a deadline of the run was missed", "Nothing is stopped by it; see what the run waits for."
     ),
     Code.RUN_NOT_STARTED: Entry("the run has not started", "See what the run waits for: spinner explain {dag} {run}"),
     Code.UPSTREAM_NOT_DONE: Entry(

@@ -129,6 +129,8 @@ class DagState:
     # Derived: runs in state RUNNING, and task instances that hold a slot by task id (only of limited tasks).
     active: int = 0
     queued: int = 0
+    # Live runs with tasks that may wait for earlier runs, whatever those runs' own versions ask for.
+    looking_back: int = 0
     held_by_task: dict[str, int] = field(default_factory=dict)
     parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
     parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
@@ -334,6 +336,7 @@ class PartitionState:
         self.live[id(run)] = run
         self.know(dag, run.logical, run.run_id)
         self.count_run(dag, run, 1)
+        dag.looking_back += run.layout.has_past
         if run.state == RUN_QUEUED:
             self.promotable[dag.dag_id] = None
         for position, held in run.task_holding.items():
@@ -361,6 +364,7 @@ class PartitionState:
         del dag.runs[run.run_id]
         del self.live[id(run)]
         self.count_run(dag, run, -1)
+        dag.looking_back -= run.layout.has_past
         self.dirty_runs.pop(id(run), None)
         run.wanted.clear()
 

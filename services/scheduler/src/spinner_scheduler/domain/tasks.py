@@ -29,7 +29,7 @@ from spinner_scheduler.domain.states import (
     SUCCESS,
     UPSTREAM_FAILED,
 )
-from spinner_scheduler.domain.trigger_rules import READY, WAIT, WAITS_FOR_ALL, verdict
+from spinner_scheduler.domain.trigger_rules import READY, SUCCESS_DECIDES, WAIT, WAITS_FOR_ALL, verdict
 
 
 def settle(d: Decision) -> None:
@@ -171,7 +171,12 @@ def relevant(run: Run, above: int, slot: int) -> list[int]:
     """The instances of a task that concern an instance: in one mapped group those of its map index."""
     layout = run.layout
     group = layout.mapped_group[above]
-    if group and slot >= layout.n and layout.mapped_group[run.position(slot)] == group:
+    if (
+        group
+        and slot >= layout.n
+        and layout.mapped_group[run.position(slot)] == group
+        and run.states[above] == EXPANDED
+    ):
         return [run.instances[above][run.map_index(slot)]]
     return run.slots_of(above)
 
@@ -196,9 +201,12 @@ def _same_index(run: Run, source: int, position: int, slot: int) -> bool:
 
 def _check_instances(d: Decision, dag: DagState, run: Run, position: int) -> None:
     c = run.counts
-    if run.layout.rules[position] in WAITS_FOR_ALL:
-        bad = c[2][position] + c[3][position] + c[4][position]
-        if not bad and c[1][position] < run.totals[position]:
+    rule = run.layout.rules[position]
+    if rule in WAITS_FOR_ALL:
+        decisive = c[2][position] + c[3][position] + c[4][position]
+        if rule in SUCCESS_DECIDES:
+            decisive += c[1][position]
+        if not decisive and c[1][position] < run.totals[position]:
             return
     for slot in list(run.instances[position]):
         if run.states[slot] == NONE:

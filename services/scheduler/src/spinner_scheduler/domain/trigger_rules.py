@@ -37,6 +37,9 @@ WAITS_FOR_ALL = frozenset(
     }
 )  # fmt: skip
 
+# Of those, the ones that a single success decides.
+SUCCESS_DECIDES = frozenset({ALL_FAILED, ALL_SKIPPED})
+
 
 def verdict(
     rule: int,

@@ -23,6 +23,8 @@ INVARIANTS = {
     "backfills_take_each_interval_once": "a backfill takes up each of its intervals once, in order, and it has a run",
     "a_backfill_ends_once": "a backfill ends once",
     "every_backfill_ends": "every backfill ends",
+    "what_waits_is_explained": "explain is never empty for what waits, and empty for what has ended",
+    "nothing_is_forgotten": "in a settled state nothing waits for the next decision",
     "sums_agree": "what is derived by sums equals what is summed",
 }
 

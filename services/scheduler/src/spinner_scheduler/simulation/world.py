@@ -25,6 +25,7 @@ from spinner_scheduler.domain.state import Limits, PartitionState
 from spinner_scheduler.simulation import invariants
 from spinner_scheduler.simulation.dags import POOLS, START, random_dag, reduced
 from spinner_scheduler.simulation.executor import SimulatedExecutor
+from spinner_scheduler.simulation.explained import check_explained
 from spinner_scheduler.simulation.people import People
 from spinner_scheduler.simulation.processes import CLUSTER, PARTITIONS, TIERS, Process
 from spinner_scheduler.simulation.scenario import PROCESSES, SESSION_SECONDS, Act, Scenario
@@ -87,7 +88,7 @@ class World:
             snapshot_batch=3,
         )
         self.checker = invariants.Checker(self.store.get, self.policy.limits, POOLS)
-        self.state_checks: list[Callable[[PartitionState], None]] = [invariants.check_sums]
+        self.state_checks: list[Callable[[PartitionState], None]] = [invariants.check_sums, check_explained]
         self.broker_up = True
         self._broker_back = 0
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
