@@ -81,7 +81,7 @@ def ring(d: Decision, dag: DagState, run: Run, index: int) -> None:
     deadline = run.layout.definition.deadlines[index]
     due = run.deadlines[index]
     _change(d, run, index, MISSED, due)
-    if deadline.has_callback:
+    if deadline.has_callback and not run.facts.backfill.skip_callbacks:
         d.order(deadline_order(d.state, dag, run, index, due, predicted=False))
 
 
@@ -130,7 +130,8 @@ def _predict(d: Decision, dag: DagState, run: Run, index: int, deadline: Deadlin
         changed.run_count = len(known)
 
     _change(d, run, index, AT_RISK, due, fill)
-    if deadline.has_callback and deadline.callback_on_prediction:
+    wanted = deadline.has_callback and deadline.callback_on_prediction
+    if wanted and not run.facts.backfill.skip_callbacks:
         d.order(deadline_order(d.state, dag, run, index, due, predicted=True))
 
 

@@ -4,7 +4,7 @@ import { Link } from '@tanstack/react-router';
 import { ChevronDown, ChevronRight, Pause, Play, X } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { actionsOf, endedCount, PARTS, partsOf, type Backfill } from '../lib/backfill';
-import { sentence } from '../lib/words';
+import { actorName, sentence } from '../lib/words';
 import { backfillsQuery, intervalsQuery, useChangeBackfill } from '../queries/backfills';
 import './backfills.css';
 import { StateIcon } from './StateIcon';
@@ -90,7 +90,7 @@ function Row({ backfill, named, open, onToggle }: RowProps) {
         </span>
         <span className="mono faint">{backfill.backfill_id}</span>
         <span className="muted">
-          {backfill.actor}, <RelativeTime value={backfill.created_time} />
+          {actorName(backfill.actor)}, <RelativeTime value={backfill.created_time} />
         </span>
         <span className="right row">
           {actions.includes('pause') && (
