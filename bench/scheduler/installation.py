@@ -160,6 +160,15 @@ class Installation:
         """Reads from now on."""
         return Tail(self.log, [(name, partition) for name in names for partition in range(PARTITIONS)])
 
+    def await_dags(self, scheduler: SchedulerProcess, number: int, limit_seconds: float) -> None:
+        """Waits until a scheduler owns all partitions and has taken so many DAGs."""
+
+        def taken() -> bool:
+            partitions = scheduler.partitions()
+            return scheduler_owns(partitions) and sum(one.dags for one in partitions) >= number
+
+        wait_until(taken, limit_seconds, f"the scheduler takes {number} DAGs")
+
     def quiet(self, seconds: float, limit_seconds: float) -> None:
         """Waits until no event was written for a while."""
         deadline = time.monotonic() + limit_seconds
@@ -212,6 +221,10 @@ def empty(dag_id: str, partition: int) -> DagDefinition:
     definition.placement.cluster, definition.placement.tier = CLUSTER, 1
     definition.placement.partition = partition
     return definition
+
+
+def scheduler_owns(partitions: list[PartitionStatus]) -> bool:
+    return [one.state for one in partitions] == ["active"] * PARTITIONS
 
 
 def wait_until(condition: Callable[[], bool], limit_seconds: float, what: str) -> None:

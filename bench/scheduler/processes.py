@@ -49,13 +49,13 @@ def stress(bootstrap: str, dags: int, takeovers: int) -> Iterator[Figure]:
 def _due_at_once(world: Installation, dags: int) -> Iterator[Figure]:
     scheduler = world.start()
     world.publish_probes()
-    wait_until(lambda: scheduler.states() == ["active"] * PARTITIONS, 60, "the scheduler owns its partitions")
+    world.await_dags(scheduler, PARTITIONS, 120)
     before_mib = scheduler.rss_mib()
     begin = time.monotonic()
     # Time for the definitions to be taken: this is about runs, not about loading.
     due = datetime.now(UTC) + timedelta(seconds=10 + dags / 80)
     world.publish(grid(number, due) for number in range(dags))
-    world.quiet(1.0, dags / 20 + 60)
+    world.await_dags(scheduler, dags + PARTITIONS, dags / 20 + 60)
     print(f"   {dags} DAGs taken in {time.monotonic() - begin:.1f} s", flush=True)
     tail = world.tail(world.events, world.orders)
     used = scheduler.cpu_seconds()
@@ -149,9 +149,10 @@ def many(bootstrap: str, dags: int) -> Iterator[Figure]:
     try:
         scheduler = world.start()
         world.publish_probes()
+        world.await_dags(scheduler, PARTITIONS, 120)
         begin = time.monotonic()
         world.publish(_idle(number, None) for number in range(dags))
-        world.quiet(2.0, 60 + dags / 200)
+        world.await_dags(scheduler, dags + PARTITIONS, 120 + dags / 100)
         print(f"   {dags} DAGs taken in {time.monotonic() - begin:.1f} s", flush=True)
         world.quiet(10.0, 120)
         scheduler.stop()
@@ -177,6 +178,7 @@ def many(bootstrap: str, dags: int) -> Iterator[Figure]:
         scheduler = few.start()
         few.publish_probes()
         few.publish(_idle(number, None) for number in range(1_000))
+        few.await_dags(scheduler, 1_000 + PARTITIONS, 120)
         few.quiet(8.0, 120)
         yield figure("dags1k_due_run_cpu_ms", [_due_run_cpu_ms(few, scheduler, idle)], "ms")
     finally:
@@ -203,9 +205,9 @@ def _due_run_cpu_ms(world: Installation, scheduler: SchedulerProcess, idle: floa
     for group in range(3):
         due = datetime.now(UTC) + timedelta(seconds=8)
         numbers = range(group * 100, group * 100 + 100)
+        tail = world.tail(world.orders)
         world.publish(_idle(number, due) for number in numbers)
         time.sleep(max(0.0, due.timestamp() - time.time() - 1))
-        tail = world.tail(world.orders)
         seen: set[str] = set()
         used, since = scheduler.cpu_seconds(), time.monotonic()
 
@@ -213,7 +215,7 @@ def _due_run_cpu_ms(world: Installation, scheduler: SchedulerProcess, idle: floa
             seen.add(record.key)
             return len(seen) == 100
 
-        tail.until(enough, 60)
+        tail.until(enough, 120)
         tail.close()
         spent = scheduler.cpu_seconds() - used - idle * (time.monotonic() - since)
         found.append(spent * 1000 / len(numbers))
