@@ -11,7 +11,7 @@ from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1 import orders_pb2 as o
 from stage import Stage, until
 
-SECONDS = 60.0
+SECONDS = 120.0
 DAG_FILE = """
 import os, pathlib, signal, time
 from datetime import datetime, timezone
