@@ -206,7 +206,7 @@ def _ring(d: Decision, timer: Timer) -> None:
         cancel(d, dag, run, timer.slot, int(Outcome.OUTCOME_TIMED_OUT), "it is past its execution_timeout")
     elif timer.kind == Kind.QUEUED_TIMEOUT:
         cancel(d, dag, run, timer.slot, int(Outcome.OUTCOME_NEVER_SCHEDULED), "no executor started it in time")
-    elif timer.kind == Kind.TRIGGER_TIMEOUT:
+    elif timer.kind == Kind.TRIGGER_TIMEOUT and timer.slot not in run.cancelled:
         human = decisions.asked(run, timer.slot)
         if human is not None:
             decisions.time_out(d, run, timer.slot, human)
