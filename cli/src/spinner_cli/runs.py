@@ -89,6 +89,33 @@ def clear(
 
 
 @app.command()
+def callbacks(dag_id: DagId, run_id: RunId, as_json: JsonOption = False) -> None:
+    """List the callbacks and e-mails of a run: each is a try of its own (see `spinner tasks logs` for its log)."""
+    api, run_path = run_of(dag_id, run_id)
+    found = api.get(f"{run_path}/callbacks")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["of", "map", "try", "state", "started", "duration", "what went wrong", "log: task id"],
+        [
+            [
+                one["task_id"] or "the DAG",
+                one["map_index"] if one["map_index"] >= 0 else "",
+                one["number"],
+                one["state"],
+                short_time(one["start_time"]),
+                duration(one["duration_seconds"]),
+                one["message"],
+                one["log_task_id"],
+            ]
+            for one in found
+        ],
+        "Nothing was called.",
+    )
+
+
+@app.command()
 def stop(dag_id: DagId, run_id: RunId) -> None:
     """End a run now: running tasks are stopped, it becomes failed."""
     api, run_path = run_of(dag_id, run_id)

@@ -408,26 +408,6 @@ with DAG("d", **OPTIONS):
     assert executor.xcom("t") == [{"n": 1}, datetime(2026, 1, 1, tzinfo=UTC)]
 
 
-def test_callbacks_follow_the_outcome(executor):
-    source = """
-def note(name):
-    return lambda context: print("called", name, context["ti"].task_id, context.get("exception"))
-with DAG("d", **OPTIONS):
-    @task(on_success_callback=note("success"), on_failure_callback=[note("failure"), lambda c: 1 / 0],
-          on_retry_callback=note("retry"))
-    def t(ti):
-        if ti.try_number < 3: raise ValueError("again")
-    t()
-"""
-    assert "called retry t again" in executor.run(source, try_number=1, max_tries=3).log
-    assert "called success t None" in executor.run(source, try_number=3, max_tries=3).log
-    last = executor.run(source, try_number=2, max_tries=2)
-    assert "called failure t again" in last.log
-    assert last.ended.message == "ValueError: again"
-    assert last.ended.stages[-1].stage == common.STAGE_CALLBACK
-    assert last.ended.stages[-1].outcome == common.STAGE_OUTCOME_FAILED
-
-
 def test_trigger_dag_run_waits(executor):
     source = """
 from spinner.operators.trigger_dagrun import TriggerDagRunOperator
@@ -495,19 +475,6 @@ def test_dynamic_dag_layout_and_task(executor):
     assert executor.xcom("b") == "2026 b"
 
 
-def test_dag_callbacks(executor):
-    source = """
-def bad(context): print("dag", context["dag_run"].state, context["reason"])
-with DAG("d", on_failure_callback=bad, **OPTIONS):
-    EmptyOperator(task_id="t")
-"""
-    result = executor.run(
-        source, "__callback__", kind=orders.ORDER_KIND_CALLBACK, callback="failure", callback_reason="t failed"
-    )
-    assert result.outcome == "success"
-    assert "dag failed t failed" in result.log
-
-
 def test_updates_of_assets_are_reported_with_what_the_task_says_of_them(executor):
     source = """
 from spinner import Asset, AssetAlias, Metadata
@@ -544,18 +511,16 @@ with DAG("d", deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedel
     assert "late {'name': 'run', 'task_id': None" in result.log
 
 
-def test_a_retry_policy_decides_which_callback_is_called_and_bases_are_reported(executor):
+def test_the_bases_of_an_exception_are_reported_for_retry_policies(executor):
     source = """
 from spinner import ExceptionRetryPolicy, RetryRule
-def tell(context): print("gave up")
 with DAG("d", **OPTIONS):
-    @task(retries=3, on_failure_callback=tell, retry_policy=ExceptionRetryPolicy([RetryRule(OSError, "fail")]))
+    @task(retries=3, retry_policy=ExceptionRetryPolicy([RetryRule(OSError, "fail")]))
     def t():
         raise BrokenPipeError()
     t()
 """
     result = executor.run(source, max_tries=4)
-    assert "gave up" in result.log
     assert list(result.ended.exception_bases)[:2] == ["ConnectionError", "OSError"]
 
 

@@ -407,6 +407,12 @@ class BaseOperator(DependencyMixin, metaclass=OperatorMeta):
             or self.on_skipped_callback
         )
 
+    def called_ends(self) -> list[str]:
+        """Which moments of a try have callbacks or e-mails: "execute", "success", "failure", "retry", "skipped"."""
+        mails = {"failure": self.email and self.email_on_failure, "retry": self.email and self.email_on_retry}
+        moments = ("execute", "success", "failure", "retry", "skipped")
+        return [name for name in moments if getattr(self, f"on_{name}_callback") or mails.get(name)]
+
     def __repr__(self) -> str:
         return f"<Task({self.task_type}): {self.task_id}>"
 

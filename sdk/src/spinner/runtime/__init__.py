@@ -10,7 +10,7 @@ from importlib import import_module
 _PRELOADED = (
     "spinner.runtime.runner",
     "spinner.runtime.execution",
-    "spinner.runtime.special",
+    "spinner.runtime.special", "spinner.runtime.callbacks",
     "spinner.runtime.readiness",
     "spinner.runtime.pinball", "spinner.runtime.connection", "spinner.runtime.context", "spinner.runtime.templates",
     "spinner.serialization", "spinner.operators.decorated", "spinner.operators.empty",

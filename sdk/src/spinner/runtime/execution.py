@@ -75,7 +75,6 @@ def run_task(work: Work) -> pb.FinishRequest:
         ended = _failed(work, error)
         context["exception"] = error
     work.rendered = ti.rendered
-    _call_back(work, execution.task, context, ended.outcome)
     return pb.FinishRequest(ended=ended)
 
 
@@ -242,44 +241,6 @@ def _asked(needed: DecisionNeeded) -> inbox.TaskDeferred:
         human.timeout.FromTimedelta(needed.timeout)
     _log.info("Waiting for a person: %s", needed.subject)
     return message
-
-
-def _call_back(work: Work, task: BaseOperator, context: dict[str, Any], outcome: common.Outcome.ValueType) -> None:
-    """Calls the callbacks of how the try ended; what they raise is logged and changes nothing."""
-    if work.order.skip_callbacks:
-        return
-    key = work.order.try_key
-    if outcome == common.OUTCOME_SUCCESS:
-        callbacks, name = task.on_success_callback, "on_success_callback"
-    elif outcome == common.OUTCOME_SKIPPED:
-        callbacks, name = task.on_skipped_callback, "on_skipped_callback"
-    elif key.try_number < _last_try(work, task, context) and outcome not in (
-        common.OUTCOME_FAILED_NO_RETRY,
-        common.OUTCOME_KILLED_BY_USER,
-    ):
-        callbacks, name = task.on_retry_callback, "on_retry_callback"
-    else:
-        callbacks, name = task.on_failure_callback, "on_failure_callback"
-    if not callbacks:
-        return
-    if "exception" in context:
-        context["reason"] = one_line(context["exception"])
-    with work.stages.stage(common.STAGE_CALLBACK, f"Calling {name}") as stage:
-        problem = _run_callbacks(callbacks, context, name)
-        if problem:
-            stage.outcome, stage.message = common.STAGE_OUTCOME_FAILED, problem
-
-
-def _last_try(work: Work, task: BaseOperator, context: dict[str, Any]) -> int:
-    """The number of the last try that the task may have after this exception, as the scheduler will decide."""
-    most: int = work.order.max_tries
-    error = context.get("exception")
-    rule = task.retry_policy.rule_for(error) if task.retry_policy is not None and error is not None else None
-    if rule is None or rule.action == "default":
-        return most
-    if rule.action == "fail":
-        return 0
-    return most if rule.retries is None else most - task.retries + rule.retries
 
 
 def _run_callbacks(callbacks: list[Any], context: dict[str, Any], name: str) -> str:

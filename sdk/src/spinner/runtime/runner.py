@@ -156,9 +156,9 @@ def _dispatch(work: Work) -> pb.FinishRequest:
 
         return compute_layout(work)
     if order.kind == orders.ORDER_KIND_CALLBACK:
-        from spinner.runtime.special import run_dag_callbacks
+        from spinner.runtime.callbacks import run_callbacks
 
-        return pb.FinishRequest(ended=run_dag_callbacks(work))
+        return pb.FinishRequest(ended=run_callbacks(work))
     from spinner.runtime.execution import run_task
 
     return run_task(work)

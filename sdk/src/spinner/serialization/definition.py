@@ -188,6 +188,7 @@ def _task(dag: DAG, task: BaseOperator, positions: dict[str, int], measured: set
         wait_for_past_depends_before_skipping=task.wait_for_past_depends_before_skipping,
         custom_weights=_custom_weights(task),
         has_callbacks=task.has_callbacks(),
+        callbacks=task.called_ends(),
         external_dag_id=_external_dag_id(task),
         fail_stop=dag.fail_fast,
     )

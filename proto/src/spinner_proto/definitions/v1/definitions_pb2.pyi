@@ -824,6 +824,7 @@ class TaskDefinition(_message.Message):
     RETRY_JITTER_FIELD_NUMBER: _builtins.int
     OUTLET_ALIASES_FIELD_NUMBER: _builtins.int
     QUEUED_TIMEOUT_FIELD_NUMBER: _builtins.int
+    CALLBACKS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Unique in the DAG; group ids are part of it ("group.task")."""
     operator: _builtins.str
@@ -918,6 +919,10 @@ class TaskDefinition(_message.Message):
     def queued_timeout(self) -> _duration_pb2.Duration:
         """A try that no worker has begun after this long is given up and made again. Unset: the scheduler's setting."""
 
+    @_builtins.property
+    def callbacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which ends have callbacks or e-mails: "success", "failure", "retry", "skipped"."""
+
     def __init__(
         self,
         *,
@@ -970,10 +975,11 @@ class TaskDefinition(_message.Message):
         retry_jitter: _builtins.float = ...,
         outlet_aliases: _abc.Iterable[_builtins.str] | None = ...,
         queued_timeout: _duration_pb2.Duration | None = ...,
+        callbacks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "execution_timeout", b"execution_timeout", "map_length", b"map_length", "max_retry_delay", b"max_retry_delay", "queued_timeout", b"queued_timeout", "retry_delay", b"retry_delay", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "custom_weights", b"custom_weights", "depends_on_past", b"depends_on_past", "doc_md", b"doc_md", "end_date", b"end_date", "execution_timeout", b"execution_timeout", "external_dag_id", b"external_dag_id", "fail_stop", b"fail_stop", "group_id", b"group_id", "has_callbacks", b"has_callbacks", "ignore_first_depends_on_past", b"ignore_first_depends_on_past", "inlets", b"inlets", "inline_success", b"inline_success", "is_branch", b"is_branch", "is_sensor", b"is_sensor", "is_setup", b"is_setup", "is_teardown", b"is_teardown", "map_length", b"map_length", "max_active_mapped", b"max_active_mapped", "max_active_tis_per_dag", b"max_active_tis_per_dag", "max_active_tis_per_dagrun", b"max_active_tis_per_dagrun", "max_retry_delay", b"max_retry_delay", "on_failure_fail_dagrun", b"on_failure_fail_dagrun", "operator", b"operator", "outlet_aliases", b"outlet_aliases", "outlets", b"outlets", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "priority_weight", b"priority_weight", "queue", b"queue", "queued_timeout", b"queued_timeout", "reports_length", b"reports_length", "resources_json", b"resources_json", "retries", b"retries", "retry_backoff_factor", b"retry_backoff_factor", "retry_delay", b"retry_delay", "retry_exponential_backoff", b"retry_exponential_backoff", "retry_jitter", b"retry_jitter", "retry_rules", b"retry_rules", "setups", b"setups", "start_date", b"start_date", "task_id", b"task_id", "template_fields_json", b"template_fields_json", "trigger_rule", b"trigger_rule", "upstream", b"upstream", "wait_for_downstream", b"wait_for_downstream", "wait_for_past_depends_before_skipping", b"wait_for_past_depends_before_skipping", "weight_rule", b"weight_rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "command", b"command", "custom_weights", b"custom_weights", "depends_on_past", b"depends_on_past", "doc_md", b"doc_md", "end_date", b"end_date", "execution_timeout", b"execution_timeout", "external_dag_id", b"external_dag_id", "fail_stop", b"fail_stop", "group_id", b"group_id", "has_callbacks", b"has_callbacks", "ignore_first_depends_on_past", b"ignore_first_depends_on_past", "inlets", b"inlets", "inline_success", b"inline_success", "is_branch", b"is_branch", "is_sensor", b"is_sensor", "is_setup", b"is_setup", "is_teardown", b"is_teardown", "map_length", b"map_length", "max_active_mapped", b"max_active_mapped", "max_active_tis_per_dag", b"max_active_tis_per_dag", "max_active_tis_per_dagrun", b"max_active_tis_per_dagrun", "max_retry_delay", b"max_retry_delay", "on_failure_fail_dagrun", b"on_failure_fail_dagrun", "operator", b"operator", "outlet_aliases", b"outlet_aliases", "outlets", b"outlets", "owner", b"owner", "pool", b"pool", "pool_slots", b"pool_slots", "priority_weight", b"priority_weight", "queue", b"queue", "queued_timeout", b"queued_timeout", "reports_length", b"reports_length", "resources_json", b"resources_json", "retries", b"retries", "retry_backoff_factor", b"retry_backoff_factor", "retry_delay", b"retry_delay", "retry_exponential_backoff", b"retry_exponential_backoff", "retry_jitter", b"retry_jitter", "retry_rules", b"retry_rules", "setups", b"setups", "start_date", b"start_date", "task_id", b"task_id", "template_fields_json", b"template_fields_json", "trigger_rule", b"trigger_rule", "upstream", b"upstream", "wait_for_downstream", b"wait_for_downstream", "wait_for_past_depends_before_skipping", b"wait_for_past_depends_before_skipping", "weight_rule", b"weight_rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

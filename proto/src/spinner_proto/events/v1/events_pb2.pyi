@@ -170,6 +170,7 @@ class WorkflowEvent(_message.Message):
     BACKFILL_STATE_CHANGED_FIELD_NUMBER: _builtins.int
     RUN_BACKFILL_CHANGED_FIELD_NUMBER: _builtins.int
     RUN_VERSION_PLANNED_FIELD_NUMBER: _builtins.int
+    CALLBACK_CHANGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dag_updated(self) -> Global___DagUpdated: ...
     @_builtins.property
@@ -220,6 +221,8 @@ class WorkflowEvent(_message.Message):
     def run_backfill_changed(self) -> Global___RunBackfillChanged: ...
     @_builtins.property
     def run_version_planned(self) -> Global___RunVersionPlanned: ...
+    @_builtins.property
+    def callback_changed(self) -> Global___CallbackChanged: ...
     def __init__(
         self,
         *,
@@ -248,16 +251,90 @@ class WorkflowEvent(_message.Message):
         backfill_state_changed: Global___BackfillStateChanged | None = ...,
         run_backfill_changed: Global___RunBackfillChanged | None = ...,
         run_version_planned: Global___RunVersionPlanned | None = ...,
+        callback_changed: Global___CallbackChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated", "backfill_created", "backfill_advanced", "backfill_state_changed", "run_backfill_changed", "run_version_planned"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated", "backfill_created", "backfill_advanced", "backfill_state_changed", "run_backfill_changed", "run_version_planned", "callback_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___WorkflowEvent: _TypeAlias = WorkflowEvent  # noqa: Y015
+
+@_typing.final
+class CallbackChanged(_message.Message):
+    """C8: the callbacks of a task's or run's end are tries of their own. Key of their try: task id "__callback__" for the
+    DAG's, "__callback__.<task id>" for a task's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    MAP_INDEX_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LOG_KEY_FIELD_NUMBER: _builtins.int
+    LOG_BYTES_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXECUTOR_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Empty for the DAG's own."""
+    map_index: _builtins.int
+    number: _builtins.int
+    """The try that ended; for the DAG's own the number of the run's end."""
+    callback: _builtins.str
+    """"success", "failure", "retry", "skipped" or "deadline"."""
+    state: _common_pb2.TaskState.ValueType
+    """QUEUED, RUNNING, UP_FOR_RETRY, SUCCESS or FAILED."""
+    outcome: _common_pb2.Outcome.ValueType
+    message: _builtins.str
+    log_key: _builtins.str
+    log_bytes: _builtins.int
+    executor: _builtins.str
+    worker: _builtins.str
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.StageResult]: ...
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        map_index: _builtins.int = ...,
+        number: _builtins.int = ...,
+        callback: _builtins.str = ...,
+        state: _common_pb2.TaskState.ValueType = ...,
+        outcome: _common_pb2.Outcome.ValueType = ...,
+        message: _builtins.str = ...,
+        log_key: _builtins.str = ...,
+        log_bytes: _builtins.int = ...,
+        stages: _abc.Iterable[_common_pb2.StageResult] | None = ...,
+        usage: _common_pb2.Usage | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        executor: _builtins.str = ...,
+        worker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "end_time", b"end_time", "executor", b"executor", "log_bytes", b"log_bytes", "log_key", b"log_key", "map_index", b"map_index", "message", b"message", "number", b"number", "outcome", b"outcome", "stages", b"stages", "start_time", b"start_time", "state", b"state", "task_id", b"task_id", "usage", b"usage", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallbackChanged: _TypeAlias = CallbackChanged  # noqa: Y015
 
 @_typing.final
 class DagUpdated(_message.Message):

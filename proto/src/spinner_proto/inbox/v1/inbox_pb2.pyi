@@ -749,6 +749,7 @@ class TaskReport(_message.Message):
     TRIGGER_FIRED_FIELD_NUMBER: _builtins.int
     LAYOUT_COMPUTED_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     """Which part of the try: raised by one at each resume after a deferral or reschedule."""
     sequence: _builtins.int
@@ -757,6 +758,8 @@ class TaskReport(_message.Message):
     """Address of the executor that holds the try (for live logs)."""
     worker: _builtins.str
     """Unique name of the worker: pod name or process name."""
+    order: _builtins.bytes
+    """About a callback: the spinner.orders.v1.TaskOrder, so that it can be ordered again when its run is gone."""
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     @_builtins.property
@@ -794,10 +797,11 @@ class TaskReport(_message.Message):
         trigger_fired: Global___TriggerFired | None = ...,
         layout_computed: Global___LayoutComputed | None = ...,
         pending: Global___TaskPending | None = ...,
+        order: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "pending", b"pending", "rescheduled", b"rescheduled", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "executor", b"executor", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "pending", b"pending", "rescheduled", b"rescheduled", "segment", b"segment", "sequence", b"sequence", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "executor", b"executor", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "order", b"order", "pending", b"pending", "rescheduled", b"rescheduled", "segment", b"segment", "sequence", b"sequence", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["launched", "started", "deferred", "rescheduled", "ended", "trigger_fired", "layout_computed", "pending"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015

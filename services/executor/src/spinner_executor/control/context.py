@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 from spinner_objectstore import ObjectStore
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
+from spinner_proto.orders.v1.orders_pb2 import OrderKind
 
 from spinner_executor.adapters.backend import Backend
 from spinner_executor.adapters.bundles import BundleCache
@@ -57,7 +58,7 @@ class Context:
 
     def report_of(self, tried: Try, sequence: int, segment: int | None = None) -> TaskReport:
         """An empty report about a try's ordered segment, or about `segment`."""
-        return TaskReport(
+        report = TaskReport(
             try_key=tried.order.try_key,
             segment=tried.order.segment if segment is None else segment,
             sequence=sequence,
@@ -65,3 +66,6 @@ class Context:
             executor=self.advertised_address,
             worker=tried.worker,
         )
+        if tried.order.kind == OrderKind.ORDER_KIND_CALLBACK:
+            report.order = tried.order.SerializeToString()
+        return report

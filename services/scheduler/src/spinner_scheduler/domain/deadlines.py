@@ -15,7 +15,7 @@ from spinner_proto.common.v1.common_pb2 import RunType
 from spinner_proto.definitions.v1.definitions_pb2 import Deadline, DeadlineReference
 from spinner_proto.events.v1.events_pb2 import DeadlineState, WorkflowEvent
 
-from spinner_scheduler.domain import times
+from spinner_scheduler.domain import callbacks, times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import deadline_order
 from spinner_scheduler.domain.run import Run
@@ -82,7 +82,7 @@ def ring(d: Decision, dag: DagState, run: Run, index: int) -> None:
     due = run.deadlines[index]
     _change(d, run, index, MISSED, due)
     if deadline.has_callback and not run.facts.backfill.skip_callbacks:
-        d.order(deadline_order(d.state, dag, run, index, due, predicted=False))
+        callbacks.order(d, deadline_order(d.state, dag, run, index, due, predicted=False))
 
 
 def durations(dag: DagState, task_id: str) -> list[int]:
@@ -132,7 +132,7 @@ def _predict(d: Decision, dag: DagState, run: Run, index: int, deadline: Deadlin
     _change(d, run, index, AT_RISK, due, fill)
     wanted = deadline.has_callback and deadline.callback_on_prediction
     if wanted and not run.facts.backfill.skip_callbacks:
-        d.order(deadline_order(d.state, dag, run, index, due, predicted=True))
+        callbacks.order(d, deadline_order(d.state, dag, run, index, due, predicted=True))
 
 
 def _change(

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spinner_proto.common.v1.common_pb2 import Actor, TryKey
-from spinner_proto.events.v1.events_pb2 import PoolEvent, TaskEnded, TaskStateChanged, WorkflowEvent, WorkflowEvents
+from spinner_proto.events.v1.events_pb2 import (
+    CallbackChanged,
+    PoolEvent,
+    TaskEnded,
+    TaskStateChanged,
+    WorkflowEvent,
+    WorkflowEvents,
+)
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -81,6 +88,14 @@ class Decision:
         evolve(self.state, dag_id, run_id, event)
         if run_id:
             self.touched[(dag_id, run_id)] = None
+
+    def emit_callback(self, key: TryKey, changed: CallbackChanged) -> None:
+        """Records what became of a callback; its run may be gone, and is not touched."""
+        changed.task_id = key.task_id.partition(".")[2]
+        changed.map_index, changed.number = key.map_index, key.try_number
+        event = self._event(key.dag_id, key.run_id, changed.ByteSize() + 8)
+        event.callback_changed.CopyFrom(changed)
+        evolve(self.state, key.dag_id, key.run_id, event)
 
     def emit_pool(self, pool: str, fill: Callable[[PoolEvent], None]) -> None:
         """Records an event of a pool that this partition owns."""

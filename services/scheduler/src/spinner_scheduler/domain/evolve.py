@@ -555,6 +555,10 @@ def _asking(state: PartitionState, dag_id: str, run_id: str, e: ev.PoolEvent, ki
         run.granted.discard(slot)
 
 
+def _nothing(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    """What is only told to others."""
+
+
 _RARE = {
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
@@ -578,4 +582,5 @@ _RARE = {
     "task_expanded": _task_expanded,
     "task_cleared": _task_cleared,
     "task_skip_decided": _task_skip_decided,
+    "callback_changed": _nothing,
 }

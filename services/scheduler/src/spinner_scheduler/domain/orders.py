@@ -163,6 +163,29 @@ def deadline_order(state: PartitionState, dag: DagState, run: Run, index: int, d
     return order
 
 
+def task_callback_order(
+    state: PartitionState, dag: DagState, run: Run, slot: int, callback: str, ended: TaskEnded
+) -> TaskOrder:
+    """Returns the order to run a task's callbacks for the end of a try."""
+    position = run.position(slot)
+    order = run.layout.new_order(position)
+    order.ClearField("resources_json")
+    order.ClearField("execution_timeout")
+    order.kind = OrderKind.ORDER_KIND_CALLBACK
+    key = order.try_key
+    key.dag_id, key.run_id, key.task_id = run.dag_id, run.run_id, f"{CALLBACK_TASK}.{ended.task_id}"
+    key.map_index, key.try_number = ended.map_index, ended.try_number
+    order.desired_state = DesiredState.DESIRED_STATE_RUNNING
+    order.callback = callback
+    order.callback_reason = ended.message
+    if ended.HasField("start_time"):
+        order.first_start_time.CopyFrom(ended.start_time)
+    _fill(order, state, dag, run)
+    retries = run.layout.tasks[position].retries
+    order.max_tries = max(run.base.get(slot, 0), 0) + run.free.get(slot, 0) + retries + 1
+    return order
+
+
 def _special_key(run: Run, task_id: str, try_number: int) -> TryKey:
     return TryKey(dag_id=run.dag_id, run_id=run.run_id, task_id=task_id, map_index=-1, try_number=try_number)
 

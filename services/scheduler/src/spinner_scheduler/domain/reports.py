@@ -11,10 +11,10 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded as ReportedEnd
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import assets, times
+from spinner_scheduler.domain import assets, callbacks, times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order
-from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
+from spinner_scheduler.domain.run import LAYOUT_TASK, Run, is_callback
 from spinner_scheduler.domain.runs import LAYOUT_TRIES, end_run, end_try, order_layout, stop_tasks, withdraw
 from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
@@ -45,9 +45,8 @@ def handle(d: Decision, report: TaskReport) -> None:
     kind = report.WhichOneof("kind")
     dag = d.state.dags.get(key.dag_id)
     run = dag.runs.get(key.run_id) if dag is not None else None
-    if key.task_id == CALLBACK_TASK:
-        if kind == "ended":
-            d.tombstone(key)
+    if is_callback(key.task_id):
+        callbacks.handle(d, report)
         return
     if dag is None or run is None:
         # Of a run that has ended: its executor may have missed the tombstone.
@@ -202,6 +201,8 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
     if new == SUCCESS and (run.layout.has_outlets or said.asset_events):
         ended.asset_events.extend(assets.published_by(d, run, slot, list(said.asset_events)))
     d.task_ended(run, ended)
+    if not restarting:
+        callbacks.of_try(d, dag, run, slot, ended)
     if restarting:
         clear_event(d, run, slot, run.confs.get(slot))
     elif new == SUCCESS and slot in run.skips:

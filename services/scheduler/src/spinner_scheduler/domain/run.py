@@ -25,6 +25,11 @@ _BEHIND = 1_000 * 365 * 86_400 * times.SECOND
 
 LAYOUT_TASK = "__layout__"
 CALLBACK_TASK = "__callback__"
+"""Task id of the DAG's callbacks; those of a task have its id behind a dot."""
+
+
+def is_callback(task_id: str) -> bool:
+    return task_id == CALLBACK_TASK or task_id.startswith(CALLBACK_TASK + ".")
 
 
 class Run:

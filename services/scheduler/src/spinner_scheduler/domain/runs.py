@@ -8,7 +8,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import blockers, deadlines, schedules, times
+from spinner_scheduler.domain import blockers, callbacks, deadlines, schedules, times
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
@@ -225,7 +225,7 @@ def end_run(d: Decision, dag: DagState, run: Run, new: int, reason: str, marked:
     success = new == RUN_SUCCESS
     called = definition.has_success_callback if success else definition.has_failure_callback
     if called and not run.facts.backfill.skip_callbacks:
-        d.order(callback_order(d.state, dag, run, "success" if success else "failure", reason))
+        callbacks.order(d, callback_order(d.state, dag, run, "success" if success else "failure", reason))
     if run.backfill_id:
         # What fails in the past says nothing of the schedule.
         return

@@ -259,6 +259,21 @@ class TaskMemory(BaseModel):
     samples: list[MemorySample] = Field(default=[], description="The latest 30 successes and out-of-memory ends.")
 
 
+class CallbackRun(BaseModel):
+    """The callbacks of one end: a try of their own, whose log is at `log_task_id` with this number."""
+
+    task_id: str = Field(description='The task whose try ended; "" for the DAG.')
+    map_index: int
+    number: int = Field(description="The try that ended; for the DAG the number of the run's end.")
+    log_task_id: str
+    state: TaskStateName
+    message: str = ""
+    queued_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    duration_seconds: float | None = None
+
+
 class TaskInstanceDetails(TaskInstance):
     tries: list[Try] = []
     upstream_states: dict[str, TaskStateName] = {}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 
 from spinner_webgateway.adapters.actions import Selection
+from spinner_webgateway.adapters.views import callbacks as callback_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.api import models
@@ -145,6 +146,16 @@ def list_tasks(
         run = run_views.find(connection, dag_id, run_id)
         graph = gateway.definitions.get(dag_id, run["version"])
         return task_views.listing(connection, run, graph, states_of(state), task_id or None, limit, cursor)
+
+    return answer(gateway.query(read))
+
+
+@router.get("/callbacks", response_model=list[models.CallbackRun])
+def list_callbacks(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subject) -> Response:
+    """Callbacks and e-mails of the run's and its tasks' ends, in order of time."""
+
+    def read(connection: Any) -> Any:
+        return callback_views.of_run(connection, run_views.find(connection, dag_id, run_id))
 
     return answer(gateway.query(read))
 

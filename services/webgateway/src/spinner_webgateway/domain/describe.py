@@ -48,6 +48,13 @@ def _run_state(event: events_pb2.RunStateChanged) -> str:
     return f"Run {verb} {words.run_state(event.state)}{_because(event.reason)}"
 
 
+def _callback(event: events_pb2.CallbackChanged) -> str:
+    of = f"of {_task(event)} (try {event.number})" if event.task_id else "of the DAG"
+    return f"Callbacks for {event.callback} {of}: {words.task_state(event.state).replace('_', ' ')}" + _because(
+        event.message
+    )
+
+
 def _task_state(event: events_pb2.TaskStateChanged) -> str:
     verb = "marked" if event.marked else "is"
     text = f"{_task(event)} {verb} {words.task_state(event.state).replace('_', ' ')}"
@@ -69,6 +76,7 @@ def _task_ended(event: events_pb2.TaskEnded) -> str:
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
     "run_created": _run_created,
+    "callback_changed": _callback,
     "run_state_changed": _run_state,
     "run_version_changed": lambda e: f"Run now follows version {e.version}, {e.task_count} tasks",
     "run_version_planned": lambda e: f"Run takes version {e.version} when its tries in progress have been killed",

@@ -21,7 +21,7 @@ from spinner_proto.events.v1 import events_pb2
 
 from spinner_webgateway.domain import asset_rows, backfill_rows, decision_rows, words
 from spinner_webgateway.domain.compression import compress
-from spinner_webgateway.domain.rows import Need, Row, WorkingSet
+from spinner_webgateway.domain.rows import Key, Need, Row, WorkingSet
 from spinner_webgateway.domain.words import clip
 
 BEGUN = frozenset({"queued", "running", "deferred", "up_for_reschedule"})
@@ -160,6 +160,15 @@ def new_try(task: Row, try_number: int) -> Row:
     }
 
 
+CALLBACK = "__callback__"
+
+
+def callback_key(dag_id: str, run_id: str, event: events_pb2.CallbackChanged) -> Key:
+    """Returns the key of a callback's row among the tries: it is the key of its own try."""
+    task_id = f"{CALLBACK}.{event.task_id}" if event.task_id else CALLBACK
+    return dag_id, run_id, task_id, event.map_index, event.number
+
+
 def instances(run: Mapping[str, Any]) -> int:
     """Returns how many task instances the run has, mapped ones counted by their expansion."""
     return int(run["layout_tasks"] + sum(max(1, length) - 1 for length in run["expansions"].values()))
@@ -186,6 +195,8 @@ def needs(message: events_pb2.WorkflowEvents) -> Iterator[Need]:
         kind = event.WhichOneof("kind")
         if kind == "task_expanded":
             yield "tasks", (dag_id, run_id, event.task_expanded.task_id, -1)
+        elif kind == "callback_changed":
+            yield "tries", callback_key(dag_id, run_id, event.callback_changed)
         elif kind in ("task_state_changed", "task_ended", "task_cleared"):
             body = getattr(event, kind)
             yield "tasks", (dag_id, run_id, body.task_id, body.map_index)
@@ -420,6 +431,34 @@ def _task_expanded(step: _Step, event: events_pb2.TaskExpanded) -> None:
             step.rows.remove("tasks", key)
 
 
+def _callback_changed(step: _Step, event: events_pb2.CallbackChanged) -> None:
+    """A callback is a try without a task: it counts in no run."""
+    key = callback_key(step.dag_id, step.run_id, event)
+    row = step.rows.edit("tries", key)
+    state = words.task_state(event.state)
+    if row is None:
+        row = new_try(dict(zip(("dag_id", "run_id", "task_id", "map_index"), key, strict=False)), event.number)
+        step.rows.put("tries", row)
+    row["state"] = state
+    if state == "queued":
+        row["queued_time"] = step.time
+    elif state == "running":
+        row.update(start_time=words.micros(event.start_time) or step.time, end_time=None, outcome="")
+        row.update(executor=event.executor, worker=event.worker)
+    else:
+        row.update(
+            outcome=words.outcome(event.outcome),
+            message=clip(event.message),
+            end_time=words.micros(event.end_time) or step.time,
+            stages=[_stage(stage) for stage in event.stages],
+            peak_memory_bytes=event.usage.peak_memory_bytes or None,
+            cpu_seconds=event.usage.cpu_seconds or None,
+            log_key=clip(event.log_key, 1500),
+            log_bytes=event.log_bytes,
+            worker=event.worker,
+        )
+
+
 def _task_state_changed(step: _Step, event: events_pb2.TaskStateChanged) -> None:
     decision_rows.changed(step.rows, step.dag_id, step.run_id, step.time, event)
     task = step.task(event.task_id, event.map_index)
@@ -515,6 +554,7 @@ def _task_cleared(step: _Step, event: events_pb2.TaskCleared) -> None:
 
 
 _HANDLERS: dict[str, Callable[[_Step, Any], None]] = {
+    "callback_changed": _callback_changed,
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
     "command_accepted": _command_accepted,

@@ -454,6 +454,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dags/{dag_id}/runs/{run_id}/callbacks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Callbacks
+         * @description Callbacks and e-mails of the run's and its tasks' ends, in order of time.
+         */
+        get: operations["list_callbacks_api_v1_dags__dag_id__runs__run_id__callbacks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dags/{dag_id}/runs/{run_id}/events": {
         parameters: {
             query?: never;
@@ -1307,6 +1327,44 @@ export interface components {
             /** Interval Count */
             interval_count: number;
             plan?: components["schemas"]["BackfillPlan"] | null;
+        };
+        /**
+         * CallbackRun
+         * @description The callbacks of one end: a try of their own, whose log is at `log_task_id` with this number.
+         */
+        CallbackRun: {
+            /**
+             * Task Id
+             * @description The task whose try ended; "" for the DAG.
+             */
+            task_id: string;
+            /** Map Index */
+            map_index: number;
+            /**
+             * Number
+             * @description The try that ended; for the DAG the number of the run's end.
+             */
+            number: number;
+            /** Log Task Id */
+            log_task_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "none" | "scheduled" | "queued" | "running" | "deferred" | "up_for_retry" | "up_for_reschedule" | "success" | "failed" | "skipped" | "upstream_failed" | "removed" | "restarting";
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /** Queued Time */
+            queued_time?: string | null;
+            /** Start Time */
+            start_time?: string | null;
+            /** End Time */
+            end_time?: string | null;
+            /** Duration Seconds */
+            duration_seconds?: number | null;
         };
         /** ClearRequest */
         ClearRequest: {
@@ -5901,6 +5959,101 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_TaskInstance_"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_callbacks_api_v1_dags__dag_id__runs__run_id__callbacks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dag_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallbackRun"][];
                 };
             };
             /** @description The request is wrong. */

@@ -23,6 +23,7 @@ export type Party = Schemas['Party'];
 export type EventEntry = Schemas['EventEntry'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type SearchHit = Schemas['SearchHit'];
+export type CallbackRun = Schemas['CallbackRun'];
 export type TaskMemory = Schemas['TaskMemory'];
 export type Asset = Schemas['Asset'];
 export type AssetUser = Schemas['AssetUser'];

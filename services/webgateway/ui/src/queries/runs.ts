@@ -27,6 +27,19 @@ export const runListQuery = (filters: { dag_id?: string; state?: string }) =>
     placeholderData: keepPreviousData,
   });
 
+/** Callbacks and e-mails of the run's and its tasks' ends. */
+export const callbacksQuery = (dagId: string, runId: string) =>
+  queryOptions({
+    queryKey: keys.run(dagId, runId, 'callbacks'),
+    queryFn: ({ signal }) =>
+      unwrap(
+        client.GET('/api/v1/dags/{dag_id}/runs/{run_id}/callbacks', {
+          params: { path: { dag_id: dagId, run_id: runId } },
+          signal,
+        }),
+      ),
+  });
+
 export const runQuery = (dagId: string, runId: string) =>
   queryOptions({
     queryKey: keys.run(dagId, runId, 'details'),

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from spinner_webgateway.adapters.schema import diagnoses, tasks, tries
+from spinner_webgateway.adapters.views import callbacks
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page
 from spinner_webgateway.adapters.views.runs import seconds_between
 from spinner_webgateway.domain.layout import DefinitionGraph, json_object
@@ -169,6 +170,8 @@ def find(connection: sa.Connection, run: Row, graph: DefinitionGraph | None, tas
     row = connection.execute(query).mappings().first()
     if row is not None:
         return dict(row)
+    if callbacks.is_callback(task_id) and (called := callbacks.as_task(connection, run, task_id, map_index)):
+        return called
     if graph is not None and task_id in graph.index and map_index in map_indexes(run, task_id):
         return new_task(run["dag_id"], run["run_id"], task_id, map_index)
     raise task_not_found(run["dag_id"], run["run_id"], task_id, map_index)

@@ -4,6 +4,7 @@ import { Duration, ExactTime, RelativeTime } from '../../components/ui';
 import { stateLabel, TASK_STATES } from '../../lib/states';
 import { actorName, sentence } from '../../lib/words';
 import type { Run } from '../../queries/client';
+import { Callbacks } from './Callbacks';
 
 /** State, times and where it came from, and a bar of its tasks by state. */
 export function RunFacts({ run }: { run: Run }) {
@@ -74,6 +75,7 @@ export function RunFacts({ run }: { run: Run }) {
         <p style={run.state === 'failed' ? { color: 'var(--danger)' } : undefined}>{sentence(run.reason)}</p>
       )}
       <StateBar counts={run.task_counts} />
+      <Callbacks dagId={run.dag_id} runId={run.run_id} />
     </>
   );
 }
