@@ -94,7 +94,12 @@ def room(state: PartitionState, dag: DagState, run: Run) -> Blocker | None:
     """Whether as many runs of the DAG are active as may be."""
     if run.backfill_id:
         return _backfill(dag, run.backfill_id)
-    return MAX_ACTIVE_RUNS if dag.active >= state.max_active_runs(run.layout) else None
+    return MAX_ACTIVE_RUNS if dag.active >= most_active(state, dag, run) else None
+
+
+def most_active(state: PartitionState, dag: DagState, run: Run) -> int:
+    """The DAG's bound now: the current version's for all, so that the queue's order holds when a new one differs."""
+    return state.max_active_runs(state.layout_of(dag) or run.layout)
 
 
 def _backfill(dag: DagState, backfill_id: str) -> Blocker | None:

@@ -97,6 +97,7 @@ def _published(d: Decision, message: InboxMessage) -> None:
     paused = layout.definition.paused_upon_creation if new else None
     why = "it was paused when it was created (is_paused_upon_creation)"
     update_dag(d, dag, version=published.version, paused=paused, paused_reason=why)
+    d.dag_changed(dag)  # it may have room for more runs now
     assets.subscribe(d, dag, awaited, assets.wanted_by(d, dag))
     assets.consume(d, dag, layout)
 

@@ -253,7 +253,7 @@ def _of_queued(view: View, run: Run) -> list[Reason]:
         found.append(_of_backfill(view, run, room, since))
     elif room is not None:
         active = _active(view.dag, queued=False)
-        most = view.state.max_active_runs(run.layout)
+        most = blockers.most_active(view.state, view.dag, run)
         before = sum(1 for other in view.dag.runs.values() if other.state == RUN_QUEUED and _order(other) < _order(run))
         text = f"{len(active)} runs of {run.dag_id} are active, max_active_runs is {most}"
         if before:

@@ -156,6 +156,8 @@ class Checker:
                 require(key not in self._ended, "a_try_ends_once", str(key))
                 self._ended.add(key)
                 self._state((*run, ended.task_id, ended.map_index), ended.state, False)
+            elif kind == "dag_updated":
+                self._bound_runs(record.dag_id, event.dag_updated.version)
             elif kind == "run_created":
                 created = event.run_created
                 self._bound(run, created.version)
@@ -249,14 +251,19 @@ class Checker:
         self._versions[run] = version
         definition = self._definition(dag_id, version)
         if definition is not None:
-            for name, most in (
-                (("run", dag_id, run_id), definition.max_active_tasks or self._limits.max_active_tasks),
-                (("runs", dag_id), definition.max_active_runs or self._limits.max_active_runs),
-            ):
-                self._most[name] = max(self._most.get(name, 0), most)
+            name: tuple[str, ...] = ("run", dag_id, run_id)
+            most = definition.max_active_tasks or self._limits.max_active_tasks
+            self._most[name] = max(self._most.get(name, 0), most)
             for task in definition.tasks:
                 name = ("task of a DAG", dag_id, task.task_id)
                 self._most[name] = max(self._most.get(name, 0), task.max_active_tis_per_dag or 1_000_000)
+
+    def _bound_runs(self, dag_id: str, version: str) -> None:
+        """A version's bound counts from when it is current; the loosest so far, since runs may go on."""
+        definition = self._definition(dag_id, version) if version else None
+        if definition is not None:
+            most = definition.max_active_runs or self._limits.max_active_runs
+            self._most["runs", dag_id] = max(self._most.get(("runs", dag_id), 0), most)
 
     def _run_changed(self, run: tuple[str, str], new: int) -> None:
         before = self._run_states.get(run, 0)
@@ -264,7 +271,11 @@ class Checker:
         dag_id = run[0]
         if self.backfills.runs[run][1]:
             return
-        self._hold(("runs", dag_id), (new == RUN_RUNNING) - (before == RUN_RUNNING), self._most[("runs", dag_id)])
+        self._hold(
+            ("runs", dag_id),
+            (new == RUN_RUNNING) - (before == RUN_RUNNING),
+            self._most.get(("runs", dag_id), 1_000_000),
+        )
 
     def committed(self) -> None:
         """A transaction has been read. Limits are only meaningful now: its events are in order for each run only."""

@@ -80,7 +80,9 @@ export function Shell() {
               <button
                 type="button"
                 className="bar-menu"
-                data-active={/^\/(backfills|deadlines|pools|variables|connections|audit)/.test(path) || undefined}
+                data-active={
+                  /^\/(backfills|deadlines|pools|variables|connections|audit)/.test(path) || undefined
+                }
               >
                 Operate <ChevronDown size={13} />
               </button>
