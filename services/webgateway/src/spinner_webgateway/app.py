@@ -113,7 +113,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         assets=AssetActions(commands, addresses),
         backfills=BackfillActions(engine, commands, files, settings.backfill_max_days),
         files=files,
-        logs=Logs(files, executors),
+        logs=Logs(files, executors, getattr(search, "log_of", None)),
         explanations=explanations,
         simulations=Simulations(engine),
         settings_records=SettingsRecords(

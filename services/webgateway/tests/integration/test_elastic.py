@@ -85,3 +85,31 @@ def test_old_log_indices_are_dropped_whole(searching: Any, elasticsearch_url: st
     left = set(client.indices.get(index=f"{prefix}-logs-*"))
     assert f"{prefix}-logs-{now - timedelta(days=40):%Y.%m.%d}" not in left
     assert f"{prefix}-logs-{now - timedelta(days=1):%Y.%m.%d}" in left
+
+
+def test_a_log_that_was_never_uploaded_is_read_from_the_index(
+    searching: Any, put: Any, put_records: Any, script: Any, eventually: Any
+) -> None:
+    put_records(
+        searching.log,
+        ("workflow_definitions", "lost@v1", script.definition("lost")),
+        ("task_logs-spinner", "lost/r1/t0/-1/1", _of_lost("first\n", 0)),
+        ("task_logs-spinner", "lost/r1/t0/-1/1", _of_lost("second\nthird\n", 6)),
+        ("task_logs-spinner", "lost/r1/t0/-1/1", _of_lost("after a gap\n", 100)),
+    )
+    running = script.task("lost", "r1", "t0", "running", executor="127.0.0.1:1", worker="w")
+    put(searching.log, script.dag("lost"), script.created("lost", "r1"), running)
+    searching.caught_up()
+    with searching.client() as client:
+
+        def lines() -> list[str]:
+            page = client.get("/dags/lost/runs/r1/tasks/t0/-1/tries/1/log").json()
+            return [line["text"] for line in page.get("lines", [])]
+
+        eventually(lambda: lines() == ["first", "second", "third"], "the index has the log")
+
+
+def _of_lost(text: str, offset: int) -> logs_pb2.TaskLogChunk:
+    message = chunk(text, offset)
+    message.try_key.dag_id, message.try_key.task_id = "lost", "t0"
+    return message

@@ -8,7 +8,7 @@ mappings, bulk, wildcard and match queries, daily log indices that are dropped w
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -260,6 +260,22 @@ def pieces(text: bytes, offset: int) -> Iterator[tuple[int, str]]:
         start = end
 
 
+MOST_PIECES = 5000
+
+
+def indexed_log(client: Elasticsearch, prefix: str, row: Mapping[str, Any]) -> bytes:
+    """Returns the text of a try's log as far as it is in the index: its beginning, without gaps. Blocks."""
+    wanted = [{"term": {name: row[name]}} for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")]
+    answer = client.search(
+        index=f"{prefix}-logs-*", ignore_unavailable=True, query={"bool": {"filter": wanted}}, size=MOST_PIECES
+    )
+    found = {int(hit["_id"].rpartition(":")[2]): hit["_source"]["text"].encode() for hit in answer["hits"]["hits"]}
+    text = bytearray()
+    while part := found.get(len(text)):
+        text += part
+    return bytes(text)
+
+
 class ElasticSearch:
     """Search over what the indexer wrote. Thread-safe."""
 
@@ -268,6 +284,14 @@ class ElasticSearch:
     def __init__(self, client: Elasticsearch, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
+
+    def log_of(self, row: Mapping[str, Any]) -> bytes:
+        """Returns what is indexed of a try's log; nothing while the server is away."""
+        try:
+            return indexed_log(self._client, self._prefix, row)
+        except (ApiError, TransportError) as error:
+            _log.warning("indexed_log_unavailable", error=str(error)[:500])
+            return b""
 
     def find(self, text: str) -> list[dict[str, Any]]:
         needle = text.strip()

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,9 @@ class _Text:
 class Logs:
     """Windows, streams and whole texts of logs. For the event loop; reads of the store run in threads."""
 
-    def __init__(self, files: Files, executors: Executors) -> None:
+    def __init__(self, files: Files, executors: Executors, indexed: Callable[[Row], bytes] | None = None) -> None:
+        """`indexed(row)`: the text of a try as the search index has it, for when object and executor are gone."""
+        self._indexed = indexed or (lambda _row: b"")
         self._files = files
         self._executors = executors
         self._final: OrderedDict[str, LineIndex] = OrderedDict()
@@ -185,8 +187,12 @@ class Logs:
                         if part.text and part.offset + len(part.text) > live.size:
                             live.append(part.text[live.size - part.offset :])
             except ExecutorAway as error:
-                if ended and live.size == 0:
-                    raise _missing(key, str(error)) from error
+                if live.size == 0:
+                    text = await asyncio.to_thread(self._indexed, row)
+                    if text:
+                        return await asyncio.to_thread(_in_memory, text)
+                    if ended:
+                        raise _missing(key, str(error)) from error
             return _Text(live.index, live.index._read, complete=False)
         if ended:
             raise _missing(key, "the try ended before a worker had it")
@@ -220,6 +226,13 @@ class Logs:
             _, old = self._live.popitem(last=False)
             old.file.close()
         return live
+
+
+def _in_memory(text: bytes) -> _Text:
+    """A text that may end before the log did."""
+    index = LineIndex(lambda offset, length: text[offset : offset + length])
+    index.extend(len(text))
+    return _Text(index, lambda offset, length: text[offset : offset + length], complete=False)
 
 
 def _missing(key: str, reason: str) -> ProblemError:
