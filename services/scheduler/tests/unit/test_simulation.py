@@ -74,7 +74,7 @@ def test_the_independent_checker_agrees() -> None:
         world.run()
         findings = verify(world.log, world.log.committed_offset, CLUSTER, TIERS, ended=True)
         assert findings.violations == []
-        assert findings.runs > 10 and findings.tries > 50 and findings.live_runs == 0
+        assert findings.runs > 10 and findings.tries > 30 and findings.live_runs == 0
         checked |= {name for name, count in findings.checked.items() if count}
     assert {"one_grant_per_segment", "grants_follow_orders"}.isdisjoint(checked)
     assert len(checked) >= 17

@@ -173,9 +173,10 @@ class Standby:
             for partition in range(self._log.partition_count(inbox)):
                 place = (tier, partition)
                 if (inbox, partition) in owned:
+                    # It is given up by `take` alone: its new owner fences the last one first, and that takes a while.
                     self._not_before[place] = now + _SETTLED_SECONDS
                     with self._lock:
-                        changed = self._drop(place) is not None or changed
+                        changed = place in self._taken or changed
                         self._taken.discard(place)
                 elif place not in self._followers and now >= self._not_before.setdefault(place, now + _SETTLED_SECONDS):
                     changed = self._open(place) or changed
