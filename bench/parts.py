@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from bench.figures import Figure, figure, percentile
+from bench.scheduler.installation import broker
 from e2e.harness import ROOT, Mark, Stack, unique, wait_for
 
 _IMPORT = """
@@ -42,13 +43,15 @@ def sdk_import() -> Iterator[Figure]:
 
 
 def scheduler() -> Iterator[Figure]:
-    """The scheduler's own benchmark."""
-    yield from _of_module("spinner_scheduler.benchmark")
+    """The scheduler's own benchmark, alone and through a broker of its own."""
+    with broker() as bootstrap:
+        yield from _of_module("spinner_scheduler.benchmark", "--kafka", bootstrap)
 
 
 def executor() -> Iterator[Figure]:
-    """The executor's own benchmark."""
-    yield from _of_module("spinner_executor.benchmark")
+    """The executor's own benchmark, with a broker of its own."""
+    with broker() as bootstrap:
+        yield from _of_module("spinner_executor.benchmark", SPINNER_KAFKA=bootstrap)
 
 
 def stack() -> Iterator[Figure]:
@@ -174,8 +177,15 @@ def _memory_mib(process: psutil.Process) -> float:
     return float(getattr(memory, "pss", 0) or memory.rss) / 2**20
 
 
-def _of_module(module: str) -> Iterator[Figure]:
-    done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=False, cwd=ROOT)
+def _of_module(module: str, *arguments: str, **environment: str) -> Iterator[Figure]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | environment,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"python -m {module} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     for name, values in _figures(done.stdout).items():

@@ -33,7 +33,7 @@ SESSION_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def broker(stated: str) -> Iterator[str]:
+def broker(stated: str = "") -> Iterator[str]:
     """Bootstrap servers: those stated, or of a broker started for this."""
     if stated:
         yield stated
