@@ -7,6 +7,7 @@ import re
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -110,6 +111,15 @@ def test_tries_survive_the_death_of_their_reader(stage: Stage, tmp_path: Path) -
     assert read_by != reader
     scene.gate.touch()
     assert scene.ended(order)[0] == reader
+
+
+def test_a_reader_ends_with_its_server(stage: Stage, tmp_path: Path) -> None:
+    reader = psutil.Process(Scene(stage, tmp_path).warm())
+    server = reader.parent()
+    assert server is not None
+    server.kill()
+    gone, _ = psutil.wait_procs([reader], timeout=10)
+    assert gone == [reader]
 
 
 @pytest.mark.parametrize(

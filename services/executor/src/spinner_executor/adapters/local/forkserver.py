@@ -292,9 +292,10 @@ class ForkServer:
         os.close(read_end)
         return _Child(pid, write_end)
 
-    def _start_reader(self, file: warm_files.File, connection: socket.socket) -> int:
+    def _start_reader(self, file: warm_files.File, connection: socket.socket, ours: socket.socket) -> int:
         def child() -> None:
             self._leave_server()
+            ours.close()  # or the reader would never see that the server is gone
             try:
                 warm_files.read(file)
             except warm_files.Cold as cold:

@@ -107,14 +107,15 @@ class Reader:
 
 
 class WarmFiles:
-    """The main server's side. `start(file, connection)` forks a reader and returns its process number.
+    """The main server's side. `start(file, connection, ours)` forks a reader, which keeps its `connection`
+    and closes `ours`, and returns its process number.
 
     `watch` and `unwatch` are told of connections whose bytes go to `received`.
     """
 
     def __init__(
         self,
-        start: Callable[[File, socket.socket], int],
+        start: Callable[[File, socket.socket, socket.socket], int],
         watch: Callable[[socket.socket], object],
         unwatch: Callable[[socket.socket], object],
     ) -> None:
@@ -176,7 +177,7 @@ class WarmFiles:
             self._retire(min(idle, key=lambda reader: reader.used))
         ours, theirs = socket.socketpair()
         try:
-            pid = self._start(file, theirs)
+            pid = self._start(file, theirs, ours)
         except OSError:
             ours.close()
             return
