@@ -69,12 +69,12 @@ def test_last_line_is_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_independent_checker_agrees() -> None:
     """What `spinner events verify` reads of these worlds is in order, and it has looked at nearly everything."""
     checked: set[str] = set()
-    for seed in (1, 3, 4, 9, 15):
+    for seed in (2, 3, 4, 9, 15):
         world = World(draw(seed))
         world.run()
         findings = verify(world.log, world.log.committed_offset, CLUSTER, TIERS, ended=True)
         assert findings.violations == []
-        assert findings.runs > 10 and findings.tries > 30 and findings.live_runs == 0
+        assert findings.runs > 10 and findings.tries > 50 and findings.live_runs == 0
         checked |= {name for name, count in findings.checked.items() if count}
     assert {"one_grant_per_segment", "grants_follow_orders"}.isdisjoint(checked)
     assert len(checked) >= 17
