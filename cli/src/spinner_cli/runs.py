@@ -141,10 +141,35 @@ def print_cleared(result: dict[str, Any], dry_run: bool, as_json: bool) -> None:
         print_json(result)
         return
     verb = "would be cleared" if dry_run else "cleared"
-    print(f"{result['task_count']} task instances in {result['run_count']} runs {verb}")
+    print(f"{result['task_count']} task instances in {result['run_count']} runs {verb}{_consequences(result)}")
     for task in result["tasks"][:50]:
         index = f"[{task['map_index']}]" if task["map_index"] >= 0 else ""
-        print(f"  {task['run_id']}  {task['task_id']}{index}  {task['state']}")
+        note = ", ".join(filter(None, (_EFFECTS.get(task["effect"]), _REASONS.get(task["reason"]))))
+        print(f"  {task['run_id']}  {task['task_id']}{index}  {task['state']}{f'  ({note})' if note else ''}")
+    left = result["task_count"] + result["removed_count"] + result["added_count"] - min(50, len(result["tasks"]))
+    if left > 0:
+        print(f"  and {left} more")
+
+
+_EFFECTS = {"kill": "killed first", "removed": "not in that version", "added": "new in that version"}
+_REASONS = {
+    "upstream": "upstream",
+    "downstream": "downstream",
+    "setup_teardown": "setup or teardown of a cleared task",
+    "version": "its run takes another version",
+}
+
+
+def _consequences(result: dict[str, Any]) -> str:
+    found = [
+        (result["killed_count"], "tries killed"),
+        (result["removed_count"], "tasks that vanish"),
+        (result["added_count"], "tasks that are new"),
+    ]
+    said = [f"{count} {words}" for count, words in found if count]
+    if result["version"]:
+        said.insert(0, f"with version {result['version'][:12]}")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def run_of(dag_id: str, run_id: str) -> tuple[Any, str]:

@@ -26,6 +26,7 @@ from spinner_webgateway.adapters.explanations import Explanations
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.adapters.logs import Logs
+from spinner_webgateway.adapters.owners import Owners
 from spinner_webgateway.adapters.projector import Projector, topics_of
 from spinner_webgateway.adapters.search import DatabaseSearch, Search
 from spinner_webgateway.adapters.settings_records import PoolAddresses, SettingsRecords
@@ -48,7 +49,7 @@ class Parts:
     gateway: Gateway
     projector: Projector
     executors: Executors
-    explanations: Explanations
+    owners: Owners
     commands: Commands
     audit_producer: Producer
     engine: sa.Engine
@@ -74,7 +75,7 @@ class Parts:
         if self.indexer is not None:
             self.indexer.stop()
         await self.executors.close()
-        await self.explanations.close()
+        await self.owners.close()
         self.commands.close()
         self.audit_producer.close()
 
@@ -102,19 +103,19 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
     commands = Commands(log, engine, hub, settings.answer_seconds)
     audit_producer = log.producer("webgateway-audit")
     executors = Executors()
-    explanations = Explanations(engine)
+    owners = Owners(engine)
     addresses = PoolAddresses(settings.cluster, settings.tiers, log.partition_count)
     gateway = Gateway(
         engine=engine,
         definitions=definitions,
         hub=hub,
         access=Access(settings.development_user, AuditTrail(audit_producer)),
-        actions=Actions(engine, definitions, commands, files),
+        actions=Actions(engine, definitions, commands, files, owners),
         assets=AssetActions(commands, addresses),
         backfills=BackfillActions(engine, commands, files, settings.backfill_max_days),
         files=files,
         logs=Logs(files, executors, getattr(search, "log_of", None)),
-        explanations=explanations,
+        explanations=Explanations(engine, owners),
         simulations=Simulations(engine),
         settings_records=SettingsRecords(
             commands,
@@ -127,7 +128,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
         environment=settings.environment,
         cluster=settings.cluster,
     )
-    return Parts(gateway, projector, executors, explanations, commands, audit_producer, engine, indexer)
+    return Parts(gateway, projector, executors, owners, commands, audit_producer, engine, indexer)
 
 
 def _search(settings: Settings, log: EventLog, engine: sa.Engine) -> tuple[ElasticIndexer | None, Search]:

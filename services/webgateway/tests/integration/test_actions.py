@@ -137,25 +137,6 @@ def test_wrong_requests_are_explained(
     assert answers.commands == []
 
 
-@pytest.mark.parametrize(
-    ("body", "touched"),
-    [
-        ({}, ["t0", "t1", "t2"]),
-        ({"only_failed": True}, ["t1", "t2"]),
-        ({"task_ids": ["t1"]}, ["t1"]),
-        ({"task_ids": ["t1"], "downstream": True}, ["t1", "t2"]),
-        ({"task_ids": ["t1"], "upstream": True}, ["t0", "t1"]),
-    ],
-)
-def test_a_dry_run_shows_what_a_clear_touches(
-    client: httpx.Client, answers: Any, body: dict[str, Any], touched: list[str]
-) -> None:
-    preview = client.post("/dags/etl/runs/r1/clear", json={**body, "dry_run": True}).json()
-    assert [task["task_id"] for task in preview["tasks"]] == touched
-    assert (preview["task_count"], preview["run_count"]) == (len(touched), 1)
-    assert answers.commands == []
-
-
 def test_every_action_reaches_the_scheduler_and_the_audit_trail(
     client: httpx.Client, answers: Any, gateway: Any, eventually: Any
 ) -> None:

@@ -286,7 +286,22 @@ const routes: [string, string, Handler][] = [
         retry(id, run);
         notify(id, run);
       }
-      return { tasks: all.slice(0, 200), task_count: all.length, run_count: 1 };
+      return {
+        tasks: all.slice(0, 200).map((item) => ({
+          run_id: item.run_id,
+          task_id: item.task_id,
+          map_index: item.map_index,
+          state: item.state,
+          effect: item.state === 'running' ? 'kill' : 'rerun',
+          reason: ids.length === 0 || ids.includes(item.task_id) ? 'chosen' : 'downstream',
+        })),
+        task_count: all.length,
+        killed_count: all.filter((item) => item.state === 'running').length,
+        removed_count: 0,
+        added_count: 0,
+        run_count: 1,
+        version: '',
+      };
     },
   ],
   ['POST', `${RUN}/(?:mark|mark-tasks|stop)`, ([id = '', run = '']) => (notify(id, run), accepted(run, 1))],

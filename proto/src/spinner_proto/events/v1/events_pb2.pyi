@@ -50,6 +50,62 @@ DEADLINE_STATE_DROPPED: DeadlineState.ValueType  # 5
 """The run was over before the deadline without meeting it, or took a definition without it."""
 Global___DeadlineState: _TypeAlias = DeadlineState  # noqa: Y015
 
+class _ClearEffect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClearEffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClearEffect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLEAR_EFFECT_UNSPECIFIED: _ClearEffect.ValueType  # 0
+    CLEAR_EFFECT_RERUN: _ClearEffect.ValueType  # 1
+    """It starts again from nothing."""
+    CLEAR_EFFECT_KILL: _ClearEffect.ValueType  # 2
+    """Its try in progress is killed, then it starts again."""
+    CLEAR_EFFECT_REMOVED: _ClearEffect.ValueType  # 3
+    """The latest version has no such task."""
+    CLEAR_EFFECT_ADDED: _ClearEffect.ValueType  # 4
+    """Only the latest version has it."""
+
+class ClearEffect(_ClearEffect, metaclass=_ClearEffectEnumTypeWrapper): ...
+
+CLEAR_EFFECT_UNSPECIFIED: ClearEffect.ValueType  # 0
+CLEAR_EFFECT_RERUN: ClearEffect.ValueType  # 1
+"""It starts again from nothing."""
+CLEAR_EFFECT_KILL: ClearEffect.ValueType  # 2
+"""Its try in progress is killed, then it starts again."""
+CLEAR_EFFECT_REMOVED: ClearEffect.ValueType  # 3
+"""The latest version has no such task."""
+CLEAR_EFFECT_ADDED: ClearEffect.ValueType  # 4
+"""Only the latest version has it."""
+Global___ClearEffect: _TypeAlias = ClearEffect  # noqa: Y015
+
+class _ClearReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClearReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClearReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLEAR_REASON_UNSPECIFIED: _ClearReason.ValueType  # 0
+    CLEAR_REASON_CHOSEN: _ClearReason.ValueType  # 1
+    CLEAR_REASON_UPSTREAM: _ClearReason.ValueType  # 2
+    CLEAR_REASON_DOWNSTREAM: _ClearReason.ValueType  # 3
+    CLEAR_REASON_SETUP_TEARDOWN: _ClearReason.ValueType  # 4
+    """A setup or teardown in whose scope a task works that is cleared."""
+    CLEAR_REASON_VERSION: _ClearReason.ValueType  # 5
+    """Its run takes another version."""
+
+class ClearReason(_ClearReason, metaclass=_ClearReasonEnumTypeWrapper): ...
+
+CLEAR_REASON_UNSPECIFIED: ClearReason.ValueType  # 0
+CLEAR_REASON_CHOSEN: ClearReason.ValueType  # 1
+CLEAR_REASON_UPSTREAM: ClearReason.ValueType  # 2
+CLEAR_REASON_DOWNSTREAM: ClearReason.ValueType  # 3
+CLEAR_REASON_SETUP_TEARDOWN: ClearReason.ValueType  # 4
+"""A setup or teardown in whose scope a task works that is cleared."""
+CLEAR_REASON_VERSION: ClearReason.ValueType  # 5
+"""Its run takes another version."""
+Global___ClearReason: _TypeAlias = ClearReason  # noqa: Y015
+
 class _BackfillState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -626,6 +682,7 @@ class CommandAccepted(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
     BACKFILL_PLAN_FIELD_NUMBER: _builtins.int
+    CLEAR_PLAN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     run_id: _builtins.str
     """The run that it made or touched."""
@@ -637,6 +694,10 @@ class CommandAccepted(_message.Message):
     def backfill_plan(self) -> Global___BackfillPlan:
         """The answer to a dry run of a backfill."""
 
+    @_builtins.property
+    def clear_plan(self) -> Global___ClearPlan:
+        """What a clear did; the first tasks of many."""
+
     def __init__(
         self,
         *,
@@ -645,14 +706,96 @@ class CommandAccepted(_message.Message):
         run_id: _builtins.str = ...,
         task_count: _builtins.int = ...,
         backfill_plan: Global___BackfillPlan | None = ...,
+        clear_plan: Global___ClearPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan", "clear_plan", b"clear_plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan", "request_id", b"request_id", "run_id", b"run_id", "task_count", b"task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill_plan", b"backfill_plan", "clear_plan", b"clear_plan", "request_id", b"request_id", "run_id", b"run_id", "task_count", b"task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommandAccepted: _TypeAlias = CommandAccepted  # noqa: Y015
+
+@_typing.final
+class ClearPlan(_message.Message):
+    """What a clear does, or would do: told by the scheduler from what it clears by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    KILLED_COUNT_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    REMOVED_COUNT_FIELD_NUMBER: _builtins.int
+    ADDED_COUNT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    task_count: _builtins.int
+    """Task instances that start again."""
+    killed_count: _builtins.int
+    """Tries in progress that are killed."""
+    run_count: _builtins.int
+    removed_count: _builtins.int
+    """Task instances that the latest version lacks, and tasks that it adds."""
+    added_count: _builtins.int
+    version: _builtins.str
+    """The version that runs take; empty: each keeps its own."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClearedTask]:
+        """In the order of runs and tasks; the first of many."""
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___ClearedTask] | None = ...,
+        task_count: _builtins.int = ...,
+        killed_count: _builtins.int = ...,
+        run_count: _builtins.int = ...,
+        removed_count: _builtins.int = ...,
+        added_count: _builtins.int = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_count", b"added_count", "killed_count", b"killed_count", "removed_count", b"removed_count", "run_count", b"run_count", "task_count", b"task_count", "tasks", b"tasks", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearPlan: _TypeAlias = ClearPlan  # noqa: Y015
+
+@_typing.final
+class ClearedTask(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    MAP_INDEX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    task_id: _builtins.str
+    map_index: _builtins.int
+    state: _common_pb2.TaskState.ValueType
+    """Before the clear."""
+    effect: Global___ClearEffect.ValueType
+    reason: Global___ClearReason.ValueType
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        map_index: _builtins.int = ...,
+        state: _common_pb2.TaskState.ValueType = ...,
+        effect: Global___ClearEffect.ValueType = ...,
+        reason: Global___ClearReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "map_index", b"map_index", "reason", b"reason", "run_id", b"run_id", "state", b"state", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearedTask: _TypeAlias = ClearedTask  # noqa: Y015
 
 @_typing.final
 class CommandRejected(_message.Message):

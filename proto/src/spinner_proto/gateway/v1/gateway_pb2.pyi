@@ -377,13 +377,33 @@ class ClearTasksRequest(_message.Message):
     TASK_IDS_FIELD_NUMBER: _builtins.int
     DOWNSTREAM_FIELD_NUMBER: _builtins.int
     ONLY_FAILED_FIELD_NUMBER: _builtins.int
+    MAP_INDEXES_FIELD_NUMBER: _builtins.int
+    UPSTREAM_FIELD_NUMBER: _builtins.int
+    PAST_FIELD_NUMBER: _builtins.int
+    FUTURE_FIELD_NUMBER: _builtins.int
+    LATEST_VERSION_FIELD_NUMBER: _builtins.int
+    CONF_JSON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     downstream: _builtins.bool
     only_failed: _builtins.bool
+    upstream: _builtins.bool
+    past: _builtins.bool
+    future: _builtins.bool
+    latest_version: _builtins.bool
+    """Take the DAG's current version; otherwise each run stays as it was."""
+    conf_json: _builtins.str
+    """JSON object that the cleared tasks see instead of the run's conf; empty: the run's."""
+    dry_run: _builtins.bool
+    """Only say what it would do."""
     @_builtins.property
     def key(self) -> _common_pb2.RunKey: ...
     @_builtins.property
     def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def map_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only these map indexes of the tasks; empty: all."""
+
     def __init__(
         self,
         *,
@@ -392,10 +412,17 @@ class ClearTasksRequest(_message.Message):
         task_ids: _abc.Iterable[_builtins.str] | None = ...,
         downstream: _builtins.bool = ...,
         only_failed: _builtins.bool = ...,
+        map_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        upstream: _builtins.bool = ...,
+        past: _builtins.bool = ...,
+        future: _builtins.bool = ...,
+        latest_version: _builtins.bool = ...,
+        conf_json: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["downstream", b"downstream", "key", b"key", "only_failed", b"only_failed", "request_id", b"request_id", "task_ids", b"task_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "downstream", b"downstream", "dry_run", b"dry_run", "future", b"future", "key", b"key", "latest_version", b"latest_version", "map_indexes", b"map_indexes", "only_failed", b"only_failed", "past", b"past", "request_id", b"request_id", "task_ids", b"task_ids", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -406,15 +433,21 @@ class ClearTasksResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_COUNT_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     task_count: _builtins.int
+    @_builtins.property
+    def plan(self) -> _events_pb2.ClearPlan:
+        """What it did; of a dry run, what it would do."""
+
     def __init__(
         self,
         *,
         task_count: _builtins.int = ...,
+        plan: _events_pb2.ClearPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_count", b"task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "task_count", b"task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

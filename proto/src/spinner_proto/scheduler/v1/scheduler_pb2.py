@@ -26,11 +26,12 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from spinner_proto.common.v1 import common_pb2 as spinner_dot_common_dot_v1_dot_common__pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as spinner_dot_definitions_dot_v1_dot_definitions__pb2
+from spinner_proto.events.v1 import events_pb2 as spinner_dot_events_dot_v1_dot_events__pb2
 from spinner_proto.explain.v1 import explain_pb2 as spinner_dot_explain_dot_v1_dot_explain__pb2
 from spinner_proto.inbox.v1 import inbox_pb2 as spinner_dot_inbox_dot_v1_dot_inbox__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/scheduler/v1/scheduler.proto\x12\x14spinner.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\x1a(spinner/definitions/v1/definitions.proto\x1a spinner/explain/v1/explain.proto\x1a\x1cspinner/inbox/v1/inbox.proto\"\x12\n\x10GetStatusRequest\"N\n\x11GetStatusResponse\x12\x39\n\npartitions\x18\x01 \x03(\x0b\x32%.spinner.scheduler.v1.PartitionStatus\"\x89\x01\n\x0fPartitionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61gs\x18\x03 \x01(\x05\x12\x11\n\tlive_runs\x18\x04 \x01(\x05\x12\x1b\n\x13live_task_instances\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x03\x12\x0e\n\x06timers\x18\x07 \x01(\x03\"_\n\x0e\x45xplainRequest\x12,\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.spinner.explain.v1.Subject\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\"G\n\x0f\x45xplainResponse\x12\x34\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1f.spinner.explain.v1.Explanation\"Y\n\x0ePartitionOwner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfa\x04\n\x0fSimulateRequest\x12\x31\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32#.spinner.scheduler.v1.DefinitionRef\x12:\n\x0b\x64\x65\x66initions\x18\x02 \x03(\x0b\x32%.spinner.definitions.v1.DagDefinition\x12\x16\n\x0esynthetic_dags\x18\x03 \x01(\x05\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06period\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x08\x62\x61\x63kfill\x18\x06 \x01(\x0b\x32 .spinner.inbox.v1.CreateBackfill\x12G\n\tdurations\x18\x07 \x03(\x0b\x32\x34.spinner.scheduler.v1.SimulateRequest.DurationsEntry\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x05pools\x18\t \x03(\x0b\x32\x30.spinner.scheduler.v1.SimulateRequest.PoolsEntry\x12\x12\n\nmap_length\x18\n \x01(\x05\x12\x10\n\x08max_runs\x18\x0b \x01(\x05\x1aK\n\x0e\x44urationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration:\x02\x38\x01\x1a,\n\nPoolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"0\n\rDefinitionRef\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x91\x03\n\x10SimulateResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07stopped\x18\x03 \x01(\t\x12\x11\n\trun_count\x18\x04 \x01(\x03\x12\x18\n\x10\x66\x61iled_run_count\x18\x05 \x01(\x03\x12\x12\n\ntask_count\x18\x06 \x01(\x03\x12\x1a\n\x12peak_running_tasks\x18\x07 \x01(\x05\x12-\n\tpeak_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x04runs\x18\t \x03(\x0b\x32\".spinner.scheduler.v1.SimulatedRun\x12\x34\n\x06limits\x18\n \x03(\x0b\x32$.spinner.scheduler.v1.SimulatedLimit\x12\x13\n\x0b\x65vent_count\x18\x0b \x01(\x03\x12\x0f\n\x07seconds\x18\x0c \x01(\x01\"\xac\x02\n\x0cSimulatedRun\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x30\n\x0clogical_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.spinner.common.v1.RunState\x12\x12\n\ntask_count\x18\x08 \x01(\x05\"\xae\x01\n\x0eSimulatedLimit\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\r\n\x05waits\x18\x04 \x01(\x03\x12\x14\n\x0cwait_seconds\x18\x05 \x01(\x01\x12\x1c\n\x14longest_wait_seconds\x18\x06 \x01(\x01\x12.\n\nfirst_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa3\x02\n\x10SchedulerService\x12\\\n\tGetStatus\x12&.spinner.scheduler.v1.GetStatusRequest\x1a\'.spinner.scheduler.v1.GetStatusResponse\x12V\n\x07\x45xplain\x12$.spinner.scheduler.v1.ExplainRequest\x1a%.spinner.scheduler.v1.ExplainResponse\x12Y\n\x08Simulate\x12%.spinner.scheduler.v1.SimulateRequest\x1a&.spinner.scheduler.v1.SimulateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/scheduler/v1/scheduler.proto\x12\x14spinner.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/common/v1/common.proto\x1a(spinner/definitions/v1/definitions.proto\x1a\x1espinner/events/v1/events.proto\x1a spinner/explain/v1/explain.proto\x1a\x1cspinner/inbox/v1/inbox.proto\"\x12\n\x10GetStatusRequest\"N\n\x11GetStatusResponse\x12\x39\n\npartitions\x18\x01 \x03(\x0b\x32%.spinner.scheduler.v1.PartitionStatus\"\x89\x01\n\x0fPartitionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61gs\x18\x03 \x01(\x05\x12\x11\n\tlive_runs\x18\x04 \x01(\x05\x12\x1b\n\x13live_task_instances\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x03\x12\x0e\n\x06timers\x18\x07 \x01(\x03\"_\n\x0e\x45xplainRequest\x12,\n\x07subject\x18\x01 \x01(\x0b\x32\x1b.spinner.explain.v1.Subject\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\"G\n\x0f\x45xplainResponse\x12\x34\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1f.spinner.explain.v1.Explanation\"~\n\x13PreviewClearRequest\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x31\n\x0b\x63lear_tasks\x18\x03 \x01(\x0b\x32\x1c.spinner.inbox.v1.ClearTasks\x12\x11\n\tmax_tasks\x18\x04 \x01(\x05\"B\n\x14PreviewClearResponse\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.spinner.events.v1.ClearPlan\"Y\n\x0ePartitionOwner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfa\x04\n\x0fSimulateRequest\x12\x31\n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32#.spinner.scheduler.v1.DefinitionRef\x12:\n\x0b\x64\x65\x66initions\x18\x02 \x03(\x0b\x32%.spinner.definitions.v1.DagDefinition\x12\x16\n\x0esynthetic_dags\x18\x03 \x01(\x05\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06period\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x08\x62\x61\x63kfill\x18\x06 \x01(\x0b\x32 .spinner.inbox.v1.CreateBackfill\x12G\n\tdurations\x18\x07 \x03(\x0b\x32\x34.spinner.scheduler.v1.SimulateRequest.DurationsEntry\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x05pools\x18\t \x03(\x0b\x32\x30.spinner.scheduler.v1.SimulateRequest.PoolsEntry\x12\x12\n\nmap_length\x18\n \x01(\x05\x12\x10\n\x08max_runs\x18\x0b \x01(\x05\x1aK\n\x0e\x44urationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration:\x02\x38\x01\x1a,\n\nPoolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"0\n\rDefinitionRef\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x91\x03\n\x10SimulateResponse\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07stopped\x18\x03 \x01(\t\x12\x11\n\trun_count\x18\x04 \x01(\x03\x12\x18\n\x10\x66\x61iled_run_count\x18\x05 \x01(\x03\x12\x12\n\ntask_count\x18\x06 \x01(\x03\x12\x1a\n\x12peak_running_tasks\x18\x07 \x01(\x05\x12-\n\tpeak_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x04runs\x18\t \x03(\x0b\x32\".spinner.scheduler.v1.SimulatedRun\x12\x34\n\x06limits\x18\n \x03(\x0b\x32$.spinner.scheduler.v1.SimulatedLimit\x12\x13\n\x0b\x65vent_count\x18\x0b \x01(\x03\x12\x0f\n\x07seconds\x18\x0c \x01(\x01\"\xac\x02\n\x0cSimulatedRun\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x30\n\x0clogical_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.spinner.common.v1.RunState\x12\x12\n\ntask_count\x18\x08 \x01(\x05\"\xae\x01\n\x0eSimulatedLimit\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\r\n\x05waits\x18\x04 \x01(\x03\x12\x14\n\x0cwait_seconds\x18\x05 \x01(\x01\x12\x1c\n\x14longest_wait_seconds\x18\x06 \x01(\x01\x12.\n\nfirst_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8a\x03\n\x10SchedulerService\x12\\\n\tGetStatus\x12&.spinner.scheduler.v1.GetStatusRequest\x1a\'.spinner.scheduler.v1.GetStatusResponse\x12V\n\x07\x45xplain\x12$.spinner.scheduler.v1.ExplainRequest\x1a%.spinner.scheduler.v1.ExplainResponse\x12\x65\n\x0cPreviewClear\x12).spinner.scheduler.v1.PreviewClearRequest\x1a*.spinner.scheduler.v1.PreviewClearResponse\x12Y\n\x08Simulate\x12%.spinner.scheduler.v1.SimulateRequest\x1a&.spinner.scheduler.v1.SimulateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,32 +42,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIMULATEREQUEST_DURATIONSENTRY']._serialized_options = b'8\001'
   _globals['_SIMULATEREQUEST_POOLSENTRY']._loaded_options = None
   _globals['_SIMULATEREQUEST_POOLSENTRY']._serialized_options = b'8\001'
-  _globals['_GETSTATUSREQUEST']._serialized_start=265
-  _globals['_GETSTATUSREQUEST']._serialized_end=283
-  _globals['_GETSTATUSRESPONSE']._serialized_start=285
-  _globals['_GETSTATUSRESPONSE']._serialized_end=363
-  _globals['_PARTITIONSTATUS']._serialized_start=366
-  _globals['_PARTITIONSTATUS']._serialized_end=503
-  _globals['_EXPLAINREQUEST']._serialized_start=505
-  _globals['_EXPLAINREQUEST']._serialized_end=600
-  _globals['_EXPLAINRESPONSE']._serialized_start=602
-  _globals['_EXPLAINRESPONSE']._serialized_end=673
-  _globals['_PARTITIONOWNER']._serialized_start=675
-  _globals['_PARTITIONOWNER']._serialized_end=764
-  _globals['_SIMULATEREQUEST']._serialized_start=767
-  _globals['_SIMULATEREQUEST']._serialized_end=1401
-  _globals['_SIMULATEREQUEST_DURATIONSENTRY']._serialized_start=1280
-  _globals['_SIMULATEREQUEST_DURATIONSENTRY']._serialized_end=1355
-  _globals['_SIMULATEREQUEST_POOLSENTRY']._serialized_start=1357
-  _globals['_SIMULATEREQUEST_POOLSENTRY']._serialized_end=1401
-  _globals['_DEFINITIONREF']._serialized_start=1403
-  _globals['_DEFINITIONREF']._serialized_end=1451
-  _globals['_SIMULATERESPONSE']._serialized_start=1454
-  _globals['_SIMULATERESPONSE']._serialized_end=1855
-  _globals['_SIMULATEDRUN']._serialized_start=1858
-  _globals['_SIMULATEDRUN']._serialized_end=2158
-  _globals['_SIMULATEDLIMIT']._serialized_start=2161
-  _globals['_SIMULATEDLIMIT']._serialized_end=2335
-  _globals['_SCHEDULERSERVICE']._serialized_start=2338
-  _globals['_SCHEDULERSERVICE']._serialized_end=2629
+  _globals['_GETSTATUSREQUEST']._serialized_start=297
+  _globals['_GETSTATUSREQUEST']._serialized_end=315
+  _globals['_GETSTATUSRESPONSE']._serialized_start=317
+  _globals['_GETSTATUSRESPONSE']._serialized_end=395
+  _globals['_PARTITIONSTATUS']._serialized_start=398
+  _globals['_PARTITIONSTATUS']._serialized_end=535
+  _globals['_EXPLAINREQUEST']._serialized_start=537
+  _globals['_EXPLAINREQUEST']._serialized_end=632
+  _globals['_EXPLAINRESPONSE']._serialized_start=634
+  _globals['_EXPLAINRESPONSE']._serialized_end=705
+  _globals['_PREVIEWCLEARREQUEST']._serialized_start=707
+  _globals['_PREVIEWCLEARREQUEST']._serialized_end=833
+  _globals['_PREVIEWCLEARRESPONSE']._serialized_start=835
+  _globals['_PREVIEWCLEARRESPONSE']._serialized_end=901
+  _globals['_PARTITIONOWNER']._serialized_start=903
+  _globals['_PARTITIONOWNER']._serialized_end=992
+  _globals['_SIMULATEREQUEST']._serialized_start=995
+  _globals['_SIMULATEREQUEST']._serialized_end=1629
+  _globals['_SIMULATEREQUEST_DURATIONSENTRY']._serialized_start=1508
+  _globals['_SIMULATEREQUEST_DURATIONSENTRY']._serialized_end=1583
+  _globals['_SIMULATEREQUEST_POOLSENTRY']._serialized_start=1585
+  _globals['_SIMULATEREQUEST_POOLSENTRY']._serialized_end=1629
+  _globals['_DEFINITIONREF']._serialized_start=1631
+  _globals['_DEFINITIONREF']._serialized_end=1679
+  _globals['_SIMULATERESPONSE']._serialized_start=1682
+  _globals['_SIMULATERESPONSE']._serialized_end=2083
+  _globals['_SIMULATEDRUN']._serialized_start=2086
+  _globals['_SIMULATEDRUN']._serialized_end=2386
+  _globals['_SIMULATEDLIMIT']._serialized_start=2389
+  _globals['_SIMULATEDLIMIT']._serialized_end=2563
+  _globals['_SCHEDULERSERVICE']._serialized_start=2566
+  _globals['_SCHEDULERSERVICE']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as _definitions_pb2
+from spinner_proto.events.v1 import events_pb2 as _events_pb2
 from spinner_proto.explain.v1 import explain_pb2 as _explain_pb2
 from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
@@ -146,6 +147,57 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class PreviewClearRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    CLEAR_TASKS_FIELD_NUMBER: _builtins.int
+    MAX_TASKS_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    partition: _builtins.str
+    """The partition that the DAG is placed in; empty: whichever of this scheduler's has it."""
+    max_tasks: _builtins.int
+    """How many tasks the answer lists; 0: 2,000."""
+    @_builtins.property
+    def clear_tasks(self) -> _inbox_pb2.ClearTasks: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        partition: _builtins.str = ...,
+        clear_tasks: _inbox_pb2.ClearTasks | None = ...,
+        max_tasks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clear_tasks", b"clear_tasks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear_tasks", b"clear_tasks", "dag_id", b"dag_id", "max_tasks", b"max_tasks", "partition", b"partition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewClearRequest: _TypeAlias = PreviewClearRequest  # noqa: Y015
+
+@_typing.final
+class PreviewClearResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> _events_pb2.ClearPlan: ...
+    def __init__(
+        self,
+        *,
+        plan: _events_pb2.ClearPlan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewClearResponse: _TypeAlias = PreviewClearResponse  # noqa: Y015
 
 @_typing.final
 class PartitionOwner(_message.Message):

@@ -44,6 +44,11 @@ class SchedulerServiceStub:
                 request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.PreviewClear = channel.unary_unary(
+                '/spinner.scheduler.v1.SchedulerService/PreviewClear',
+                request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearRequest.SerializeToString,
+                response_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearResponse.FromString,
+                _registered_method=True)
         self.Simulate = channel.unary_unary(
                 '/spinner.scheduler.v1.SchedulerService/Simulate',
                 request_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.SimulateRequest.SerializeToString,
@@ -62,6 +67,13 @@ class SchedulerServiceServicer:
 
     def Explain(self, request, context):
         """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewClear(self, request, context):
+        """B4: what a clear would do now; nothing is written. Refusals are those of the command, by reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +98,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.FromString,
                     response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.SerializeToString,
+            ),
+            'PreviewClear': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewClear,
+                    request_deserializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearRequest.FromString,
+                    response_serializer=spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearResponse.SerializeToString,
             ),
             'Simulate': grpc.unary_unary_rpc_method_handler(
                     servicer.Simulate,
@@ -147,6 +164,33 @@ class SchedulerService:
             '/spinner.scheduler.v1.SchedulerService/Explain',
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainRequest.SerializeToString,
             spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewClear(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.scheduler.v1.SchedulerService/PreviewClear',
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearRequest.SerializeToString,
+            spinner_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewClearResponse.FromString,
             options,
             channel_credentials,
             insecure,

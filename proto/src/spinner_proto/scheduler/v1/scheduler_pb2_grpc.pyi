@@ -34,6 +34,8 @@ class SchedulerServiceStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetStatusRequest, _scheduler_pb2.GetStatusResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.ExplainResponse]
     """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+    PreviewClear: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewClearRequest, _scheduler_pb2.PreviewClearResponse]
+    """B4: what a clear would do now; nothing is written. Refusals are those of the command, by reason."""
     Simulate: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.SimulateResponse]
     """B9: what would happen, on virtual time, in a process of its own; nothing is written."""
 
@@ -43,6 +45,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetStatusRequest, _scheduler_pb2.GetStatusResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainRequest, _scheduler_pb2.ExplainResponse]  # type: ignore[assignment]
     """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+    PreviewClear: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewClearRequest, _scheduler_pb2.PreviewClearResponse]  # type: ignore[assignment]
+    """B4: what a clear would do now; nothing is written. Refusals are those of the command, by reason."""
     Simulate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SimulateRequest, _scheduler_pb2.SimulateResponse]  # type: ignore[assignment]
     """B9: what would happen, on virtual time, in a process of its own; nothing is written."""
 
@@ -61,6 +65,14 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.ExplainResponse, _abc.Awaitable[_scheduler_pb2.ExplainResponse]]:
         """B6. FAILED_PRECONDITION with reason NOT_OWNER when the subject's partition is not here."""
+
+    @_abc_1.abstractmethod
+    def PreviewClear(
+        self,
+        request: _scheduler_pb2.PreviewClearRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.PreviewClearResponse, _abc.Awaitable[_scheduler_pb2.PreviewClearResponse]]:
+        """B4: what a clear would do now; nothing is written. Refusals are those of the command, by reason."""
 
     @_abc_1.abstractmethod
     def Simulate(

@@ -15,7 +15,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,15 +25,16 @@ from itertools import islice
 from spinner_eventlog import topics
 from spinner_eventlog.dead_letter import dead_letter
 from spinner_eventlog.interface import EventLog, Outgoing, Record, Transient
-from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.events.v1.events_pb2 import ClearPlan, WorkflowEvents
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Subject
-from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, InboxMessage
 from spinner_proto.scheduler.v1.scheduler_pb2 import PartitionOwner
 
 from spinner_scheduler.adapters import metrics, recovery
 from spinner_scheduler.adapters.definitions import Definitions
 from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.commands import preview_clear
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.explain import explain, explain_pool
 from spinner_scheduler.domain.layout import SPARE_TASKS, Layouts
@@ -210,11 +212,24 @@ class SchedulerMachine:
 
         Raises UnknownError, and Transient when the decision takes longer than is waited for.
         """
+        with self._between_decisions():
+            at = times.from_datetime(now)
+            return explain_pool(self.state, pool, at) if pool else explain(self.state, subject, at)
+
+    def preview_clear(self, dag_id: str, wish: ClearTasks, most: int) -> ClearPlan:
+        """What a clear would do now, with the first `most` tasks. Thread-safe; blocks while a batch is decided.
+
+        Raises Rejected as the command would be refused, and Transient as `explain` does.
+        """
+        with self._between_decisions():
+            return preview_clear(self.state, dag_id, wish, most)
+
+    @contextmanager
+    def _between_decisions(self) -> Iterator[None]:
         if not self._deciding.acquire(timeout=_PATIENCE_SECONDS):
             raise Transient(f"partition {self.name} has been deciding for more than {_PATIENCE_SECONDS:.0f} s")
         try:
-            at = times.from_datetime(now)
-            return explain_pool(self.state, pool, at) if pool else explain(self.state, subject, at)
+            yield
         finally:
             self._deciding.release()
 

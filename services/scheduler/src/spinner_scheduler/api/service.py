@@ -1,4 +1,4 @@
-"""gRPC: what a scheduler says of itself, why nothing is running (B6), and what would happen (B9)."""
+"""gRPC: a scheduler of itself; why nothing is running (B6), what a clear would do (B4), what would happen (B9)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from spinner_proto.scheduler.v1.scheduler_pb2 import (
     GetStatusRequest,
     GetStatusResponse,
     PartitionStatus,
+    PreviewClearRequest,
+    PreviewClearResponse,
     SimulateRequest,
     SimulateResponse,
 )
@@ -20,9 +22,13 @@ from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceServic
 from spinner_servicekit.errors import Rejected
 
 from spinner_scheduler.adapters.machine import SchedulerMachine
+from spinner_scheduler.domain import refusals
 from spinner_scheduler.domain.explain import UnknownError
 from spinner_scheduler.domain.state import Limits
 from spinner_scheduler.forecast import process
+
+# Tasks that a preview lists, unless it says how many.
+_TASKS = 2_000
 
 
 class SchedulerService(SchedulerServiceServicer):
@@ -49,12 +55,23 @@ class SchedulerService(SchedulerServiceServicer):
     def Explain(self, request: ExplainRequest, context: grpc.ServicerContext) -> ExplainResponse:  # noqa: N802
         if not request.pool and not request.subject.dag_id:
             raise Rejected("INVALID_ARGUMENT", "the request names neither a DAG nor a pool", "set subject.dag_id")
-        machine = self._machine(request)
+        machine = self._machine(request.partition, request.subject.dag_id, request.pool)
         try:
             found = machine.explain(request.subject, request.pool, datetime.now(UTC))
         except UnknownError as unknown:
             raise Rejected("NOT_FOUND", str(unknown), unknown.fix, unknown.code) from unknown
         return ExplainResponse(explanation=found)
+
+    def PreviewClear(  # noqa: N802
+        self, request: PreviewClearRequest, context: grpc.ServicerContext
+    ) -> PreviewClearResponse:
+        machine = self._machine(request.partition, request.dag_id)
+        try:
+            plan = machine.preview_clear(request.dag_id, request.clear_tasks, request.max_tasks or _TASKS)
+        except refusals.Rejected as refusal:
+            code = "NOT_FOUND" if refusal.code.endswith("_NOT_FOUND") else "FAILED_PRECONDITION"
+            raise Rejected(code, str(refusal), "", refusal.code) from refusal
+        return PreviewClearResponse(plan=plan)
 
     def Simulate(self, request: SimulateRequest, context: grpc.ServicerContext) -> SimulateResponse:  # noqa: N802
         asked = SimulateRequest()
@@ -73,17 +90,17 @@ class SchedulerService(SchedulerServiceServicer):
         asked.definitions.extend(request.definitions)
         return process.run(asked, self._limits)
 
-    def _machine(self, request: ExplainRequest) -> SchedulerMachine:
+    def _machine(self, partition: str, dag_id: str, pool: str = "") -> SchedulerMachine:
         machines = self._machines()
         for machine in machines:
-            if request.partition == machine.name:
+            if partition == machine.name:
                 return machine
-            if request.partition:
+            if partition:
                 continue
-            pool = machine.state.pools.get(request.pool)
-            if request.subject.dag_id in machine.state.dags or (pool is not None and pool.owned):
+            found = machine.state.pools.get(pool)
+            if dag_id in machine.state.dags or (found is not None and found.owned):
                 return machine
-        what = f"partition {request.partition}" if request.partition else "the partition of the subject"
+        what = f"partition {partition}" if partition else "the partition of the subject"
         names = ", ".join(machine.name for machine in machines) or "none"
         raise Rejected(
             "FAILED_PRECONDITION",

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable
 
 from spinner_proto.common.v1.common_pb2 import Actor, RunType
-from spinner_proto.events.v1.events_pb2 import BackfillPlan, RunCreated, WorkflowEvent
-from spinner_proto.inbox.v1.inbox_pb2 import Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
+from spinner_proto.events.v1.events_pb2 import BackfillPlan, ClearPlan, RunCreated, WorkflowEvent
+from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
 from spinner_scheduler.domain import assets, backfills, decisions, schedules, times
-from spinner_scheduler.domain.clearing import choose, clear, current_layout, find_run, kill
+from spinner_scheduler.domain.clearing import choose, choose_to_clear, clear, current_layout, find_run, kill, tell
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.refusals import Rejected
@@ -27,7 +27,7 @@ from spinner_scheduler.domain.runs import (
     update_dag,
     withdraw,
 )
-from spinner_scheduler.domain.state import DagState
+from spinner_scheduler.domain.state import DagState, PartitionState
 from spinner_scheduler.domain.states import (
     FAILED,
     FINISHED,
@@ -63,20 +63,18 @@ def handle(d: Decision, command: Command) -> None:
         return
     run_id, count = "", 0
     plan: BackfillPlan | None = None
+    cleared: ClearPlan | None = None
     try:
-        dag = d.state.dags.get(command.dag_id)
-        if dag is None or not dag.version:
-            raise Rejected(
-                "DAG_NOT_FOUND",
-                f"DAG {command.dag_id!r} is not known to partition {d.state.here.inbox}[{d.state.here.partition}]: "
-                "check its id, and the parse errors of its file",
-            )
+        dag = find_dag(d.state, command.dag_id)
         kind = command.WhichOneof("kind") or ""
         handler = _HANDLERS.get(kind)
-        if handler is None:
+        if kind == "clear_tasks":
+            cleared = clear(d, dag, command)
+            run_id, count = command.clear_tasks.run_id, cleared.task_count
+        elif handler is None:
             raise Rejected("UNKNOWN_COMMAND", "this scheduler does not know the command: upgrade it")
-        if kind == "create_backfill" and command.create_backfill.dry_run:
-            plan = backfills.ask(d, dag, command, current_layout(d, dag))
+        elif kind == "create_backfill" and command.create_backfill.dry_run:
+            plan = backfills.ask(d, dag, command, current_layout(d.state, dag))
         else:
             run_id, count = handler(d, dag, command)
     except Rejected as refusal:
@@ -98,8 +96,26 @@ def handle(d: Decision, command: Command) -> None:
         event.command_accepted.task_count = count
         if plan is not None:
             event.command_accepted.backfill_plan.CopyFrom(plan)
+        if cleared is not None:
+            event.command_accepted.clear_plan.CopyFrom(cleared)
 
     d.emit(command.dag_id, "", fill)
+
+
+def find_dag(state: PartitionState, dag_id: str) -> DagState:
+    dag = state.dags.get(dag_id)
+    if dag is None or not dag.version:
+        raise Rejected(
+            "DAG_NOT_FOUND",
+            f"DAG {dag_id!r} is not known to partition {state.here.inbox}[{state.here.partition}]: "
+            "check its id, and the parse errors of its file",
+        )
+    return dag
+
+
+def preview_clear(state: PartitionState, dag_id: str, wish: ClearTasks, most: int) -> ClearPlan:
+    """Returns what a clear would do now, with the first `most` tasks. Raises Rejected as the command is refused."""
+    return tell(choose_to_clear(state, find_dag(state, dag_id), wish), most)
 
 
 # -- DAGs and new runs -----------------------------------------------------------------------------------------
@@ -107,7 +123,7 @@ def handle(d: Decision, command: Command) -> None:
 
 def _trigger(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     wish: TriggerRun = command.trigger_run
-    layout = current_layout(d, dag)
+    layout = current_layout(d.state, dag)
     if dag.removed:
         raise Rejected("DAG_REMOVED", f"DAG {dag.dag_id} has been removed: bring its file back before triggering it")
     run_type = int(wish.run_type or RunType.RUN_TYPE_MANUAL)
@@ -190,7 +206,7 @@ def _mark_tasks(d: Decision, dag: DagState, command: Command) -> tuple[str, int]
     if new not in (SUCCESS, FAILED, SKIPPED):
         name = TASK_STATE_NAMES.get(new, str(new))
         raise Rejected("INVALID_STATE", f"tasks can't be marked {name}: use success, failed or skipped")
-    chosen = choose(d, dag, wish, lambda run, slot: run.states[slot] != new)
+    chosen = choose(d.state, dag, wish, lambda run, slot: run.states[slot] != new)
     count = 0
     for run, slots in chosen:
         for slot in slots:
@@ -233,7 +249,7 @@ def _mark_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     if new not in (RUN_SUCCESS, RUN_FAILED):
         name = RUN_STATE_NAMES.get(new, str(new))
         raise Rejected("INVALID_STATE", f"a run can't be marked {name}: use success or failed")
-    run = find_run(d, dag, wish.run_id)
+    run = find_run(d.state, dag, wish.run_id)
     count = 0
     for slot in run.live_slots():
         state = run.states[slot]
@@ -258,7 +274,7 @@ def _mark_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
 
 def _stop_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     wish: StopRun = command.stop_run
-    run = find_run(d, dag, wish.run_id)
+    run = find_run(d.state, dag, wish.run_id)
     if run.state not in (RUN_QUEUED, RUN_RUNNING):
         raise Rejected(
             "INVALID_STATE",
@@ -272,7 +288,7 @@ def _stop_run(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
 
 
 def _create_backfill(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
-    backfills.ask(d, dag, command, current_layout(d, dag))
+    backfills.ask(d, dag, command, current_layout(d.state, dag))
     return "", dag.backfills[command.create_backfill.backfill_id].created.interval_count
 
 
@@ -280,7 +296,6 @@ _Handler = Callable[[Decision, DagState, Command], tuple[str, int]]
 _HANDLERS: dict[str, _Handler] = {
     "trigger_run": _trigger,
     "set_paused": _set_paused,
-    "clear_tasks": clear,
     "mark_tasks": _mark_tasks,
     "mark_run": _mark_run,
     "stop_run": _stop_run,
@@ -292,4 +307,4 @@ _HANDLERS: dict[str, _Handler] = {
     "kill_tasks": kill,
 }
 
-__all__ = ["Rejected", "handle", "mark", "wake"]
+__all__ = ["Rejected", "handle", "mark", "preview_clear", "wake"]

@@ -34,7 +34,7 @@ def asked(run: Run, slot: int) -> HumanRequest | None:
 def decide(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
     """Takes a person's answer. Raises Rejected."""
     wish: DecideTask = command.decide_task
-    run = find_run(d, dag, wish.run_id)
+    run = find_run(d.state, dag, wish.run_id)
     slot = run.slot(wish.task_id, wish.map_index)
     name = f"task {wish.task_id}" + (f" [{wish.map_index}]" if wish.map_index >= 0 else "")
     if slot < 0:

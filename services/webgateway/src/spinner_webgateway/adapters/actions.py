@@ -13,10 +13,13 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from spinner_proto.common.v1 import common_pb2
+from spinner_proto.events.v1.events_pb2 import ClearPlan
 from spinner_proto.inbox.v1 import inbox_pb2
+from spinner_proto.scheduler.v1.scheduler_pb2 import PreviewClearRequest, PreviewClearResponse
 
-from spinner_webgateway.adapters.commands import Commands, blob_of, new_command, placement_of
+from spinner_webgateway.adapters.commands import Commands, Placement, blob_of, new_command, placement_of
 from spinner_webgateway.adapters.files import Files
+from spinner_webgateway.adapters.owners import CALL_SECONDS, Owners
 from spinner_webgateway.adapters.schema import dags
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
@@ -33,6 +36,7 @@ CONF_INLINE_BYTES = 16 * 1024
 RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
 PREVIEW_LIMIT = 2000
 """Task instances listed in a preview; the count is always whole."""
+NOTHING_TO_CLEAR = "NOTHING_TO_CLEAR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +55,14 @@ class Selection:
     conf: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a clear touches."""
-
-    tasks: list[dict[str, Any]]
-    task_count: int
-    run_count: int
-
-
 class Actions:
     """Every action of the gateway on DAGs and runs. Refusals are problems; access is the caller's business."""
 
-    def __init__(self, engine: sa.Engine, definitions: Definitions, commands: Commands, files: Files) -> None:
+    def __init__(
+        self, engine: sa.Engine, definitions: Definitions, commands: Commands, files: Files, owners: Owners
+    ) -> None:
         self._engine = engine
+        self._owners = owners
         self._definitions = definitions
         self._commands = commands
         self._files = files
@@ -130,31 +128,45 @@ class Actions:
 
     async def clear(
         self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, dry_run: bool, request_id: str | None = None
-    ) -> Preview:
-        """Clears task instances so that they run again; a dry run only says which."""
-        preview = await asyncio.to_thread(self.preview, dag_id, run_id, wanted)
-        if dry_run:
-            return preview
+    ) -> ClearPlan:
+        """Clears task instances so that they run again; returns what that does. A dry run only asks the scheduler."""
+        await asyncio.to_thread(self._check_tasks, dag_id, run_id, wanted.task_ids)
         if wanted.conf is not None:
             await asyncio.to_thread(self._check_params, dag_id, wanted.conf)
-        command = new_command(caller, dag_id, request_id)
-        command.clear_tasks.CopyFrom(
-            inbox_pb2.ClearTasks(
-                run_id=run_id,
-                task_ids=wanted.task_ids,
-                map_indexes=wanted.map_indexes,
-                upstream=wanted.upstream,
-                downstream=wanted.downstream,
-                past=wanted.past,
-                future=wanted.future,
-                only_failed=wanted.only_failed,
-                latest_version=wanted.latest_version,
-            )
+        wish = inbox_pb2.ClearTasks(
+            run_id=run_id,
+            task_ids=wanted.task_ids,
+            map_indexes=wanted.map_indexes,
+            upstream=wanted.upstream,
+            downstream=wanted.downstream,
+            past=wanted.past,
+            future=wanted.future,
+            only_failed=wanted.only_failed,
+            latest_version=wanted.latest_version,
         )
+        if dry_run:
+            return await self._preview(dag_id, wish)
+        command = new_command(caller, dag_id, request_id)
+        command.clear_tasks.CopyFrom(wish)
         if wanted.conf is not None:
             command.clear_tasks.task_conf.CopyFrom(await self._stored(dag_id, wanted.conf))
         answer = await self._send(command)
-        return Preview(preview.tasks, answer["task_count"], preview.run_count)
+        plan = ClearPlan.FromString(answer["plan"] or b"")
+        plan.task_count = answer["task_count"]
+        return plan
+
+    async def _preview(self, dag_id: str, wish: inbox_pb2.ClearTasks) -> ClearPlan:
+        partition = (await self._placement(dag_id)).name
+        request = PreviewClearRequest(dag_id=dag_id, partition=partition, clear_tasks=wish, max_tasks=PREVIEW_LIMIT)
+        try:
+            answer: PreviewClearResponse = await self._owners.ask(
+                partition, lambda stub: stub.PreviewClear(request, timeout=CALL_SECONDS)
+            )
+            return answer.plan
+        except ProblemError as problem:
+            if problem.code == NOTHING_TO_CLEAR:
+                return ClearPlan()
+            raise
 
     async def mark_tasks(
         self, caller: Caller, dag_id: str, run_id: str, wanted: Selection, state: str, request_id: str | None = None
@@ -228,41 +240,6 @@ class Actions:
         )
         return await self._send(command)
 
-    def preview(self, dag_id: str, run_id: str, wanted: Selection) -> Preview:
-        """Returns what a clear would touch, as the views have it now. Blocks."""
-        with self._engine.connect() as connection:
-            run = run_views.find(connection, dag_id, run_id)
-            graph = self._definitions.get(dag_id, run["version"])
-            self._refuse_unknown(connection, run, graph, wanted.task_ids)
-            touched: list[dict[str, Any]] = []
-            runs = 0
-            total = 0
-            for row in run_views.related(connection, run, wanted.past, wanted.future):
-                of_run = self._definitions.get(dag_id, row["version"]) or graph
-                rows = [r for r in self._selected(connection, row, of_run, wanted) if r["state"] != "none"]
-                runs += bool(rows)
-                total += len(rows)
-                room = max(0, PREVIEW_LIMIT - len(touched))
-                touched += [task_views.instance(r, of_run) for r in rows[:room]]
-        return Preview(touched, total, runs)
-
-    def _selected(
-        self, connection: sa.Connection, run: Row, graph: DefinitionGraph | None, wanted: Selection
-    ) -> list[Row]:
-        names: list[str] | None = None
-        if wanted.task_ids:
-            names = list(wanted.task_ids)
-            if graph is not None:
-                names = graph.select(wanted.task_ids, wanted.upstream, wanted.downstream)
-        rows = task_views.all_rows(connection, run, names)
-        if wanted.only_failed:
-            rows = [row for row in rows if row["state"] in ("failed", "upstream_failed")]
-        if wanted.map_indexes:
-            chosen = set(wanted.task_ids)
-            rows = [row for row in rows if row["task_id"] not in chosen or row["map_index"] in wanted.map_indexes]
-        order = graph.index if graph else {}
-        return sorted(rows, key=lambda row: (order.get(row["task_id"], len(order)), row["task_id"], row["map_index"]))
-
     def _refuse_unknown(
         self, connection: sa.Connection, run: Row, graph: DefinitionGraph | None, task_ids: Sequence[str]
     ) -> None:
@@ -282,8 +259,8 @@ class Actions:
         with self._engine.connect() as connection:
             return run_views.find(connection, dag_id, run_id)
 
-    async def _placement(self, dag_id: str) -> Any:
-        def read() -> Any:
+    async def _placement(self, dag_id: str) -> Placement:
+        def read() -> Placement:
             with self._engine.connect() as connection:
                 return placement_of(connection, dag_id)
 

@@ -52,6 +52,11 @@ class Placement:
     tier: int
     partition: int
 
+    @property
+    def name(self) -> str:
+        """The scheduler partition."""
+        return f"{self.cluster}_tier_{self.tier}_{self.partition}"
+
 
 def placement_of(connection: sa.Connection, dag_id: str) -> Placement:
     """Returns where the DAG's commands go: its live placement, else its latest definition's. Raises 404."""
@@ -130,11 +135,10 @@ class Commands:
                 answer = await asyncio.to_thread(self._answer, command.request_id)
                 if answer is not None:
                     return answer
-        name = f"{placement.cluster}_tier_{placement.tier}_{placement.partition}"
         raise ProblemError(
             503,
             "ANSWER_PENDING",
-            f"Scheduler partition {name} did not answer command {command.request_id} within "
+            f"Scheduler partition {placement.name} did not answer command {command.request_id} within "
             f"{self._answer_seconds:.0f} s. The command is stored and will be carried out when the scheduler is back.",
             f"Check that the scheduler runs (spinner status); to see the answer, send the same request again with "
             f"request_id {command.request_id}: it is carried out once.",
@@ -184,10 +188,14 @@ class Commands:
 
 
 def rejection(answer: Row) -> ProblemError:
-    """Returns the problem that a CommandRejected means; its message ends with ": " and how to mend it."""
-    code = answer["code"] or "REJECTED"
+    """Returns the problem that a CommandRejected means."""
+    return refusal_problem(answer["code"] or "REJECTED", str(answer["message"]))
+
+
+def refusal_problem(code: str, text: str) -> ProblemError:
+    """Returns the problem that a scheduler's refusal means; its text ends with ": " and how to mend it."""
     status = 404 if code.endswith("_NOT_FOUND") else 400 if code in BAD_REQUEST_CODES else 409
-    message, separator, fix = str(answer["message"]).rpartition(": ")
+    message, separator, fix = text.rpartition(": ")
     if not separator:
         message, fix = fix, "see the page of the run or DAG for its present state"
     return ProblemError(status, code, message, fix[:1].upper() + fix[1:])

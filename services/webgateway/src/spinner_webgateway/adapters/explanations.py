@@ -1,39 +1,29 @@
-"""Why is nothing running: asks the scheduler that owns the DAG's partition, wherever it is now.
-
-The owner of a partition says in its first transaction where it answers (topic `partition_owners`, a view here). When
-it doesn't answer any more, or owns the partition no longer, the view is looked at again until the next owner shows up,
-at most for `PATIENCE_SECONDS`.
-"""
+"""Why is nothing running: asks the scheduler that owns the DAG's partition, and adds what the views know."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 
-import grpc
 import sqlalchemy as sa
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Subject
-from spinner_proto.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
-from spinner_servicekit import grpc_client
+from spinner_proto.scheduler.v1 import scheduler_pb2
 
 from spinner_webgateway.adapters.commands import placement_of
-from spinner_webgateway.adapters.schema import dags, parse_errors, partition_owners, runs, tasks
+from spinner_webgateway.adapters.owners import CALL_SECONDS, Owners
+from spinner_webgateway.adapters.schema import dags, parse_errors, runs, tasks
 from spinner_webgateway.domain import explanations
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.rows import Row
 
-PATIENCE_SECONDS = 3.0
-LOOK_SECONDS = 0.1
-CALL_SECONDS = 6.0
 ENDED = ("success", "failed")
 
 
 class Explanations:
     """For the event loop."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, owners: Owners) -> None:
         self._engine = engine
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._owners = owners
 
     async def explain(self, subject: Subject) -> Explanation:
         """What the subject waits for. Raises the problem when it is unknown, or when its partition has no owner."""
@@ -64,42 +54,11 @@ class Explanations:
             explanations.add_workers(found.reasons, await asyncio.to_thread(self._task, subject))
         return found
 
-    async def close(self) -> None:
-        for channel in self._channels.values():
-            await channel.close(None)
-
-    # -- the owner -----------------------------------------------------------------------------------------------
-
     async def _ask(self, request: scheduler_pb2.ExplainRequest) -> Explanation:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        said = "no scheduler has said that it owns it"
-        while True:
-            address = await asyncio.to_thread(self._owner, request.partition)
-            if address:
-                try:
-                    stub = scheduler_pb2_grpc.SchedulerServiceStub(self._channel(address))
-                    answer = await stub.Explain(request, timeout=CALL_SECONDS)
-                    return answer.explanation
-                except grpc.aio.AioRpcError as error:
-                    refusal = grpc_client.rejected(error)
-                    if refusal is not None and refusal.code == "NOT_FOUND":
-                        raise ProblemError(404, refusal.reason, f"{refusal.message}.", refusal.fix) from error
-                    said = f"its last known owner {address} says: {error.details()}"
-            if time.monotonic() > deadline:
-                raise ProblemError(
-                    503,
-                    "PARTITION_WITHOUT_OWNER",
-                    f"Scheduler partition {request.partition} has no owner right now: {said}.",
-                    "Start a scheduler, or ask again when another one has taken over (spinner status).",
-                )
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        channel = self._channels.get(address)
-        if channel is None:
-            options = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=options)
-        return channel
+        answer: scheduler_pb2.ExplainResponse = await self._owners.ask(
+            request.partition, lambda stub: stub.Explain(request, timeout=CALL_SECONDS)
+        )
+        return answer.explanation
 
     # -- views ---------------------------------------------------------------------------------------------------
 
@@ -124,12 +83,7 @@ class Explanations:
                 if errors:
                     return "", errors
                 raise
-        return f"{placement.cluster}_tier_{placement.tier}_{placement.partition}", errors
-
-    def _owner(self, partition: str) -> str:
-        with self._engine.connect() as connection:
-            query = sa.select(partition_owners.c.address).where(partition_owners.c.name == partition)
-            return str(connection.execute(query).scalar() or "")
+        return placement.name, errors
 
     def _ended(self, subject: Subject) -> Explanation | None:
         """Of a run that the scheduler has forgotten because it ended long ago: nothing."""

@@ -116,25 +116,39 @@ class GatewayService(BackfillMethods, DecisionMethods):
     async def ClearTasks(  # noqa: N802
         self, request: gateway_pb2.ClearTasksRequest, context: Any
     ) -> gateway_pb2.ClearTasksResponse:
-        wanted = Selection(
-            task_ids=list(request.task_ids), downstream=request.downstream, only_failed=request.only_failed
-        )
+        key, names = request.key, list(request.task_ids)
         try:
             caller = self._caller()
-            subject = f"run/{request.key.dag_id}/{request.key.run_id}"
-            facts = {"task_ids": list(request.task_ids)[:100]}
-            with self._gateway.access.act(caller, "task.clear", subject, request.request_id, **facts):
-                done = await self._gateway.actions.clear(
-                    caller,
-                    request.key.dag_id,
-                    request.key.run_id,
-                    wanted,
-                    dry_run=False,
-                    request_id=request.request_id or None,
-                )
+            wanted = Selection(
+                task_ids=names,
+                map_indexes=list(request.map_indexes),
+                upstream=request.upstream,
+                downstream=request.downstream,
+                past=request.past,
+                future=request.future,
+                only_failed=request.only_failed,
+                latest_version=request.latest_version,
+                conf=conf_of(request.conf_json) if request.conf_json else None,
+            )
+            if request.dry_run:
+                self._check("dag.read", f"dag/{key.dag_id}")
+                plan = await self._gateway.actions.clear(caller, key.dag_id, key.run_id, wanted, dry_run=True)
+            else:
+                facts = {
+                    name: getattr(wanted, name)
+                    for name in ("upstream", "downstream", "past", "future", "only_failed", "latest_version")
+                    if getattr(wanted, name)
+                }
+                subject = f"run/{key.dag_id}/{key.run_id}"
+                with self._gateway.access.act(
+                    caller, "task.clear", subject, request.request_id, task_ids=names[:100], **facts
+                ):
+                    plan = await self._gateway.actions.clear(
+                        caller, key.dag_id, key.run_id, wanted, dry_run=False, request_id=request.request_id or None
+                    )
         except ProblemError as problem:
             raise rejected(problem) from problem
-        return gateway_pb2.ClearTasksResponse(task_count=done.task_count)
+        return gateway_pb2.ClearTasksResponse(task_count=plan.task_count, plan=plan)
 
     async def WatchRun(  # noqa: N802
         self, request: gateway_pb2.WatchRunRequest, context: Any

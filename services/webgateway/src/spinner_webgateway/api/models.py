@@ -410,10 +410,27 @@ class ClearRequest(BaseModel):
     request_id: str | None = None
 
 
+class ClearedTask(BaseModel):
+    run_id: str
+    task_id: str
+    map_index: int
+    state: TaskStateName = Field(description="Before the clear.")
+    effect: Literal["rerun", "kill", "removed", "added"] = Field(
+        description="It starts again; after its try has been killed; the latest version lacks it, or adds it."
+    )
+    reason: Literal["chosen", "upstream", "downstream", "setup_teardown", "version"]
+
+
 class ClearResult(BaseModel):
-    tasks: list[TaskInstance] = Field(description="What it touches, or touched.")
-    task_count: int
+    """What a clear does, as the scheduler says."""
+
+    tasks: list[ClearedTask] = Field(description="The first 2,000 of a dry run, the first 200 of a clear.")
+    task_count: int = Field(description="Task instances that start again.")
+    killed_count: int = Field(description="Tries in progress that are killed for it.")
+    removed_count: int
+    added_count: int
     run_count: int
+    version: str = Field(description='The version that the runs take; "": each keeps its own.')
 
 
 class MarkTasksRequest(BaseModel):

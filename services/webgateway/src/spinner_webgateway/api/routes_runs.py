@@ -15,6 +15,7 @@ from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.context import Gateway, gateway_of
 from spinner_webgateway.api.routes_dags import GatewayDependency, Text, brief, command_answer
+from spinner_webgateway.domain import words
 from spinner_webgateway.domain.problems import run_not_found
 
 router = APIRouter(prefix="/dags/{dag_id}/runs/{run_id}", tags=["runs"])
@@ -59,18 +60,18 @@ async def clear_tasks(
         conf=body.conf,
     )
     if body.dry_run:
-        preview = await gateway.actions.clear(caller, dag_id, run_id, wanted, dry_run=True)
+        plan = await gateway.actions.clear(caller, dag_id, run_id, wanted, dry_run=True)
     else:
         facts = body.model_dump(exclude_defaults=True)
         request_id = facts.pop("request_id", "") or ""
         if body.conf is not None:
             facts["conf"] = brief(body.conf)
         with gateway.access.act(caller, "task.clear", subject, request_id, **facts) as under_way:
-            preview = await gateway.actions.clear(
+            plan = await gateway.actions.clear(
                 caller, dag_id, run_id, wanted, dry_run=False, request_id=body.request_id
             )
-            under_way.details["task_count"] = preview.task_count
-    return answer({"tasks": preview.tasks, "task_count": preview.task_count, "run_count": preview.run_count})
+            under_way.details["task_count"] = plan.task_count
+    return answer(words.clear_plan(plan))
 
 
 @router.post("/mark", response_model=models.CommandResult)

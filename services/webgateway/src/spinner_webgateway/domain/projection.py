@@ -323,6 +323,7 @@ def _dag_removed(step: _Step, event: events_pb2.DagRemoved) -> None:
 
 
 def _command_accepted(step: _Step, event: events_pb2.CommandAccepted) -> None:
+    plan = next((getattr(event, name) for name in ("backfill_plan", "clear_plan") if event.HasField(name)), None)
     step.rows.put(
         "commands",
         {
@@ -334,7 +335,7 @@ def _command_accepted(step: _Step, event: events_pb2.CommandAccepted) -> None:
             "run_id": event.run_id,
             "task_count": event.task_count,
             "time": step.time,
-            "plan": event.backfill_plan.SerializeToString() if event.HasField("backfill_plan") else None,
+            "plan": plan.SerializeToString() if plan is not None else None,
         },
     )
 

@@ -259,3 +259,20 @@ def _names(enum: object, prefix: str) -> dict[int, str]:
         items: list[tuple[str, int]] = enum.items()  # type: ignore[attr-defined]
         known = _cache[prefix] = {value: name.removeprefix(prefix).lower() for name, value in items}
     return known
+
+
+def clear_plan(plan: events_pb2.ClearPlan) -> dict[str, object]:
+    """What a clear does, as REST shows it."""
+    tasks = [
+        {
+            "run_id": task.run_id,
+            "task_id": task.task_id,
+            "map_index": task.map_index,
+            "state": task_state(task.state),
+            "effect": events_pb2.ClearEffect.Name(task.effect).removeprefix("CLEAR_EFFECT_").lower(),
+            "reason": events_pb2.ClearReason.Name(task.reason).removeprefix("CLEAR_REASON_").lower(),
+        }
+        for task in plan.tasks
+    ]
+    counts = ("task_count", "killed_count", "removed_count", "added_count", "run_count", "version")
+    return {"tasks": tasks, **{name: getattr(plan, name) for name in counts}}

@@ -1424,17 +1424,63 @@ export interface components {
             /** Request Id */
             request_id?: string | null;
         };
-        /** ClearResult */
+        /**
+         * ClearResult
+         * @description What a clear does, as the scheduler says.
+         */
         ClearResult: {
             /**
              * Tasks
-             * @description What it touches, or touched.
+             * @description The first 2,000 of a dry run, the first 200 of a clear.
              */
-            tasks: components["schemas"]["TaskInstance"][];
-            /** Task Count */
+            tasks: components["schemas"]["ClearedTask"][];
+            /**
+             * Task Count
+             * @description Task instances that start again.
+             */
             task_count: number;
+            /**
+             * Killed Count
+             * @description Tries in progress that are killed for it.
+             */
+            killed_count: number;
+            /** Removed Count */
+            removed_count: number;
+            /** Added Count */
+            added_count: number;
             /** Run Count */
             run_count: number;
+            /**
+             * Version
+             * @description The version that the runs take; "": each keeps its own.
+             */
+            version: string;
+        };
+        /** ClearedTask */
+        ClearedTask: {
+            /** Run Id */
+            run_id: string;
+            /** Task Id */
+            task_id: string;
+            /** Map Index */
+            map_index: number;
+            /**
+             * State
+             * @description Before the clear.
+             * @enum {string}
+             */
+            state: "none" | "scheduled" | "queued" | "running" | "deferred" | "up_for_retry" | "up_for_reschedule" | "success" | "failed" | "skipped" | "upstream_failed" | "removed" | "restarting";
+            /**
+             * Effect
+             * @description It starts again; after its try has been killed; the latest version lacks it, or adds it.
+             * @enum {string}
+             */
+            effect: "rerun" | "kill" | "removed" | "added";
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "chosen" | "upstream" | "downstream" | "setup_teardown" | "version";
         };
         /** CommandResult */
         CommandResult: {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from spinner_webgateway.domain import projection
 from spinner_webgateway.domain.compression import decompress
 from spinner_webgateway.domain.describe import describe, message_dict
 from spinner_webgateway.domain.layout import json_object
-from spinner_webgateway.domain.problems import ProblemError, run_not_found
+from spinner_webgateway.domain.problems import run_not_found
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso, micros
 
@@ -217,30 +217,3 @@ def _entry(row: Row, message: events_pb2.WorkflowEvents, index: int) -> dict[str
         "text": describe(event),
         "details": message_dict(body) if body is not None else {},
     }
-
-
-def related(connection: sa.Connection, row: Row, past: bool, future: bool, limit: int = 1000) -> Iterable[Row]:
-    """Returns the run and, when asked, the DAG's runs with earlier or later logical dates."""
-    conditions = []
-    if row["logical_date"] is not None:
-        if past:
-            conditions.append(runs.c.logical_date < row["logical_date"])
-        if future:
-            conditions.append(runs.c.logical_date > row["logical_date"])
-    if not conditions:
-        return [row]
-    found = connection.execute(
-        sa.select(runs)
-        .where(runs.c.dag_id == row["dag_id"], runs.c.run_id != row["run_id"], sa.or_(*conditions))
-        .order_by(runs.c.order_time.desc())
-        .limit(limit + 1)
-    ).mappings()
-    others = [dict(other) for other in found]
-    if len(others) > limit:
-        raise ProblemError(
-            400,
-            "TOO_MANY_RUNS",
-            f"This would touch more than {limit} runs of DAG {row['dag_id']!r}.",
-            "Leave out past or future, or clear the runs one by one.",
-        )
-    return [row, *others]

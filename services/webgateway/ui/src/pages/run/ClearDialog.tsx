@@ -1,9 +1,10 @@
 import { useQuery } from '@tanstack/react-query';
-import { RotateCcw } from 'lucide-react';
+import { Plus, RotateCcw } from 'lucide-react';
 import { useState } from 'react';
 import { StateIcon } from '../../components/StateIcon';
 import { toastGood } from '../../components/Toasts';
 import { Dialog, Loading, Problem } from '../../components/ui';
+import { clearNote, clearWords } from '../../lib/clearing';
 import { checkConf } from '../../lib/conf';
 import { usePatchSearch } from '../../lib/search';
 import { clearPreviewQuery, useClear, type ClearChoice } from '../../queries/runs';
@@ -24,8 +25,10 @@ const FLAGS: [Flag, string, string][] = [
   ['past', 'Earlier runs', 'the same tasks in runs before this one'],
   ['future', 'Later runs', 'the same tasks in runs after this one'],
   ['only_failed', 'Only failed', 'leave what succeeded as it is'],
-  ['latest_version', 'Latest version', 'run with the newest code of the DAG'],
+  ['latest_version', 'Latest version', 'run with the newest code of the DAG, not as it was'],
 ];
+
+const LISTED = 200;
 
 /** Clears tasks so that they run again; says first what it would touch. */
 export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: Props) {
@@ -37,7 +40,8 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
   const flags = FLAGS.filter(([flag]) => single || (flag !== 'downstream' && flag !== 'upstream'));
   const count = preview.data?.task_count ?? 0;
   const runs = preview.data?.run_count ?? 0;
-  const words = `${count.toLocaleString()} ${count === 1 ? 'task' : 'tasks'} in ${runs.toLocaleString()} ${runs === 1 ? 'run' : 'runs'}`;
+  const listed = Math.min(LISTED, preview.data?.tasks.length ?? 0);
+  const left = preview.data ? count + preview.data.removed_count + preview.data.added_count - listed : 0;
   const [conf, setConf] = useState('');
   const own = conf.trim() !== '';
   const check = checkConf(conf);
@@ -60,7 +64,7 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
       footer={
         <>
           <span className="muted" role="status" style={{ marginRight: 'auto' }}>
-            {preview.data ? `Clears ${words}` : ''}
+            {preview.data ? clearWords(preview.data) : ''}
           </span>
           <button type="button" className="btn" onClick={onClose}>
             Cancel
@@ -126,21 +130,22 @@ export function ClearDialog({ dagId, runId, title, choice: initial, onClose }: P
           style={{ opacity: preview.isPlaceholderData ? 0.5 : 1 }}
         >
           {count === 0 && <li className="muted">Nothing matches this choice.</li>}
-          {preview.data.tasks.slice(0, 200).map((task) => (
+          {preview.data.tasks.slice(0, LISTED).map((task) => (
             <li key={`${task.run_id}/${task.task_id}/${task.map_index}`} className="row">
-              <StateIcon state={task.state} label />
-              <span className="mono truncate">
+              {task.effect === 'added' ? (
+                <Plus size={14} aria-label="new" />
+              ) : (
+                <StateIcon state={task.state} label />
+              )}
+              <span className={`mono truncate${task.effect === 'removed' ? ' struck' : ''}`}>
                 {task.task_id}
                 {task.map_index >= 0 && ` [${task.map_index}]`}
               </span>
+              <span className="faint small">{clearNote(task)}</span>
               {runs > 1 && <span className="mono faint truncate right">{task.run_id}</span>}
             </li>
           ))}
-          {count > Math.min(200, preview.data.tasks.length) && (
-            <li className="muted">
-              and {(count - Math.min(200, preview.data.tasks.length)).toLocaleString()} more
-            </li>
-          )}
+          {left > 0 && <li className="muted">and {left.toLocaleString()} more</li>}
         </ul>
       )}
       {clear.isError && <Problem error={clear.error} />}
