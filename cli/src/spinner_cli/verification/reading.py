@@ -58,7 +58,8 @@ def _all(
     log: EventLog, partitions: Sequence[TopicPartition], until: dict[TopicPartition, int] | None = None
 ) -> Iterator[Record]:
     def one(at: TopicPartition) -> Iterator[Record]:
-        for record in log.read_all(*at):
+        # A grant counts once it is written, whether its transaction commits or not (decision record 3).
+        for record in log.read_all(*at, uncommitted=topics.declared(at[0]) == topics.registry()["task_grants"]):
             if until is not None and record.offset >= until[at]:
                 return
             yield record

@@ -117,7 +117,17 @@ class TransactionalProducer(Protocol):
     ) -> list[int]:
         """Writes records and next offsets in one transaction, blocking until committed.
 
-        Returns each record's offset, in order. Raises Fenced, RecordTooLarge, or Transient after an abort.
+        Returns each record's offset, in order. Raises Fenced, RecordTooLarge, or Transient after an abort. What was
+        appended before commits or aborts with it.
+        """
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """Writes records into a transaction that stays open; returns their offsets once the log has them.
+
+        A third of the time of a commit, and as exact for who reads with `uncommitted`: a fenced writer can append no
+        more, and what it has appended stays there, whether committed or aborted. Readers of committed records see it
+        after the next `commit`, or never. Commit within the transaction's time-out (15 s on Kafka). Raises Fenced,
+        RecordTooLarge, or Transient after an abort of all that was appended since the last commit.
         """
 
     def close(self) -> None: ...
@@ -185,8 +195,11 @@ class EventLog(Protocol):
         Raises Transient when the broker doesn't answer, or doesn't allow such values.
         """
 
-    def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
-        """Every committed record from `start` to the end at the time of the call, tombstones included."""
+    def read_all(self, topic: str, partition: int, start: int = 0, uncommitted: bool = False) -> Iterator[Record]:
+        """Every committed record from `start` to the end at the time of the call, tombstones included.
+
+        `uncommitted`: also those of open and aborted transactions (as long as compaction leaves these).
+        """
 
     def read_compacted(self, topic: str, partition: int) -> dict[str, Record]:
         """The latest record of every key, tombstoned keys left out."""

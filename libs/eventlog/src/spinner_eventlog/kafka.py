@@ -152,12 +152,12 @@ class KafkaLog:
         except KafkaException as exception:
             raise translated(error_of(exception), f"setting the session of group {group_id}") from exception
 
-    def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
-        end = self.end_offset(topic, partition)
+    def read_all(self, topic: str, partition: int, start: int = 0, uncommitted: bool = False) -> Iterator[Record]:
+        end = self._end_offset(topic, partition, uncommitted)
         if start >= end:
             return
         where = {(topic, partition): start} if start else "earliest"
-        reader = self._reader([(topic, partition)], where, _REPLAY_WAIT_MS)
+        reader = self._reader([(topic, partition)], where, _REPLAY_WAIT_MS, uncommitted)
         try:
             while not reader.at_end():
                 for record in reader.poll(10_000, 0.5):
@@ -197,13 +197,17 @@ class KafkaLog:
 
     def end_offset(self, topic: str, partition: int) -> int:
         """The offset after the last committed record (and its commit marker)."""
+        return self._end_offset(topic, partition, uncommitted=False)
+
+    def _end_offset(self, topic: str, partition: int, uncommitted: bool) -> int:
+        isolation = IsolationLevel.READ_UNCOMMITTED if uncommitted else IsolationLevel.READ_COMMITTED
         at = KafkaPartition(self.prefix + topic, partition)
         deadline = time.monotonic() + self._timeout
         while True:
             try:
                 latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
                 futures = self._admin().list_offsets(
-                    {at: latest}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
+                    {at: latest}, isolation_level=isolation, request_timeout=self._timeout
                 )
                 return int(futures[at].result().offset)
             except KafkaException as exception:
@@ -240,10 +244,17 @@ class KafkaLog:
         _close_all(self._open)
 
     def _reader(
-        self, partitions: Sequence[TopicPartition], start: Mapping[TopicPartition, int] | str, wait_ms: int
+        self,
+        partitions: Sequence[TopicPartition],
+        start: Mapping[TopicPartition, int] | str,
+        wait_ms: int,
+        uncommitted: bool = False,
     ) -> KafkaReader:
         config = consumer_config(self.bootstrap, self._client_name, f"{self.prefix}reader", self._tuning)
-        return self._keep(KafkaReader(config | {"fetch.wait.max.ms": wait_ms}, self.prefix, partitions, start))
+        config["fetch.wait.max.ms"] = wait_ms
+        if uncommitted:
+            config["isolation.level"] = "read_uncommitted"
+        return self._keep(KafkaReader(config, self.prefix, partitions, start))
 
     def _keep(self, client: C) -> C:
         with self._lock:

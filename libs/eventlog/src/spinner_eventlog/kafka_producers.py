@@ -103,6 +103,8 @@ class KafkaTransactionalProducer:
         self._partition_count = partition_count
         self._known_topics: set[str] = set()
         self._fenced = False
+        # Whether a transaction is open, by `append`.
+        self._appending = False
         _connect(self._client)
         self._resumed("fencing earlier writers", lambda wait: self._client.init_transactions(wait), timeout_seconds)
 
@@ -117,15 +119,55 @@ class KafkaTransactionalProducer:
         Offsets are committed without the group member's epoch: this transactional id is the fence, and a member whose
         epoch just moved by an unrelated rebalance should not lose its transaction.
         """
+        wrapped = self._wrapped(records)
+        written: list[int] = [-1] * len(records)
+        failures: list[KafkaError] = []
+        try:
+            self._write(records, wrapped, written, failures)
+            if offsets:
+                self._send_offsets(offsets, consumer)
+            self._resumed("committing", lambda wait: self._client.commit_transaction(wait), _COMMIT_SECONDS)
+        except (KafkaException, Transient, BufferError) as error:
+            self._abort(error, failures)
+        self._appending = False
+        with contextlib.suppress(KafkaException):  # fenced since; the next commit says so
+            self._client.poll(0)
+        return written
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """See interface.TransactionalProducer."""
+        wrapped = self._wrapped(records)
+        written: list[int] = [-1] * len(records)
+        failures: list[KafkaError] = []
+        try:
+            self._write(records, wrapped, written, failures)
+            deadline = time.monotonic() + _COMMIT_SECONDS
+            # Not `flush`: a fence is told there as a SystemError of a callback.
+            while -1 in written and not failures and time.monotonic() < deadline:
+                self._client.poll(1.0)
+            if -1 in written:
+                raise Transient(f"{written.count(-1)} of {len(records)} records were not written")
+        except (KafkaException, Transient, BufferError) as error:
+            self._abort(error, failures)
+        return written
+
+    def _wrapped(self, records: Sequence[Outgoing]) -> list[tuple[bytes, bytes | None, Headers]]:
         if self._fenced:
             raise Fenced(f"{self._id}: another owner took over")
         for record in records:
             if record.topic not in self._known_topics:
                 self._partition_count(record.topic)  # an unknown topic would only show as a time-out
                 self._known_topics.add(record.topic)
-        wrapped = [self._envelope.wrap(record, topics.max_message_bytes(record.topic)) for record in records]
-        written: list[int] = [-1] * len(records)
-        failures: list[KafkaError] = []
+        return [self._envelope.wrap(record, topics.max_message_bytes(record.topic)) for record in records]
+
+    def _write(
+        self,
+        records: Sequence[Outgoing],
+        wrapped: Sequence[tuple[bytes, bytes | None, Headers]],
+        written: list[int],
+        failures: list[KafkaError],
+    ) -> None:
+        """Produces in the open transaction, or in a new one. Acknowledgements fill `written` and `failures`."""
 
         def delivered(at: int, error: KafkaError | None, message: Message) -> None:
             if error is None:
@@ -133,23 +175,16 @@ class KafkaTransactionalProducer:
             else:
                 failures.append(error)
 
-        try:
+        if not self._appending:
             self._client.begin_transaction()
-            for at, (record, (key, value, headers)) in enumerate(zip(records, wrapped, strict=True)):
-                produced = partial(delivered, at)
-                try:
-                    _produce(self._client, self._prefix, record, key, value, headers, produced)
-                except BufferError:
-                    self._client.flush(_COMMIT_SECONDS)
-                    _produce(self._client, self._prefix, record, key, value, headers, produced)
-            if offsets:
-                self._send_offsets(offsets, consumer)
-            self._resumed("committing", lambda wait: self._client.commit_transaction(wait), _COMMIT_SECONDS)
-        except (KafkaException, Transient, BufferError) as error:
-            self._abort(error, failures)
-        with contextlib.suppress(KafkaException):  # fenced since; the next commit says so
-            self._client.poll(0)
-        return written
+            self._appending = True
+        for at, (record, (key, value, headers)) in enumerate(zip(records, wrapped, strict=True)):
+            produced = partial(delivered, at)
+            try:
+                _produce(self._client, self._prefix, record, key, value, headers, produced)
+            except BufferError:
+                self._client.flush(_COMMIT_SECONDS)
+                _produce(self._client, self._prefix, record, key, value, headers, produced)
 
     def close(self) -> None:
         """Releases the client; an open transaction is left to the next owner or the time-out. Idempotent."""
@@ -190,6 +225,7 @@ class KafkaTransactionalProducer:
 
     def _abort(self, cause: Exception, failures: Sequence[KafkaError]) -> None:
         """Ends the transaction without effect and raises what the caller should know."""
+        self._appending = False
         errors = [error_of(cause)] if isinstance(cause, KafkaException) else []
         if any(is_fenced(error) for error in [*errors, *failures]):
             self._fenced = True

@@ -6,6 +6,7 @@ records return at once, so that a simulator can drive everything with a virtual 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,11 +79,11 @@ class MemoryLog:
     def tune_group(self, group_id: str, session_ms: int, heartbeat_ms: int) -> None:
         """Members here are silent only when told to be."""
 
-    def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
-        end = self.end_offset(topic, partition)
+    def read_all(self, topic: str, partition: int, start: int = 0, uncommitted: bool = False) -> Iterator[Record]:
+        end = self.broker.end(topic, partition, uncommitted)
         position = start
         while position < end:
-            records, position = self.broker.read((topic, partition), position, 1000)
+            records, position = self.broker.read((topic, partition), position, 1000, uncommitted)
             for record in records:
                 if record.offset >= end:
                     return
@@ -146,6 +147,7 @@ class MemoryTransactionalProducer:
         broker = log.broker
         with broker.changed:
             self._epoch = broker.epochs[transactional_id] = broker.epochs.get(transactional_id, 0) + 1
+            broker.end_transaction(transactional_id, commit=False)
 
     def commit(
         self,
@@ -153,21 +155,44 @@ class MemoryTransactionalProducer:
         offsets: Mapping[TopicPartition, int] | None = None,
         consumer: GroupConsumer | None = None,
     ) -> list[int]:
-        prepared = [self._log.prepared(record) for record in records]
         broker = self._log.broker
-        if self._log.before_commit is not None:
-            self._log.before_commit(self._id)
+        with self._aborting():
+            prepared = [self._log.prepared(record) for record in records]
+            if self._log.before_commit is not None:
+                self._log.before_commit(self._id)
         with broker.changed:
-            if broker.epochs[self._id] != self._epoch:
-                raise Fenced(f"{self._id}: another owner took over")
+            self._check_owner()
             if offsets:
                 if not isinstance(consumer, MemoryGroupConsumer):
                     raise TypeError("offsets need the MemoryGroupConsumer that read the records")
                 broker.group(consumer.group_id).offsets.update(offsets)
-            written = [broker.append(at, stored) for at, stored in prepared]
-            for at in dict.fromkeys(at for at, _ in prepared):
-                broker.append(at, None)
+            written = [broker.append_open(self._id, at, stored) for at, stored in prepared]
+            broker.end_transaction(self._id, commit=True)
             return written
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        broker = self._log.broker
+        with self._aborting():
+            prepared = [self._log.prepared(record) for record in records]
+        with broker.changed:
+            self._check_owner()
+            return [broker.append_open(self._id, at, stored) for at, stored in prepared]
+
+    def _check_owner(self) -> None:
+        if self._log.broker.epochs[self._id] != self._epoch:
+            raise Fenced(f"{self._id}: another owner took over")
+
+    @contextlib.contextmanager
+    def _aborting(self) -> Iterator[None]:
+        """Aborts the open transaction when its next records can't be written."""
+        try:
+            yield
+        except Transient:
+            broker = self._log.broker
+            with broker.changed:
+                if broker.epochs[self._id] == self._epoch:
+                    broker.end_transaction(self._id, commit=False)
+            raise
 
     def close(self) -> None:
         """Nothing to release."""

@@ -42,6 +42,9 @@ class MemoryBroker:
         self.changed = threading.Condition(threading.RLock())
         self.clock_ms = clock_ms
         self.epochs: dict[str, int] = {}
+        # What each transactional id has appended and not yet committed, and what was aborted.
+        self._open: dict[str, list[tuple[TopicPartition, int]]] = {}
+        self._aborted: set[tuple[TopicPartition, int]] = set()
         self._topics: dict[str, list[list[Stored | None]]] = {}
         self._groups: dict[str, Group] = {}
         self._next_member = 0
@@ -57,9 +60,16 @@ class MemoryBroker:
         with self.changed:
             return len(self._partitions(topic))
 
-    def end(self, topic: str, partition: int) -> int:
+    def end(self, topic: str, partition: int, uncommitted: bool = False) -> int:
+        """The offset after the last record that a reader of committed records, or of all, may see."""
         with self.changed:
-            return len(self._partition(topic, partition))
+            size = len(self._partition(topic, partition))
+            if uncommitted or not self._open:
+                return size
+            at = (topic, partition)
+            return min(
+                [offset for opened in self._open.values() for where, offset in opened if where == at], default=size
+            )
 
     def append(self, at: TopicPartition, stored: Stored | None) -> int:
         with self.changed:
@@ -68,20 +78,37 @@ class MemoryBroker:
             self.changed.notify_all()
             return len(log) - 1
 
-    def read(self, at: TopicPartition, start: int, limit: int) -> tuple[list[Record], int]:
+    def append_open(self, transactional_id: str, at: TopicPartition, stored: Stored) -> int:
+        """Appends to the open transaction of an id."""
+        with self.changed:
+            offset = self.append(at, stored)
+            self._open.setdefault(transactional_id, []).append((at, offset))
+            return offset
+
+    def end_transaction(self, transactional_id: str, commit: bool) -> None:
+        """Ends the open transaction of an id, if there is one, with a marker in each partition."""
+        with self.changed:
+            opened = self._open.pop(transactional_id, [])
+            if not commit:
+                self._aborted.update(opened)
+            for at in dict.fromkeys(at for at, _ in opened):
+                self.append(at, None)
+
+    def read(self, at: TopicPartition, start: int, limit: int, uncommitted: bool = False) -> tuple[list[Record], int]:
         """Up to `limit` records from `start`, and the next offset to read."""
         with self.changed:
             log = self._partition(*at)
+            end = self.end(*at, uncommitted)
             found: list[Record] = []
             position = start
-            while position < len(log) and len(found) < limit:
+            while position < end and len(found) < limit:
                 stored = log[position]
-                if stored is not None:
+                if stored is not None and (uncommitted or (at, position) not in self._aborted):
                     found.append(
                         unwrap(at[0], at[1], position, stored.time_ms, stored.key, stored.value, stored.headers)
                     )
                 position += 1
-            while position < len(log) and log[position] is None:
+            while position < end and log[position] is None:
                 position += 1
             return found, position
 

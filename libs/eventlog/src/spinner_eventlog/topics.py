@@ -24,7 +24,10 @@ _FRAMING_BYTES = 65_536  # a batch's own bytes; the broker's limit counts them, 
 
 
 class Topic(BaseModel):
-    """A declared topic. `retention_hours` -1 keeps for ever; None for compacted topics."""
+    """A declared topic. `retention_hours` -1 keeps for ever; None for compacted topics.
+
+    `min_compaction_lag_hours`: for how long compaction leaves everything, also what was aborted.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +41,7 @@ class Topic(BaseModel):
     partitions: int = Field(ge=1)
     cleanup: Literal["delete", "compact"]
     retention_hours: int | None = None
+    min_compaction_lag_hours: int = 0
     max_message_bytes: int = Field(ge=1024)
     per: Literal["cell", "cluster"] | None = None
 
@@ -64,6 +68,7 @@ class Topic(BaseModel):
                 "segment.ms": "3600000",
                 "min.cleanable.dirty.ratio": "0.2",
                 "delete.retention.ms": "86400000",
+                "min.compaction.lag.ms": str(self.min_compaction_lag_hours * 3_600_000),
             }
         else:
             hours = self.retention_hours if self.retention_hours is not None else 168

@@ -137,6 +137,65 @@ def test_a_new_writer_fences_the_old_one(world, wait_for):
     wait_for(lambda: stored(log, topic) == ["old", "new", "other"])
 
 
+def read(log, topic: str, uncommitted: bool = False) -> list[str]:
+    return [record.key for record in log.read_all(topic, 0, uncommitted=uncommitted)]
+
+
+def test_what_was_appended_is_there_at_once_and_committed_later(world, wait_for):
+    topic, log = world.topic("ahead"), world.log()
+    writer = log.transactional_producer("w")
+    offsets = writer.append([out(topic, "a"), out(topic, "b")]) + writer.append([out(topic, "c")])
+    assert offsets == [0, 1, 2]
+    assert read(world.log(), topic, uncommitted=True) == ["a", "b", "c"]
+    assert read(log, topic) == [] == list(log.read_compacted(topic, 0))
+    other = log.transactional_producer("other")
+    other.commit([out(topic, "behind")])
+    assert read(log, topic) == []
+    assert writer.commit([out(topic, "d")]) == [5]
+    wait_for(lambda: read(log, topic) == ["a", "b", "c", "behind", "d"])
+    writer.append([out(topic, "e")])
+    writer.commit([])
+    wait_for(lambda: read(log, topic)[-1] == "e")
+
+
+def test_a_fence_aborts_what_was_appended_and_leaves_it_for_the_new_owner_to_read(world, wait_for):
+    topic, log = world.topic("fenced_ahead"), world.log()
+    old = log.transactional_producer("name")
+    old.append([out(topic, "old")])
+    new = world.log().transactional_producer("name")
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            old.append([out(topic, "zombie")])
+    assert read(log, topic, uncommitted=True) == ["old"]
+    new.append([out(topic, "new")])
+    new.commit([])
+    wait_for(lambda: read(log, topic) == ["new"])
+    assert read(log, topic, uncommitted=True) == ["old", "new"]
+
+
+def test_an_idle_owner_that_was_fenced_appends_nothing(world):
+    topic, log = world.topic("fenced_idle"), world.log()
+    old = log.transactional_producer("name")
+    old.append([out(topic, "old")])
+    old.commit([])
+    world.log().transactional_producer("name")
+    with pytest.raises(Fenced):
+        old.append([out(topic, "zombie")])
+    assert read(log, topic, uncommitted=True) == ["old"]
+
+
+def test_an_abort_takes_all_appended_with_it_and_the_writer_goes_on(world, wait_for):
+    topic, log = world.topic("aborted_ahead"), world.log()
+    writer = log.transactional_producer("w")
+    writer.append([out(topic, "lost")])
+    with pytest.raises(Transient):
+        writer.append([out(topic, "x", 99)])
+    writer.append([out(topic, "kept")])
+    writer.commit([])
+    wait_for(lambda: read(log, topic) == ["kept"])
+    assert read(log, topic, uncommitted=True) == ["lost", "kept"]
+
+
 def test_the_latest_of_every_key_without_tombstones(world):
     topic, log = world.topic("compacted", compact=True), world.log()
     producer = log.producer("p")

@@ -101,6 +101,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     server = await grpc_server.serve_async(settings.grpc_address, [RUNTIME_SERVICE, EXECUTOR_SERVICE], register)
     context.advertised_address = settings.executor_advertised or server.address
     feed = OrderFeed(log, settings.cluster, controller, loop, poisoned, life.crash)
+    controller.on_fenced = feed.fenced
     ticking = asyncio.ensure_future(controller.run())
     try:
         usage.start()

@@ -177,6 +177,23 @@ def test_a_paused_executor_that_lost_its_partitions_starts_nothing(
     assert second.poll() is None
 
 
+def test_an_executor_that_was_fenced_by_no_new_owner_takes_its_partitions_again(
+    stage: Stage, waiting: c.BundleRef, began: Path, tmp_path: Path
+) -> None:
+    stage.executor()
+    first = stage.order("first", waiting, "dag.py")
+    stage.write(first)
+    until(lambda: _lines(began), "it runs")
+    for partition in range(stage.partitions):  # as the broker does to who leaves a transaction open
+        stage.log.transactional_producer(f"executor-spinner-{partition}").close()
+    second = stage.order("second", waiting, "dag.py")
+    stage.write(second)
+    (tmp_path / "go").touch()
+    assert stage.wait(first, seconds=30).ended.outcome == c.OUTCOME_SUCCESS
+    assert stage.wait(second, seconds=30).ended.outcome == c.OUTCOME_SUCCESS
+    assert _lines(began) == ["first", "second"]
+
+
 def test_a_cancelled_task_is_stopped_and_reported_as_killed(stage: Stage, waiting: c.BundleRef, began: Path) -> None:
     stage.executor()
     order = stage.order("long", waiting, "dag.py")

@@ -42,7 +42,7 @@ def test_two_hundred_parallel_tasks_end_once_each(stage: Stage) -> None:
     grants = [
         record
         for n in range(stage.partitions)
-        for record in stage.log.read_all("task_grants-spinner", n)
+        for record in stage.log.read_all("task_grants-spinner", n, uncommitted=True)
         if record.value
     ]
     assert len(grants) == 200

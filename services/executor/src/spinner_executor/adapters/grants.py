@@ -1,7 +1,12 @@
-"""Fenced writes of grants: one writer thread an owned partition, concurrent requests share a transaction.
+"""Fenced writes of grants: one writer thread an owned partition, concurrent requests share a round trip.
 
-While one transaction is in flight, requests gather; the next transaction takes them all. Removing a grant is never
-urgent, so removals ride along or wait a moment.
+A grant counts once the log has it, appended to a transaction that stays open (`TransactionalProducer.append`): a
+former owner can append nothing more, and a new owner reads uncommitted and aborted grants too. So the commit isn't in
+a start's way; it comes when the writer has nothing else to do, and keeps compaction from dropping what an abort would
+leave. Until then the writer remembers what it appended: after an abort it is appended again.
+
+While one request is on its way, others gather. Removing a grant is never urgent, so removals ride along or wait a
+moment.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spinner_eventlog.interface import Fenced, Outgoing, TransactionalProducer, Transient
 from spinner_proto.orders.v1.orders_pb2 import TaskGrant
@@ -19,6 +24,9 @@ from spinner_executor.domain.keys import try_key_text
 
 _log = logging.getLogger(__name__)
 _LAZY_SECONDS = 0.5
+# When the open transaction is committed: after this time if the writer is idle, and after that in any case.
+_COMMIT_SECONDS = 1.0
+_LATEST_COMMIT_SECONDS = 5.0
 _MAX_BACKOFF_SECONDS = 2.0
 
 Waiter = asyncio.Future[None]
@@ -26,7 +34,11 @@ Request = tuple[Outgoing, Waiter, Callable[[], None]]
 
 
 class GrantWriter:
-    """Writes to partition `partition` of `topic` as its fenced owner. Methods are called on the event loop."""
+    """Writes to partition `partition` of `topic` as its fenced owner. Methods are called on the event loop.
+
+    `restored`: grants of an earlier owner that still hold. They are written again, because it may not have committed
+    them.
+    """
 
     def __init__(
         self,
@@ -35,6 +47,7 @@ class GrantWriter:
         partition: int,
         loop: asyncio.AbstractEventLoop,
         on_fenced: Callable[[], None],
+        restored: Iterable[TaskGrant] = (),
     ) -> None:
         self._producer = producer
         self._topic = topic
@@ -43,8 +56,11 @@ class GrantWriter:
         self._on_fenced = on_fenced
         self._condition = threading.Condition()
         self._waiting: list[Request] = []
-        self._lazy: list[Outgoing] = []
+        self._lazy: list[Outgoing] = [self._outgoing(grant) for grant in restored]
         self._closed: Exception | None = None
+        # Appended and not yet committed: the latest record of every key, and since when.
+        self._open: dict[str, Outgoing] = {}
+        self._opened = 0.0
         self._thread = threading.Thread(target=self._run, name=f"grants-{partition}", daemon=True)
         self._thread.start()
 
@@ -55,9 +71,8 @@ class GrantWriter:
             waiter.set_exception(self._closed)
             waiter.exception()
             return waiter
-        outgoing = Outgoing(self._topic, try_key_text(grant.try_key), grant, self._partition)
         with self._condition:
-            self._waiting.append((outgoing, waiter, on_written))
+            self._waiting.append((self._outgoing(grant), waiter, on_written))
             self._condition.notify()
         return waiter
 
@@ -68,31 +83,39 @@ class GrantWriter:
             self._condition.notify()
 
     def close(self) -> None:
-        """Writes what is queued, unless fenced, and ends. Blocks."""
+        """Writes and commits what is queued, unless fenced, and ends. Blocks."""
         with self._condition:
             self._closed = self._closed or Fenced(f"partition {self._partition} was given up")
             self._condition.notify()
         self._thread.join()
         self._producer.close()
 
-    def _take(self) -> tuple[list[Request], list[Outgoing]] | None:
+    def _outgoing(self, grant: TaskGrant) -> Outgoing:
+        return Outgoing(self._topic, try_key_text(grant.try_key), grant, self._partition)
+
+    def _take(self) -> tuple[list[Request], list[Outgoing]]:
+        """Waits until there is something to write or commit, or the end."""
         with self._condition:
-            while True:
-                if self._waiting or self._closed is not None:
-                    break
-                if not self._lazy:
-                    self._condition.wait()
-                elif not self._condition.wait(_LAZY_SECONDS) and not self._waiting:
+            while not self._waiting and self._closed is None:
+                bounds = [_LAZY_SECONDS] if self._lazy else []
+                if self._open:
+                    bounds.append(max(0.0, self._opened + _COMMIT_SECONDS - time.monotonic()))
+                if not self._condition.wait(min(bounds, default=None)) and not self._waiting:
                     break
             taken = self._waiting, self._lazy
             self._waiting, self._lazy = [], []
-            return taken if taken[0] or taken[1] else None
+            return taken
 
     def _run(self) -> None:
-        while (batch := self._take()) is not None:
-            waiting, lazy = batch
-            error = self._commit([request[0] for request in waiting] + lazy)
-            self._loop.call_soon_threadsafe(_resolve, waiting, error)
+        while True:
+            waiting, lazy = self._take()
+            records = [request[0] for request in waiting] + lazy
+            ends = self._closed is not None
+            error = self._until_written(lambda records=records: self._append(records)) if records else None  # type: ignore[misc]
+            if waiting:
+                self._loop.call_soon_threadsafe(_resolve, waiting, error)
+            if error is None and self._open and (ends or self._is_time_to_commit()):
+                error = self._until_written(self._commit)
             if error is not None:
                 with self._condition:
                     self._closed = error
@@ -101,12 +124,29 @@ class GrantWriter:
                 if isinstance(error, Fenced):
                     self._loop.call_soon_threadsafe(self._on_fenced)
                 return
+            if ends and not self._waiting:
+                return
 
-    def _commit(self, records: list[Outgoing]) -> Exception | None:
+    def _is_time_to_commit(self) -> bool:
+        age = time.monotonic() - self._opened
+        return age >= _LATEST_COMMIT_SECONDS or (age >= _COMMIT_SECONDS and not self._waiting)
+
+    def _append(self, records: list[Outgoing]) -> None:
+        if not self._open:
+            self._opened = time.monotonic()
+        self._open |= {record.key: record for record in records}
+        self._producer.append(records)
+
+    def _commit(self) -> None:
+        self._producer.commit([])
+        self._open.clear()
+
+    def _until_written(self, write: Callable[[], None]) -> Exception | None:
+        """Writes; after an abort everything since the last commit, again and again."""
         pause = 0.05
         while True:
             try:
-                self._producer.commit(records)
+                write()
                 return None
             except Fenced as error:
                 return error
@@ -116,6 +156,11 @@ class GrantWriter:
                 _log.warning("grants of partition %d are not written yet: %s", self._partition, error)
                 time.sleep(pause)
                 pause = min(2 * pause, _MAX_BACKOFF_SECONDS)
+                write = self._commit_again
+
+    def _commit_again(self) -> None:
+        self._producer.commit(list(self._open.values()))
+        self._open.clear()
 
 
 def _resolve(requests: list[Request], error: Exception | None) -> None:

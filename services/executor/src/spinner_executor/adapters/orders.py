@@ -1,8 +1,10 @@
 """Ownership of order partitions: the group's consumer, fencing, restoring, and the feed of changes.
 
 One thread polls. When a partition is assigned, its earlier owner is fenced first (`executor-<cluster>-<partition>`),
-then grants and orders are read to their end, and only then the controller hears of it. Records below the restored
-position are dropped, so the group's committed offsets don't matter.
+then grants (also those that it had not committed, see `adapters.grants`) and orders are read to their end, and only
+then the controller hears of it. Records below the restored position are dropped, so the group's committed offsets
+don't matter. A partition that was fenced and yet stays assigned here is taken again after a moment: the broker also
+fences who was silent for longer than a transaction may be open.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from spinner_proto.orders.v1.orders_pb2 import TaskGrant, TaskOrder
 from spinner_executor.domain.model import Restored
 
 _log = logging.getLogger(__name__)
+# Whoever fenced us is probably the rightful owner: the group says so within a few heartbeats.
+_TAKE_AGAIN_SECONDS = 2.0
 
 
 class Owner(Protocol):
@@ -53,6 +57,8 @@ class OrderFeed(threading.Thread):
         self._on_poison = on_poison
         self._on_failed = on_failed
         self._start_at: dict[int, int] = {}
+        # Fenced partitions, and when they are taken again if the group still gives them to this executor.
+        self._fenced: dict[int, float] = {}
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -69,10 +75,22 @@ class OrderFeed(threading.Thread):
                     continue
                 if records:
                     self._pass_on(records)
+                self._take_again()
             consumer.close()
         except Exception as error:  # noqa: BLE001 - handed to whoever supervises the process
             _log.exception("the feed of orders failed")
             self._loop.call_soon_threadsafe(self._on_failed, error)
+
+    def fenced(self, partition: int) -> None:
+        """The partition was given up because its writer is fenced. Any thread."""
+        self._fenced[partition] = time.monotonic() + _TAKE_AGAIN_SECONDS
+
+    def _take_again(self) -> None:
+        now = time.monotonic()
+        for partition in [partition for partition, due in list(self._fenced.items()) if due <= now]:
+            del self._fenced[partition]
+            if partition in self._start_at:
+                self._assigned([(self._orders, partition)])
 
     def stop(self) -> None:
         """Leaves the group. Blocks."""
@@ -122,7 +140,7 @@ class OrderFeed(threading.Thread):
 
     def _restore(self, partition: int) -> Restored:
         restored = Restored(partition)
-        for record in self._log.read_all(self._grants, partition):
+        for record in self._log.read_all(self._grants, partition, uncommitted=True):
             restored.grants.pop(record.key, None)
             if record.value is not None:
                 try:

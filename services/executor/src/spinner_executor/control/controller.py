@@ -80,10 +80,12 @@ class Controller:
         self.tries: dict[str, Try] = {}
         limit = context.settings.executor_parallelism or context.backend.parallelism
         self.slots = Slots(limit, context.settings.executor_memory)
-        self.ownership = Ownership(context, self.revoked)
+        self.ownership = Ownership(context, self._fenced)
         self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
         self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
+        # Told of a partition that another owner fenced, or that the broker gave up on after a long silence.
+        self.on_fenced: Callable[[int], None] = lambda _partition: None
         self._address_of = address_of
         self._by_worker: dict[str, Try] = {}
         # The slot that each living worker holds, also of a segment that is over.
@@ -109,7 +111,8 @@ class Controller:
         if self._opening.get(partition) is not opening:
             return
         del self._opening[partition]
-        self.ownership.take(partition, opening.producer)
+        still_held = [grant for key, grant in restored.grants.items() if key in restored.orders]
+        self.ownership.take(partition, opening.producer, still_held)
         self.on_partition(partition, True)
         for key, order in restored.orders.items():
             self._adopt(key, order, restored.traceparents.get(key, ""), partition, restored.grants.get(key))
@@ -119,6 +122,10 @@ class Controller:
             self._reconcile_key(key)
         self.backend.sweep(partition, restored.orders.keys())
         self.ordered(partition, opening.changes)
+
+    def _fenced(self, partition: int) -> None:
+        self.revoked(partition)
+        self.on_fenced(partition)
 
     def revoked(self, partition: int) -> None:
         opening = self._opening.pop(partition, None)

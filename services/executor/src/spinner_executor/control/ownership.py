@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -45,9 +45,11 @@ class Ownership:
         owned = self._partitions.get(partition)
         return owned.keys if owned is not None else set()
 
-    def take(self, partition: int, producer: TransactionalProducer) -> None:
+    def take(self, partition: int, producer: TransactionalProducer, restored: Iterable[TaskGrant]) -> None:
+        """`restored`: the earlier owner's grants that still hold."""
         topic = f"task_grants-{self._context.settings.cluster}"
-        grants = GrantWriter(producer, topic, partition, self._context.loop, lambda: self._fenced(partition, grants))
+        loop = self._context.loop
+        grants = GrantWriter(producer, topic, partition, loop, lambda: self._fenced(partition, grants), restored)
         self._partitions[partition] = _Partition(grants)
 
     def give_up(self, partition: int) -> GrantWriter | None:
