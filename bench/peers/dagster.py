@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import shutil
+from bench.peers.peer import WORKLOADS, PackagedPeer
+from bench.peers.sizes import Sizes
 
-from bench.peers.peer import CHAIN_LENGTH, FAN_OUT, HOME, WORKLOADS, Answer, Environment, Marks, Processes
 
-
-class Dagster:
-    """See the module and `Peer`. `isolation`: "process" or "none"."""
+class Dagster(PackagedPeer):
+    """See the module and `Peer`. `isolated`: a process a step."""
 
     workloads = ("w1", "w2")
+    serves = False
+    requirements = ("dagster==1.13.29",)
+    environment_name = "dagster"
+    durable = "events of steps, in SQLite; the run's process decides: when it dies, the run has failed"
 
-    def __init__(self, isolation: str) -> None:
-        self.isolation = isolation
-        self.name = "Dagster 1.13.29, " + ("multiprocess" if isolation == "process" else "in process")
-        self.tuning = "its default executor" if isolation == "process" else "in_process_executor"
-        self._environment = Environment("dagster", "dagster==1.13.29")
-        self._home = HOME / f"dagster-home-{isolation}"
-
-    def install(self) -> None:
-        self._environment.install()
+    def __init__(self, sizes: Sizes, isolated: bool) -> None:
+        super().__init__(sizes)
+        self._mode = "process" if isolated else "none"
+        self.isolation = "process a task" if isolated else "none"
+        self.name = "Dagster, multiprocess" if isolated else "Dagster, in process"
+        self.tuning = (
+            "multiprocess executor, forkserver that has the job's module loaded, 4 at once"
+            if isolated
+            else "in_process_executor"
+        ) + "; jobs started by its Python API, without daemon and web server"
 
     def start(self) -> None:
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._home.mkdir(parents=True)
-        (self._home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-        self._processes = Processes(self._home, {"DAGSTER_HOME": str(self._home)})
+        self.new_home(DAGSTER_HOME="{home}")
+        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        self.run("w1")
 
-    def run(self, workload: str) -> Answer:
-        marks = Marks()
-        self._processes.call(
-            self._environment.bin / "python", WORKLOADS / "dagster_jobs.py", workload, marks.folder, self.isolation
-        )
-        marks.wait(CHAIN_LENGTH if workload == "w1" else FAN_OUT + 2, 10)
-        return marks.chain() if workload == "w1" else marks.fan_out()
-
-    def memory_mib(self) -> float:
-        return 0.0
-
-    def stop(self) -> None:
-        self._processes.stop()
+    def run(self, workload: str) -> dict[str, float]:
+        marks = self.marks()
+        script = WORKLOADS / "dagster_jobs.py"
+        self.started.call(workload, self.bin / "python", script, workload, marks.folder, self._mode)
+        marks.wait(self.sizes.tasks(workload), 1)
+        return marks.values(workload)

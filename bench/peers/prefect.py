@@ -1,62 +1,53 @@
-"""Prefect: flows in one process against its own server, tasks in threads; nothing of a task is durable."""
+"""Prefect: a flow in one process against its own server, tasks in threads of it or in a pool of processes."""
 
 from __future__ import annotations
 
-import shutil
-
 import httpx
 
-from bench.peers.peer import (
-    CHAIN_LENGTH,
-    DAGS,
-    FAN_OUT,
-    HOME,
-    TASKS_OF_A_DAG,
-    WORKLOADS,
-    Answer,
-    Environment,
-    Marks,
-    Processes,
-    free_port,
-    wait_until,
-)
+from bench.peers import postgres
+from bench.peers.peer import WORKLOADS, PackagedPeer
+from bench.peers.processes import free_ports, wait_until
+from bench.peers.sizes import Sizes
 
 
-class Prefect:
-    """See the module and `Peer`."""
+class Prefect(PackagedPeer):
+    """See the module and `Peer`. `isolated`: tasks in a pool of processes, which are used again."""
 
-    name = "Prefect 3.9.1"
-    isolation = "none"
-    tuning = "flow and tasks in one process, its server on SQLite"
-    workloads = ("w1", "w2", "w3")
+    requirements = ("prefect==3.9.1",)
+    environment_name = "prefect"
+    durable = "states are told to the server, late; the flow's process decides: when it dies, the run is lost"
 
-    def __init__(self) -> None:
-        self._environment = Environment("prefect", "prefect==3.9.1")
-        self._home = HOME / "prefect-home"
+    def __init__(self, sizes: Sizes, isolated: bool) -> None:
+        super().__init__(sizes)
+        self._mode = "process" if isolated else "none"
+        self.isolation = "pool of processes" if isolated else "none"
+        self.name = "Prefect, process pool" if isolated else "Prefect, in process"
+        self.tuning = ("ProcessPoolTaskRunner with 4 processes" if isolated else "its default task runner") + (
+            "; its server on PostgreSQL"
+        )
+        self.workloads = ("w1", "w2") if isolated else ("w1", "w2", "w3")
 
     def install(self) -> None:
-        self._environment.install()
+        super().install()
+        postgres.install()
 
     def start(self) -> None:
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._home.mkdir(parents=True)
-        port = free_port()
+        (port,) = free_ports(1)
         api = f"http://127.0.0.1:{port}/api"
-        self._processes = Processes(
-            self._home,
-            {
-                "PREFECT_HOME": str(self._home),
-                "PREFECT_API_URL": api,
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "DO_NOT_TRACK": "1",
-                "PREFECT_LOGGING_LEVEL": "WARNING",
-            },
+        processes = self.new_home(
+            PREFECT_HOME="{home}",
+            PREFECT_API_URL=api,
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            DO_NOT_TRACK="1",
+            PREFECT_LOGGING_LEVEL="WARNING",
         )
-        self._processes.start(
-            "server", self._environment.bin / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)
-        )
+        url = f"postgresql+asyncpg://{postgres.start(processes)}"
+        processes.environment["PREFECT_API_DATABASE_CONNECTION_URL"] = url
+        prefect = self.bin / "prefect"
+        processes.start("server", prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port))
 
         def answers() -> bool:
+            processes.check()
             try:
                 return httpx.get(f"{api}/health", timeout=5).status_code == 200
             except httpx.HTTPError:
@@ -65,15 +56,9 @@ class Prefect:
         wait_until("Prefect's server", answers)
         self.run("w1")
 
-    def run(self, workload: str) -> Answer:
-        marks = Marks()
-        self._processes.call(self._environment.bin / "python", WORKLOADS / "prefect_flows.py", workload, marks.folder)
-        expected = {"w1": CHAIN_LENGTH, "w2": FAN_OUT + 2, "w3": DAGS * TASKS_OF_A_DAG}
-        marks.wait(expected[workload], 10)
-        return {"w1": marks.chain, "w2": marks.fan_out, "w3": marks.burst}[workload]()
-
-    def memory_mib(self) -> float:
-        return self._processes.memory_mib()
-
-    def stop(self) -> None:
-        self._processes.stop()
+    def run(self, workload: str) -> dict[str, float]:
+        marks = self.marks()
+        script = WORKLOADS / "prefect_flows.py"
+        self.started.call(workload, self.bin / "python", script, workload, marks.folder, self._mode)
+        marks.wait(self.sizes.tasks(workload), 1)
+        return marks.values(workload)

@@ -22,13 +22,13 @@ def work(task_id):
 
 
 with DAG("bench_w1", **COMMON):
-    chain(*(work(f"step_{number:02d}") for number in range(40)))
+    chain(*(work(f"step_{number:02d}") for number in range(int(os.environ["BENCH_CHAIN"]))))
 
 with DAG("bench_w2", **COMMON):
     first, last = work("first"), work("last")
-    for number in range(200):
+    for number in range(int(os.environ["BENCH_FAN_OUT"])):
         first >> work(f"middle_{number:03d}") >> last
 
 for number in range(int(os.environ["BENCH_DAGS"])):
     with DAG(f"bench_w3_{number:03d}", **COMMON):
-        chain(*(work(f"step_{step}") for step in range(10)))
+        chain(*(work(f"step_{step}") for step in range(int(os.environ["BENCH_TASKS_OF_A_DAG"]))))

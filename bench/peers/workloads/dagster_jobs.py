@@ -7,7 +7,21 @@ import sys
 import time
 from pathlib import Path
 
-from dagster import DagsterInstance, In, Nothing, execute_job, in_process_executor, job, op, reconstructable
+from dagster import (
+    DagsterInstance,
+    In,
+    Nothing,
+    execute_job,
+    in_process_executor,
+    job,
+    multiprocess_executor,
+    op,
+    reconstructable,
+)
+
+PROCESSES = multiprocess_executor.configured(
+    {"max_concurrent": 4, "start_method": {"forkserver": {"preload_modules": ["dagster_jobs"]}}}
+)
 
 
 def leave(name):
@@ -26,21 +40,22 @@ def first(context):
 
 def chain():
     before = first.alias("step_00")()
-    for number in range(1, 40):
+    for number in range(1, int(os.environ["BENCH_CHAIN"])):
         before = step.alias(f"step_{number:02d}")(before)
 
 
 def fan_out():
     begin = first()
-    step.alias("last")([step.alias(f"middle_{number:03d}")(begin) for number in range(200)])
+    middle = [step.alias(f"middle_{number:03d}")(begin) for number in range(int(os.environ["BENCH_FAN_OUT"]))]
+    step.alias("last")(middle)
 
 
-@job
+@job(executor_def=PROCESSES)
 def w1():
     chain()
 
 
-@job
+@job(executor_def=PROCESSES)
 def w2():
     fan_out()
 
@@ -56,9 +71,11 @@ def w2_none():
 
 
 if __name__ == "__main__":
+    import dagster_jobs  # by the name under which processes of steps load it
+
     os.environ["BENCH_MARKS"] = sys.argv[2]
-    chosen = {"w1": w1, "w2": w2, "w1none": w1_none, "w2none": w2_none}
-    which = chosen[sys.argv[1] + ("none" if sys.argv[3] == "none" else "")]
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    which = getattr(dagster_jobs, sys.argv[1] + ("_none" if sys.argv[3] == "none" else ""))
     with DagsterInstance.get() as instance:
         result = execute_job(reconstructable(which), instance=instance)
         sys.exit(0 if result.success else 1)
