@@ -38,12 +38,12 @@ class Processes:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         _adopt_orphans(True)
 
-    def start(self, name: str, *command: str | Path) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str | Path, call: str = "") -> subprocess.Popen[bytes]:
         """Starts a command whose output goes to `<name>.log`."""
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 list(map(str, command)),
-                env=self.environment,
+                env=self.environment | {"BENCH_CALL": call},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -56,8 +56,8 @@ class Processes:
     def call(self, name: str, *command: str | Path, seconds: float = 280.0) -> None:
         """Runs a command to the end of all that comes of it; RuntimeError with the end of its output when it fails or
         takes longer."""
-        before = {process.pid for process in self.all()}
-        process = self.start(name, *command)
+        mark = uuid.uuid4().hex
+        process = self.start(name, *command, call=mark)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -65,20 +65,19 @@ class Processes:
         del self._started[name]
         if code:
             raise RuntimeError(f"{name} ended with {code}:\n{self.log_end(name)}")
-        wait_until(f"the end of {name}'s processes", lambda: self._all_but(before) == [], 20)
+        wait_until(f"the end of {name}'s processes", lambda: self._has_ended(mark), 20)
 
-    def _all_but(self, pids: set[int]) -> list[psutil.Process]:
+    def _has_ended(self, call: str) -> bool:
         self._reap()
-        return [process for process in self.all() if process.pid not in pids]
+        return not _with("BENCH_CALL", call)
 
     def _reap(self) -> None:
         """Waits for orphans that have ended."""
         own = {process.pid for process in self._started.values()}
         for child in psutil.Process().children():
             if child.pid not in own:
-                with contextlib.suppress(psutil.Error, ChildProcessError):
-                    if child.environ().get("BENCH_PEER") == self._mark or child.status() == psutil.STATUS_ZOMBIE:
-                        os.waitpid(child.pid, os.WNOHANG)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, os.WNOHANG)
 
     def check(self) -> None:
         """RuntimeError when a process that was started has ended."""
@@ -92,13 +91,7 @@ class Processes:
 
     def all(self) -> list[psutil.Process]:
         """Every live process that came of what was started."""
-        found: dict[int, psutil.Process] = {}
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("BENCH_PEER") == self._mark:
-                    found[process.pid] = process
-            except (psutil.Error, OSError):
-                continue
+        found = {process.pid: process for process in _with("BENCH_PEER", self._mark)}
         for root in [*found.values(), *(psutil.Process(p.pid) for p in self._started.values() if p.poll() is None)]:
             try:
                 found |= {process.pid: process for process in (root, *root.children(recursive=True))}
@@ -123,6 +116,18 @@ class Processes:
                 _, processes = psutil.wait_procs(processes, timeout=0.2)
         self._started.clear()
         _adopt_orphans(False)
+
+
+def _with(variable: str, value: str) -> list[psutil.Process]:
+    """The live processes with this in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(variable) == value:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 def _adopt_orphans(wanted: bool) -> None:
