@@ -48,6 +48,7 @@ PEERS: dict[str, Callable[[Sizes], Peer]] = {
 TIMES = {"w1": 2, "w2": 1, "w3": 1, "memory": 1}
 IN_FIRST_ROUND_ONLY = {"memory", "w3"}
 REST_SECONDS = 5.0
+SETTLE_SECONDS = 3.0  # what servers still do for a run that has ended is counted
 
 
 def measure(peer: Peer, workload: str) -> dict[str, list[float]]:
@@ -58,6 +59,8 @@ def measure(peer: Peer, workload: str) -> dict[str, list[float]]:
         if workload == "memory":
             found = {}
             if peer.serves:
+                time.sleep(SETTLE_SECONDS)
+                before = cpu_seconds(peer.processes())
                 time.sleep(REST_SECONDS)  # the measured interval itself
                 at_rest = peer.processes()
                 found["rest_cpu_percent"] = 100 * (cpu_seconds(at_rest) - before) / REST_SECONDS
@@ -68,6 +71,7 @@ def measure(peer: Peer, workload: str) -> dict[str, list[float]]:
         else:
             found = peer.run(workload)
             if workload == "w2":
+                time.sleep(SETTLE_SECONDS if peer.serves else 0)
                 used = cpu_seconds(peer.processes()) - before
                 found["w2_cpu_ms_per_task"] = 1000 * used / peer.sizes.tasks("w2")
         print("     " + ", ".join(f"{name} = {value:.4g}" for name, value in found.items()), flush=True)
