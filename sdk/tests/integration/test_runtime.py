@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from spinner.core.values import encode_json
 from spinner_proto.common.v1 import common_pb2 as common
 from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner_proto.orders.v1 import orders_pb2 as orders
@@ -423,9 +424,10 @@ with DAG("d", **OPTIONS):
     executor.run_states = [common.RUN_STATE_FAILED]
     resumed = executor.run(
         source.replace("DEFER", "True"), segment=1, resume_method=deferred.method_name,
-        resume_arguments_json=deferred.method_arguments_json, resume_event_json=b"null",
+        resume_arguments_json=deferred.method_arguments_json, resume_event_json=b'{"state":"failed"}',
     )  # fmt: skip
     assert resumed.outcome == "failed"
+    assert "is failed" in resumed.ended.message
     assert len(executor.triggered) == 2
 
 
@@ -446,6 +448,34 @@ with DAG("d", **OPTIONS):
     assert executor.run(source).outcome == "success"
     executor.task_states = [states("FAILED")]
     assert "is failed" in executor.run(source).ended.message
+
+
+def test_a_deferred_external_task_sensor_goes_on_with_the_state_that_ended_its_wait(executor):
+    source = """
+from spinner.sensors import ExternalTaskSensor
+with DAG("d", **OPTIONS):
+    ExternalTaskSensor(task_id="t", external_dag_id="other", external_task_id="x", deferrable=True, timeout=100,
+                       failed_states=["failed"], skipped_states=["skipped"], soft_fail=SOFT)
+"""
+    hard, soft = source.replace("SOFT", "False"), source.replace("SOFT", "True")
+    executor.task_states = [pb.GetTaskStatesResponse()]
+    deferred = executor.run(hard).finish.deferred
+    assert deferred.trigger_class == "spinner.triggers.external.ExternalTaskTrigger"
+    assert 99 < deferred.timeout.ToTimedelta().total_seconds() <= 100
+
+    def resumed(text, **event):
+        if event:
+            event["logical_date"] = datetime(2026, 1, 1, tzinfo=UTC)
+        return executor.run(
+            text, segment=1, resume_method="execute_complete", resume_event_json=encode_json(event, "event")
+        )
+
+    assert resumed(hard).outcome == "success"
+    assert "other at 2026-01-01T00:00:00+00:00 is failed" in resumed(hard, state="failed").ended.message
+    assert resumed(hard, state="skipped").outcome == "skipped"
+    assert resumed(soft, state="failed").outcome == "skipped"
+    late = executor.run(hard, segment=1, resume_method="execute_complete", resume_error="timeout")
+    assert "SensorTimeout" in late.ended.message
 
 
 DYNAMIC = """

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from spinner.core.operator import BaseOperator, Context
 from spinner.exceptions import SkipTask, SpinnerDagError, SpinnerException
-from spinner.triggers.temporal import TimeDeltaTrigger
+from spinner.triggers.external import DagRunTrigger
 
 
 class TriggerDagRunOperator(BaseOperator):
     """Triggers ``trigger_dag_id`` with ``conf``; returns nothing, and pushes the run's id as XCom ``trigger_run_id``.
 
     With ``wait_for_completion`` it asks every ``poke_interval`` seconds until the run is in ``allowed_states``, and
-    fails when it is in ``failed_states``; ``deferrable`` gives the worker back between questions.
+    fails when it is in ``failed_states``; with ``deferrable`` it is told of the run's end, without a worker meanwhile.
     ``skip_when_already_exists`` skips instead of failing when the run id is taken.
     """
 
@@ -91,15 +91,16 @@ class TriggerDagRunOperator(BaseOperator):
         while not self._ended(current_api().get_run_state(self.trigger_dag_id, run_id), run_id):
             if self.deferrable:
                 self.defer(
-                    trigger=TimeDeltaTrigger(timedelta(seconds=self.poke_interval)),
+                    trigger=DagRunTrigger(self.trigger_dag_id, run_id, [*self.allowed_states, *self.failed_states]),
                     method_name="execute_complete",
                     kwargs={"run_id": run_id},
                 )
             time.sleep(self.poke_interval)
 
     def execute_complete(self, context: Context, event: Any = None, *, run_id: str) -> None:
-        """Looks at the other run again."""
-        self._wait(run_id)
+        """Goes on with the state in which the other run ended."""
+        if not isinstance(event, dict) or not self._ended(event.get("state"), run_id):
+            self._wait(run_id)
 
     def _ended(self, state: str | None, run_id: str) -> bool:
         if state in self.failed_states:

@@ -96,6 +96,8 @@ class BaseSensorOperator(BaseOperator):
             if waited > self.timeout:
                 raise self._timed_out(waited)
             pause = self.next_pause(pokes, context["ti"].key_text)
+            if not self.exponential_backoff:
+                pause = _to_next_multiple(waited, pause)
             if self.reschedule:
                 left = max(self.timeout - waited + 0.05, 0.05)
                 raise RescheduleTask(datetime.now(UTC) + timedelta(seconds=min(pause, left)))
@@ -159,6 +161,14 @@ def poke_mode_only(cls: type[BaseSensorOperator]) -> type[BaseSensorOperator]:
     """Class decorator: the sensor keeps state between questions, so only ``poke`` is possible."""
     cls.valid_modes = ("poke",)
     return cls
+
+
+def _to_next_multiple(waited: float, interval: float) -> float:
+    """Seconds to the next question, which are at multiples of the interval: what a question takes doesn't add up."""
+    if interval <= 0:
+        return 0.0
+    left = interval - waited % interval
+    return left if left > 0.05 * interval else left + interval
 
 
 def _seconds(value: timedelta | float, name: str, task_id: str) -> float:

@@ -10,7 +10,7 @@ from spinner.core.calls import call_with_context
 from spinner.core.operator import Context
 from spinner.exceptions import SkipTask, SpinnerDagError, SpinnerException, TaskDeferralTimeout
 from spinner.sensors.base import BaseSensorOperator
-from spinner.triggers.temporal import TimeDeltaTrigger
+from spinner.triggers.external import ExternalTaskTrigger
 
 
 class ExternalTaskSensor(BaseSensorOperator):
@@ -18,6 +18,7 @@ class ExternalTaskSensor(BaseSensorOperator):
 
     The date can be moved by ``execution_delta`` (subtracted) or computed by ``execution_date_fn`` (one or several
     dates). Without task ids the state of the run counts. ``failed_states`` fail and ``skipped_states`` skip at once.
+    With ``deferrable`` it is told when they change, without a worker; ``poll_interval`` is Airflow's and has no use.
     """
 
     template_fields: Sequence[str] = ("external_dag_id", "external_task_id", "external_task_ids")
@@ -100,10 +101,19 @@ class ExternalTaskSensor(BaseSensorOperator):
             return super().execute(context)
         if not self.remaining(context):
             raise self.resume_failed(TaskDeferralTimeout(f"Sensor {self.task_id!r} has waited {self.timeout:.0f} s."))
-        return self.defer(
-            trigger=TimeDeltaTrigger(timedelta(seconds=self.poll_interval)), method_name="execute_complete"
+        trigger = ExternalTaskTrigger(
+            self.external_dag_id,
+            self._dates(context),
+            self._task_ids(),
+            self.allowed_states,
+            [*self.failed_states, *self.skipped_states],
         )
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=self.remaining(context))
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Looks again."""
-        return self.execute(context)
+        """Goes on when the other runs are as wanted, or will never be."""
+        if not isinstance(event, dict):
+            return self.execute(context)
+        if event.get("state"):
+            self._judge([event["state"]], event["logical_date"])
+        return None

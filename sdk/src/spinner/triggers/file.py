@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,25 @@ def file_there(pattern: str, *, recursive: bool = False) -> bool:
     return False
 
 
+_looks: dict[tuple[str, bool], asyncio.Future[bool]] = {}
+
+
+async def _look(pattern: str, recursive: bool) -> bool:
+    """Looks in a thread of the loop's pool; triggers that want to know the same at once share the answer."""
+    key = pattern, recursive
+    look = _looks.get(key)
+    if look is None or look.get_loop() is not asyncio.get_running_loop():
+        look = asyncio.ensure_future(asyncio.to_thread(file_there, pattern, recursive=recursive))
+        _looks[key] = look
+        look.add_done_callback(lambda done: _looks.pop(key, None) if _looks.get(key) is done else None)
+    return await asyncio.shield(look)
+
+
 class FileTrigger(BaseTrigger):
-    """Fires when the file is there; looks every ``poke_interval`` seconds."""
+    """Fires when the file is there; looks every ``poke_interval`` seconds.
+
+    Looks are at multiples of the interval, so that triggers of the same file look together.
+    """
 
     def __init__(self, filepath: str, recursive: bool = False, poke_interval: float = 5.0) -> None:
         self.filepath = filepath
@@ -33,8 +52,7 @@ class FileTrigger(BaseTrigger):
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        import asyncio
-
-        while not await asyncio.to_thread(file_there, self.filepath, recursive=self.recursive):
-            await asyncio.sleep(self.poke_interval)
+        interval = max(self.poke_interval, 0.01)
+        while not await _look(self.filepath, self.recursive):
+            await asyncio.sleep(interval - time.monotonic() % interval)
         yield TriggerEvent({"status": "success", "filepath": self.filepath})

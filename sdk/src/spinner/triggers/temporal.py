@@ -11,7 +11,7 @@ from spinner.triggers.base import BaseTrigger, TriggerEvent
 
 
 class DateTimeTrigger(BaseTrigger):
-    """Fires at ``moment``."""
+    """Fires at ``moment`` of the wall clock: never early, and within a second when the clock is stepped over it."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = as_utc(moment)
@@ -20,10 +20,9 @@ class DateTimeTrigger(BaseTrigger):
         return "spinner.triggers.temporal.DateTimeTrigger", {"moment": self.moment}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        import asyncio
+        from spinner.triggers.clock import wall_clock
 
-        while (left := (self.moment - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left, 60.0))
+        await wall_clock().sleep_until(self.moment)
         yield TriggerEvent(self.moment)
 
 

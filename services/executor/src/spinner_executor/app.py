@@ -24,10 +24,11 @@ from spinner_executor.adapters.journal import journal_cipher
 from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
 from spinner_executor.adapters.orders import OrderFeed
 from spinner_executor.adapters.reports import Reporter
+from spinner_executor.adapters.runs import RunsView
 from spinner_executor.adapters.secrets.configured import secret_chain
 from spinner_executor.adapters.secrets.simple import OwnSecrets
 from spinner_executor.adapters.usage import UsageView
-from spinner_executor.adapters.views import RunsView, SharedView
+from spinner_executor.adapters.views import SharedView
 from spinner_executor.api.frames import WorkerSockets
 from spinner_executor.api.runtime import Runtime
 from spinner_executor.api.services import EXECUTOR_SERVICE, RUNTIME_SERVICE, ExecutorServicer, runtime_servicer
@@ -82,7 +83,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
             return paths[partition]
         return settings.kubernetes_address or context.advertised_address
 
-    controller = Controller(context, address_of)
+    controller = Controller(context, address_of, runs)
     runtime = Runtime(controller, shared, runs, secret_chain(settings, OwnSecrets(shared)))
     sockets = WorkerSockets(runtime, paths)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)

@@ -74,6 +74,10 @@ class Settings(ServiceSettings):
     executor_readiness: list[str] = Field(
         default=[], description='JSON list: "name=host:port" that workers must reach before user code begins'
     )
+    triggerer_capacity: int = Field(default=5000, ge=1, le=16384, description="triggers in one triggerer process")
+    triggerer_memory: Bytes = Field(
+        default=512 << 20, description="what one triggerer process may hold before its largest trigger is set apart"
+    )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")
     lost_after_seconds: float = Field(default=45.0, gt=0, description="a worker without heartbeat so long is lost")

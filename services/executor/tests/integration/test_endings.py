@@ -237,7 +237,7 @@ class Immediate(BaseTrigger):
     def __init__(self, word):
         self.word = word
     async def run(self):
-        print("noise that must not disturb")
+        print("said by the trigger")
         yield TriggerEvent({"said": self.word})
 """
     stage.executor()
@@ -257,8 +257,8 @@ class Immediate(BaseTrigger):
     assert end.segment == 1
     assert end.ended.outcome == c.OUTCOME_SUCCESS
     log = stage.store.get(end.ended.log_key).decode()
-    assert log.splitlines()[0] == "first segment"
-    assert log.splitlines()[1].startswith("resumed with")
+    assert log.splitlines()[:2] == ["first segment", "said by the trigger"]
+    assert log.splitlines()[2].startswith("resumed with")
     assert [s.stage for s in end.ended.stages].count(c.STAGE_LAUNCH) == 2
 
 

@@ -78,6 +78,10 @@ class TryLog:
             with self.path.open("ab") as file:
                 file.write(f"[{time}] {{TaskExecStage}} ERROR spinner.executor: {message}\n".encode())
 
+    def say(self, text: str) -> None:
+        """Adds text of the try that no worker wrote: its trigger's, or the executor's about it."""
+        self._write(text.encode(errors="replace"))
+
     def begin_worker(self) -> None:
         """A worker begins that has no access to this file: offsets of its text count from here."""
         self._base = self.size()

@@ -1,7 +1,7 @@
-"""Views that the executor keeps of others' topics: variables, connections, placements of DAGs, states of runs.
+"""Views that the executor keeps of others' topics: variables, connections, placements of DAGs.
 
-One thread reads variables, connections and definitions (headers only) from the start. Another begins when a task
-first asks for another run's state; it keeps the latest MAX_RUNS runs. Both answer once they have caught up.
+A thread reads variables, connections and definitions (headers only) from the start; the view answers once it has
+caught up. States of runs are in `runs`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from cryptography.fernet import Fernet, InvalidToken
 from spinner_eventlog.interface import EventLog, Poison, Record, Transient
-from spinner_proto.common.v1.common_pb2 import Placement, RunState, TaskState
-from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.common.v1.common_pb2 import Placement
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 
-from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.credentials import Credentials, Unreadable
 
 _log = logging.getLogger(__name__)
-MAX_RUNS = 20_000
 _READY_SECONDS = 60.0
 
 
@@ -59,6 +53,7 @@ class Follower(threading.Thread):
                             self.apply(record)
                         except Poison as poison:
                             _log.warning("%s: %s", self.name, poison)
+                    self.applied()
                 if not self.ready.is_set() and reader.at_end():
                     self.ready.set()
         finally:
@@ -66,6 +61,9 @@ class Follower(threading.Thread):
 
     def apply(self, record: Record) -> None:
         raise NotImplementedError
+
+    def applied(self) -> None:
+        """Called after each batch, which may be empty, with the lock held."""
 
     def wait_ready(self) -> None:
         """Blocks until the view has caught up once; raises Unreadable after a minute."""
@@ -151,85 +149,3 @@ class SharedView(Follower):
             return self._fernet.decrypt(text.encode()).decode()
         except InvalidToken as error:
             raise Unreadable(f"{what} was encrypted with another key than SPINNER_SECRET_KEY; save it again") from error
-
-
-@dataclass(slots=True)
-class RunView:
-    """A run as the events tell it."""
-
-    run_id: str
-    logical_date: datetime | None = None
-    state: RunState.ValueType = RunState.RUN_STATE_QUEUED
-    tasks: dict[tuple[str, int], TaskState.ValueType] = field(default_factory=dict)
-
-
-class RunsView(Follower):
-    """The latest MAX_RUNS runs of all cells of the cluster. Thread-safe."""
-
-    def __init__(self, log: EventLog, cells: Sequence[str]) -> None:
-        super().__init__("states of runs", log, [f"workflow_events-{cell}" for cell in cells])
-        self._runs: OrderedDict[tuple[str, str], RunView] = OrderedDict()
-        self._starting = threading.Lock()
-
-    def ensure_started(self) -> None:
-        """Starts reading on first use and blocks until caught up."""
-        with self._starting:
-            if not self.is_alive():
-                self.start()
-        self.wait_ready()
-
-    def apply(self, record: Record) -> None:
-        if record.value is None or "/" not in record.key:
-            return
-        step = record.decode(WorkflowEvents)
-        key = (step.dag_id, step.run_id)
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = RunView(step.run_id)
-            while len(self._runs) > MAX_RUNS:
-                self._runs.popitem(last=False)
-        else:
-            self._runs.move_to_end(key)
-        for event in step.events:
-            kind = event.WhichOneof("kind")
-            if kind == "run_created":
-                run.logical_date = datetime_of(event.run_created.logical_date)
-            elif kind == "run_state_changed":
-                run.state = event.run_state_changed.state
-            elif kind == "task_state_changed":
-                changed = event.task_state_changed
-                run.tasks[changed.task_id, changed.map_index] = changed.state
-            elif kind == "task_ended":
-                ended = event.task_ended
-                run.tasks[ended.task_id, ended.map_index] = ended.state
-
-    def run_state(self, dag_id: str, run_id: str) -> RunState.ValueType | None:
-        with self.lock:
-            run = self._runs.get((dag_id, run_id))
-            return None if run is None else run.state
-
-    def find(self, dag_id: str, run_id: str, logical_date: datetime | None) -> RunView | None:
-        """A copy of the run with this id, or the latest with this logical date."""
-        with self.lock:
-            if run_id:
-                found = self._runs.get((dag_id, run_id))
-            else:
-                found = next(
-                    (
-                        run
-                        for (dag, _), run in reversed(self._runs.items())
-                        if dag == dag_id and run.logical_date == logical_date
-                    ),
-                    None,
-                )
-            return None if found is None else RunView(found.run_id, found.logical_date, found.state, dict(found.tasks))
-
-    def earlier(self, dag_id: str, before: datetime | None, limit: int = 200) -> list[str]:
-        """Run ids of a DAG with a logical date before `before`, latest first."""
-        with self.lock:
-            dated = [
-                (run.logical_date, run.run_id)
-                for (dag, _), run in self._runs.items()
-                if dag == dag_id and run.logical_date is not None and (before is None or run.logical_date < before)
-            ]
-        return [run_id for _, run_id in sorted(dated, reverse=True)[:limit]]

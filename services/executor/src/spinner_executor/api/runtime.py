@@ -24,8 +24,9 @@ from spinner_proto.runtime.v1 import runtime_pb2 as rt
 from spinner_servicekit.errors import Rejected
 
 from spinner_executor.adapters.bundles import BundleUnavailable
+from spinner_executor.adapters.runs import RunsView
 from spinner_executor.adapters.secrets.chain import SecretChain
-from spinner_executor.adapters.views import RunsView, SharedView
+from spinner_executor.adapters.views import SharedView
 from spinner_executor.api.layouts import layout_record
 from spinner_executor.api.readiness import Readiness
 from spinner_executor.api.secret_calls import SecretCalls

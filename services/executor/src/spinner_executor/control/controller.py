@@ -22,6 +22,7 @@ from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
 from spinner_executor.adapters.backend import Launch, LaunchFailed
 from spinner_executor.adapters.journal import Journal
 from spinner_executor.adapters.logs import TryLog
+from spinner_executor.adapters.runs import RunsView
 from spinner_executor.control.context import Context
 from spinner_executor.control.ends import Ends, is_final
 from spinner_executor.control.ownership import Ownership
@@ -73,6 +74,7 @@ class Controller:
         self,
         context: Context,
         address_of: Callable[[int], str],
+        runs: RunsView,
     ) -> None:
         self.context = context
         self.settings = context.settings
@@ -81,7 +83,7 @@ class Controller:
         limit = context.settings.executor_parallelism or context.backend.parallelism
         self.slots = Slots(limit, context.settings.executor_memory)
         self.ownership = Ownership(context, self._fenced)
-        self.triggers = Triggers(context, context.settings.executor_data.absolute() / "triggerer.log")
+        self.triggers = Triggers(context, runs)
         self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
         # Told of a partition that another owner fenced, or that the broker gave up on after a long silence.
@@ -452,6 +454,7 @@ class Controller:
         while True:
             await asyncio.sleep(_TICK_SECONDS / 2)
             self.context.usage.flush(self.context.reporter.post)
+            self.triggers.look()
             now = self._loop.time()
             paused = now - self._last_tick > self.settings.lease_seconds / 2
             self._last_tick = now

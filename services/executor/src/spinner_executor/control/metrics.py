@@ -18,6 +18,10 @@ class Metrics:
         self.live = Gauge("spinner_executor_live_workers", "Workers that live", registry=registry)
         self.waiting = Gauge("spinner_executor_waiting_orders", "Orders that wait for a free slot", registry=registry)
         self.deferred = Gauge("spinner_executor_deferred_tries", "Triggers that wait", registry=registry)
+        self.triggerers = Gauge("spinner_executor_triggerers", "Triggerer processes", registry=registry)
+        self.triggerer_deaths = Counter(
+            "spinner_executor_triggerer_deaths", "Ends of triggerer processes", ["fault"], registry=registry
+        )
         self.grant_seconds = Histogram(
             "spinner_executor_grant_seconds",
             "From asking for a grant to its commit",

@@ -1,184 +1,277 @@
-"""Deferred tries: their triggers run in triggerer processes, one for each bundle version that has any.
+"""Deferred tries: their triggers run in triggerer processes, by the thousand in one, apart by bundle version.
 
 A triggerer that dies is started again with all its triggers: an event is seen at least once, and the scheduler drops
-the second by segment and sequence. An event is reported, and only its acknowledgement ends the matter.
+the second by segment and sequence. An event is reported, and only its acknowledgement ends the matter. A trigger that
+ends, blocks or fills its process goes on in a process beside the others (domain.triggerers says whose fault it is);
+what is done to it, and what it prints, is in the log of its try.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from spinner.triggers.clock import Alarm, wall_clock
 from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired
 
 from spinner_executor.adapters.bundles import BundleUnavailable
-from spinner_executor.adapters.local.process import without_secrets
+from spinner_executor.adapters.runs import RunQuery, RunsView
+from spinner_executor.adapters.triggerer.process import TriggererProcess
 from spinner_executor.control.context import Context
 from spinner_executor.control.tries import Try
 from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.model import SEQUENCE_TRIGGER_FIRED
+from spinner_executor.domain.triggerers import MAX_STRIKES, Blame, Death, Fault, blame, to_be_halved
 
 _log = logging.getLogger(__name__)
 _IDLE_SECONDS = 30.0
-_MAX_BACKOFF_SECONDS = 10.0
-_LINE_LIMIT = 64 * 1024 * 1024
+# Processes for triggers that harm others; more of them share these.
+_MAX_ALONE = 8
+# Triggers of the SDK need no bundle: they share a process whatever their DAG's version.
+_OWN_TRIGGERS = "spinner.triggers."
 
 
-class _Process:
-    """A triggerer process for one bundle folder ("" for none), restarted while it has triggers."""
+@dataclass(slots=True)
+class _Waiting:
+    """A try that waits for its trigger."""
 
-    def __init__(self, bundle_path: str, log_file: Path, on_message: Any) -> None:
-        self._bundle_path = bundle_path
-        self._log_file = log_file
-        self._on_message = on_message
-        self.wanted: dict[str, dict[str, str]] = {}
-        self._process: asyncio.subprocess.Process | None = None
-        self._changed = asyncio.Event()
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    def start(self, identity: str, message: dict[str, str]) -> None:
-        self.wanted[identity] = message
-        self.write(message)
-
-    def stop(self, identity: str) -> None:
-        if self.wanted.pop(identity, None) is not None:
-            self.write({"stop": identity})
-
-    def write(self, message: dict[str, Any]) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
-
-    async def _run(self) -> None:
-        pause = 0.1
-        while True:
-            begun = asyncio.get_running_loop().time()
-            with self._log_file.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "spinner_executor.adapters.triggerer", self._bundle_path,
-                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    limit=_LINE_LIMIT, start_new_session=True, env=without_secrets(),
-                )  # fmt: skip
-            self._process = process
-            for message in self.wanted.values():
-                self.write(message)
-            try:
-                assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-                while line := await process.stdout.readline():
-                    self._on_message(self, json.loads(line))
-                await process.wait()
-            finally:
-                self._process = None
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-            _log.warning("a triggerer ended with status %s: started again", process.returncode)
-            pause = (
-                0.1
-                if asyncio.get_running_loop().time() - begun > _IDLE_SECONDS
-                else min(2 * pause, _MAX_BACKOFF_SECONDS)
-            )
-            await asyncio.sleep(pause)
+    tried: Try
+    segment: int
+    process: TriggererProcess | None = None
+    alarm: Alarm | None = None
+    strikes: int = 0
+    # Its log says already that it blocks a process of its own.
+    blocks: bool = False
 
 
 class Triggers:
     """All triggers of the owned partitions. Runs on the event loop."""
 
-    def __init__(self, context: Context, log_file: Path) -> None:
+    def __init__(self, context: Context, runs: RunsView) -> None:
         self._context = context
-        self._log_file = log_file
-        self._processes: dict[str, _Process] = {}
-        self._tries: dict[str, Try] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._runs = runs
+        self._log_file = context.settings.executor_data.absolute() / "triggerer.log"
+        self._processes: list[TriggererProcess] = []
+        self._waiting: dict[str, _Waiting] = {}
+        # The identity of the trigger of each key that has one.
+        self._identities: dict[str, str] = {}
+        self._unpublished: set[str] = set()
+        self._stacks: set[TriggererProcess] = set()
 
     def __len__(self) -> int:
-        return len(self._tries)
+        return len(self._waiting)
+
+    @property
+    def processes(self) -> list[int]:
+        """Process ids of the triggerers."""
+        return [process.pid for process in self._processes if process.pid is not None]
 
     def start(self, tried: Try) -> None:
         """Waits for the trigger of the try's deferred order."""
-        self._forget(tried.key)
+        self.stop(tried.key)
         identity = f"{tried.key}#{tried.order.segment}"
-        self._tries[identity] = tried
+        waiting = self._waiting[identity] = _Waiting(tried, tried.order.segment)
+        self._identities[tried.key] = identity
         timeout = datetime_of(tried.order.trigger_timeout_time)
         if timeout is not None:
-            wait = max(0.0, (timeout - datetime.now(UTC)).total_seconds())
-            self._timers[identity] = asyncio.get_running_loop().call_later(
-                wait, self._fire, identity, TriggerFired(error="timeout")
-            )
-        self._context.spawn(self._begin(identity, tried))
-        self._context.metrics.deferred.set(len(self._tries))
-
-    async def _begin(self, identity: str, tried: Try) -> None:
+            waiting.alarm = wall_clock().call_at(timeout, lambda: self._fire(identity, TriggerFired(error="timeout")))
+        self._context.metrics.deferred.set(len(self._waiting))
         order = tried.order
-        path = ""
-        if order.HasField("bundle") and order.bundle.object_key:
-            try:
-                path = str(await self._context.bundles.path(order.bundle))
-            except BundleUnavailable as error:
-                self._fire(identity, TriggerFired(error=str(error)))
-                return
-        if identity not in self._tries:
-            return
-        process = self._processes.get(path)
-        if process is None:
-            process = self._processes[path] = _Process(path, self._log_file, self._heard)
-        message = {
-            "start": identity,
-            "class": order.trigger_class,
-            "arguments": order.trigger_arguments_json.decode(),
-        }
-        process.start(identity, message)
+        needs_bundle = order.HasField("bundle") and order.bundle.object_key
+        if not needs_bundle or order.trigger_class.startswith(_OWN_TRIGGERS):
+            self._place(identity, waiting, "")
+        elif (path := self._context.bundles.path_now(order.bundle)) is not None:
+            self._place(identity, waiting, str(path))
+        else:
+            self._context.spawn(self._begin(identity, waiting))
 
-    def _heard(self, process: _Process, message: dict[str, Any]) -> None:
+    async def _begin(self, identity: str, waiting: _Waiting) -> None:
+        try:
+            path = await self._context.bundles.path(waiting.tried.order.bundle)
+        except BundleUnavailable as error:
+            self._fire(identity, TriggerFired(error=str(error)))
+            return
+        if self._waiting.get(identity) is waiting:
+            self._place(identity, waiting, str(path))
+
+    def _place(self, identity: str, waiting: _Waiting, folder: str) -> None:
+        capacity = self._context.settings.triggerer_capacity
+        for process in self._processes:
+            if process.folder == folder and not process.alone and len(process) < capacity:
+                break
+        else:
+            process = self._new_process(folder)
+        order = waiting.tried.order
+        waiting.process = process
+        process.start(identity, order.trigger_class, order.trigger_arguments_json.decode())
+
+    def _new_process(self, folder: str, alone: bool = False) -> TriggererProcess:
+        limit = self._context.settings.triggerer_memory
+        process = TriggererProcess(folder, self._log_file, limit, self, alone)
+        self._processes.append(process)
+        self._context.metrics.triggerers.set(len(self._processes))
+        return process
+
+    # What processes tell (adapters.triggerer.process.Listener).
+
+    def heard(self, process: TriggererProcess, message: dict[str, Any]) -> None:
         if "fired" in message:
             self._fire(message["fired"], TriggerFired(payload_json=message["payload"].encode()))
-        else:
+        elif "failed" in message:
             self._fire(message["failed"], TriggerFired(error=message["error"]))
+        elif "log" in message:
+            self._say(message["log"], message["text"])
+        elif "watch" in message:
+            self._watch(process, message)
+        elif (unwatch := process.watches.pop(message["unwatch"], None)) is not None:
+            unwatch()
+
+    def _watch(self, process: TriggererProcess, message: dict[str, Any]) -> None:
+        number, loop, pid = message["watch"], self._context.loop, process.pid
+        date = message["logical_date"]
+        query = RunQuery(
+            message["dag_id"],
+            message["run_id"],
+            None if date is None else datetime.fromisoformat(date),
+            tuple(message["task_ids"]),
+        )
+
+        def tell(states: list[str] | None) -> None:
+            if process.pid == pid:
+                process.write({"told": number, "states": states})
+
+        def changed(states: list[str] | None) -> None:
+            loop.call_soon_threadsafe(tell, states)
+
+        process.watches[number] = self._runs.watch(query, changed)
+
+    def died(self, process: TriggererProcess, death: Death) -> bool:
+        found = blame(death, process.limit_bytes)
+        self._context.metrics.triggerer_deaths.labels(found.fault.value if found else "unknown").inc()
+        if found is not None:
+            return self._set_apart(process, found, death.stack)
+        now = self._context.loop.time()
+        if to_be_halved(process.deaths, now, len(process)):
+            process.deaths.clear()
+            other = self._new_process(process.folder, process.alone)
+            for identity in process.identities[::2]:
+                self._move(identity, process, other)
+        elif len(process) == 1 and death.status >= 0 and death.fault is None:
+            (identity,) = process.identities
+            return self._set_apart(process, Blame(identity, Fault.ENDED, f"ended with status {death.status}"), "")
+        return False
+
+    def _set_apart(self, process: TriggererProcess, found: Blame, stack: str) -> bool:
+        """Moves a trigger that harmed others to where it can't, or gives it up. True when its process is rid of it."""
+        identity = found.identity
+        waiting = self._waiting.get(identity)
+        if waiting is None or waiting.process is not process:
+            return True
+        if found.fault is not Fault.BLOCKED:
+            waiting.strikes += 1
+        what = f"The trigger {found.what}"
+        if waiting.strikes >= MAX_STRIKES:
+            self._fire(identity, TriggerFired(error=f"{what}, {waiting.strikes} times"))
+            return True
+        if process.alone:
+            self._tell(identity, f"{what}. It is started again.")
+            return False
+        self._tell(identity, f"{what}. It is started again in a process apart from others.", stack)
+        alone = [one for one in self._processes if one.alone and one.folder == process.folder]
+        if sum(one.alone for one in self._processes) < _MAX_ALONE or not alone:
+            other = self._new_process(process.folder, alone=True)
+        else:
+            other = min(alone, key=len)
+        self._move(identity, process, other)
+        return True
+
+    def _move(self, identity: str, process: TriggererProcess, other: TriggererProcess) -> None:
+        message = process.message(identity)
+        process.stop(identity)
+        self._waiting[identity].process = other
+        other.start(identity, message["class"], message["arguments"])
+
+    # Each half second.
+
+    def look(self) -> None:
+        """Looks for triggers that block or fill their process, and for processes without any."""
+        now = self._context.loop.time()
+        for process in list(self._processes):
+            if process.idle_since is not None and now - process.idle_since > _IDLE_SECONDS:
+                self._processes.remove(process)
+                self._context.spawn(process.close())
+            elif process.resident_bytes > process.limit_bytes:
+                process.kill(Fault.MEMORY)
+            elif (culprit := process.blocked()) is not None and process not in self._stacks:
+                waiting = self._waiting.get(culprit)
+                if waiting is not None and not waiting.blocks:
+                    waiting.blocks = process.alone
+                    self._stacks.add(process)
+                    self._context.spawn(self._unblock(process, culprit))
+        for identity in self._unpublished:
+            if (waiting := self._waiting.get(identity)) is not None:
+                waiting.tried.log.publish(self._context.reporter.post)
+        self._unpublished.clear()
+        self._context.metrics.triggerers.set(len(self._processes))
+
+    async def _unblock(self, process: TriggererProcess, culprit: str) -> None:
+        try:
+            stack = await process.stack()
+        finally:
+            self._stacks.discard(process)
+        if process.alone:
+            self._tell(culprit, "The trigger blocks its event loop; it harms no other here.", stack)
+        elif process.blocked() == culprit:
+            process.kill(Fault.BLOCKED, culprit, stack)
+
+    # What becomes of a trigger.
+
+    def _tell(self, identity: str, text: str, stack: str = "") -> None:
+        """The executor's own word in the log of a trigger's try."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        _log.warning("%s: %s", identity, text)
+        where = f" It was here (innermost first):\n{stack}" if stack else ""
+        self._say(identity, f"[{moment}] {{TaskExecStage}} WARNING spinner.triggerer: {text}{where}\n")
+
+    def _say(self, identity: str, text: str) -> None:
+        waiting = self._waiting.get(identity)
+        if waiting is not None:
+            waiting.tried.log.say(text)
+            self._unpublished.add(identity)
 
     def _fire(self, identity: str, fired: TriggerFired) -> None:
-        tried = self._tries.get(identity)
-        if tried is None:
+        waiting = self._waiting.get(identity)
+        if waiting is None:
             return
+        tried = waiting.tried
+        if fired.error and fired.error != "timeout":
+            self._tell(identity, fired.error)
         self._release(identity)
-        report = self._context.report_of(tried, SEQUENCE_TRIGGER_FIRED, int(identity.rpartition("#")[2]))
+        report = self._context.report_of(tried, SEQUENCE_TRIGGER_FIRED, waiting.segment)
         report.trigger_fired.CopyFrom(fired)
         self._context.spawn(self._context.reporter.report(tried.order, report, tried.traceparent))
 
     def stop(self, key: str) -> None:
         """No trigger of this try is waited for any more."""
-        self._forget(key)
-
-    def _forget(self, key: str) -> None:
-        for identity in [identity for identity, tried in self._tries.items() if tried.key == key]:
+        identity = self._identities.get(key)
+        if identity is not None:
             self._release(identity)
 
     def _release(self, identity: str) -> None:
-        self._tries.pop(identity, None)
-        timer = self._timers.pop(identity, None)
-        if timer is not None:
-            timer.cancel()
-        for process in self._processes.values():
-            process.stop(identity)
-        self._context.metrics.deferred.set(len(self._tries))
-        asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._end_idle)
-
-    def _end_idle(self) -> None:
-        for path, process in list(self._processes.items()):
-            if not process.wanted:
-                process.task.cancel()
-                del self._processes[path]
+        waiting = self._waiting.pop(identity)
+        del self._identities[waiting.tried.key]
+        if waiting.alarm is not None:
+            waiting.alarm.cancel()
+        if waiting.process is not None:
+            waiting.process.stop(identity)
+        self._context.metrics.deferred.set(len(self._waiting))
 
     async def close(self) -> None:
-        tasks = [process.task for process in self._processes.values()]
-        self._processes.clear()
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for waiting in self._waiting.values():
+            if waiting.alarm is not None:
+                waiting.alarm.cancel()
+        processes, self._processes = self._processes, []
+        await asyncio.gather(*(process.close() for process in processes))

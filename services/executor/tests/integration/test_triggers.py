@@ -1,0 +1,279 @@
+"""Triggers by the thousand: moved on death, seen at least once, resumed once; one that misbehaves harms no other."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from spinner.core.values import encode_json
+from spinner_proto.common.v1 import common_pb2 as c
+from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
+from spinner_proto.orders.v1 import orders_pb2 as o
+from stage import Stage, until
+
+WAITS = """
+import asyncio, os, sys, time
+from pathlib import Path
+from spinner.triggers import BaseTrigger, TriggerEvent
+
+class Flag(BaseTrigger):
+    "Fires when a file is there; asks often."
+    def __init__(self, path, seconds=0.25):
+        self.path, self.seconds = path, seconds
+    async def run(self):
+        while not Path(self.path).exists():
+            await asyncio.sleep(self.seconds)
+        yield TriggerEvent("VERSION")
+
+class Raises(BaseTrigger):
+    async def run(self):
+        raise TimeoutError("no such queue")
+        yield
+
+class Blocks(BaseTrigger):
+    async def run(self):
+        print("about to block")
+        time.sleep(60)
+        yield TriggerEvent("late")
+
+class Exits(BaseTrigger):
+    async def run(self):
+        await asyncio.sleep(0.1)
+        os._exit(3)
+        yield
+
+class Quits(BaseTrigger):
+    async def run(self):
+        async def child():
+            sys.exit("enough")
+        await asyncio.create_task(child())
+        yield
+
+class Leaks(BaseTrigger):
+    async def run(self):
+        kept = []
+        while True:
+            kept.append(b"x" * (8 << 20))
+            await asyncio.sleep(0.01)
+        yield
+
+class Talks(BaseTrigger):
+    def __init__(self, path):
+        self.path = path
+    async def run(self):
+        import logging
+        for n in range(3):
+            print("line", n)
+        logging.getLogger("shop").warning("from logging")
+        print("x" * 3_000_000)
+        while not Path(self.path).exists():
+            await asyncio.sleep(0.05)
+        yield TriggerEvent({"big": "y" * 400_000})
+"""
+RESUMED = """
+def task(client, work):
+    with open({folder!r} + "/" + work.order.try_key.task_id, "a") as file:
+        file.write(work.order.resume_event_json.decode() + work.order.resume_error + "\\n")
+"""
+
+
+class Resuming:
+    """Deferred orders, and a scheduler's part: the first event of a segment orders the next, later ones are dropped."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.folder = stage.folder / "resumed"
+        self.folder.mkdir()
+        self.bundle = self.bundled("one")
+        self.fired: dict[str, TaskReport] = {}
+        self.events: Counter[str] = Counter()
+        self.orders: dict[str, o.TaskOrder] = {}
+        self.to_resume: set[str] = set()
+        self._read = 0
+
+    def bundled(self, version: str) -> c.BundleRef:
+        resumed = RESUMED.format(folder=str(self.folder))
+        return self.stage.bundle(dag=resumed, waits=WAITS.replace("VERSION", version))
+
+    def deferred(self, task_id: str, trigger: str, arguments: dict[str, object] | None = None, **more: object) -> None:
+        order = self.stage.order(task_id, more.pop("bundle", self.bundle), "dag.py", **more)
+        order.desired_state, order.segment = o.DESIRED_STATE_DEFERRED, 1
+        order.trigger_class, order.trigger_arguments_json = trigger, encode_json(arguments or {}, "arguments")
+        self.orders[task_id] = order
+
+    def write(self) -> None:
+        self.stage.write(*self.orders.values())
+
+    def turn(self) -> None:
+        """Reads reports, and resumes the tries of `to_resume`."""
+        reports = self.stage.poll()
+        fresh = []
+        for report in reports[self._read :]:
+            task_id = report.try_key.task_id
+            if report.WhichOneof("kind") == "trigger_fired":
+                self.events[task_id] += 1
+                if task_id not in self.fired:
+                    self.fired[task_id] = report
+                    if task_id in self.to_resume:
+                        fresh.append(task_id)
+        self._read = len(reports)
+        if fresh:
+            for task_id in fresh:
+                order, fired = self.orders[task_id], self.fired[task_id].trigger_fired
+                order.desired_state, order.segment = o.DESIRED_STATE_RUNNING, 2
+                order.resume_event_json, order.resume_error = fired.payload_json, fired.error
+            self.stage.write(*(self.orders[task_id] for task_id in fresh))
+
+    def wait_fired(self, task_ids: list[str], seconds: float = 20.0) -> None:
+        def all_fired() -> bool:
+            self.turn()
+            return all(task_id in self.fired for task_id in task_ids)
+
+        until(all_fired, "the triggers have fired", seconds)
+
+    def resumed(self) -> dict[str, list[str]]:
+        return {path.name: path.read_text().splitlines() for path in self.folder.iterdir()}
+
+    def log(self, task_id: str) -> str:
+        (found,) = self.stage.folder.glob(f"data/tries/*/{_folder(self.stage.key(self.orders[task_id]))}/log")
+        return found.read_text()
+
+
+def _folder(key: str) -> str:
+    from spinner_executor.domain.keys import folder_name
+
+    return folder_name(key)
+
+
+@pytest.fixture
+def resuming(stage: Stage) -> Resuming:
+    return Resuming(stage)
+
+
+def triggerers(executor_pid: int) -> list[psutil.Process]:
+    """The triggerer processes of an executor."""
+    found = []
+    for child in psutil.Process(executor_pid).children():
+        try:
+            if any("triggerer" in part for part in child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_thousands_of_triggers_survive_the_deaths_of_triggerer_and_executor(
+    stage: Stage, resuming: Resuming, tmp_path: Path
+) -> None:
+    executor = stage.executor(executor_parallelism=8)
+    flags = [f"flag{n}" for n in range(3000)]
+    moments = [f"moment{n}" for n in range(100)]
+    resuming.to_resume = {*flags[:150], *moments[:50]}
+    moment = datetime.now(UTC) + timedelta(seconds=6)
+    for name in flags:
+        resuming.deferred(name, "waits.Flag", {"path": str(tmp_path / "go"), "seconds": 1})
+    for name in moments:
+        resuming.deferred(name, "spinner.triggers.temporal.DateTimeTrigger", {"moment": moment})
+    resuming.write()
+    until(lambda: len(triggerers(executor.pid)) == 2, "one process for the bundle, one for the SDK's triggers")
+    killed = triggerers(executor.pid)
+    for process in killed:
+        process.kill()
+    until(lambda: len(set(triggerers(executor.pid)) - set(killed)) == 2, "they are started again")
+    executor.kill()
+    executor.wait()
+    resuming.turn()
+    assert not resuming.fired
+    (tmp_path / "go").touch()  # events of a time when nobody is there
+    until(lambda: datetime.now(UTC) > moment, "the moment is over")
+    executor = stage.executor(executor_parallelism=8)
+    until(lambda: len(triggerers(executor.pid)) == 2, "triggerers of the next executor")
+    until(lambda: resuming.turn() or len(resuming.resumed()) > 20, "some are resumed", 30)
+    assert all(process.num_threads() < 16 for process in triggerers(executor.pid))
+    assert max(process.memory_info().rss for process in triggerers(executor.pid)) < 300 << 20
+    executor.kill()
+    executor.wait()
+    stage.executor(executor_parallelism=8)
+    resuming.wait_fired(flags + moments, 40)
+    assert {report.trigger_fired.error for report in resuming.fired.values()} == {""}
+    for name in resuming.to_resume:
+        assert stage.wait(resuming.orders[name], seconds=40).ended.outcome == c.OUTCOME_SUCCESS
+    assert {name: len(lines) for name, lines in resuming.resumed().items()} == dict.fromkeys(resuming.to_resume, 1)
+
+
+def test_a_trigger_that_fails_says_so_in_its_task_and_its_log(stage: Stage, resuming: Resuming, tmp_path: Path) -> None:
+    stage.executor()
+    resuming.deferred("raises", "waits.Raises")
+    resuming.deferred("quits", "waits.Quits")
+    resuming.deferred("missing", "waits.NoSuchTrigger")
+    resuming.deferred("talks", "waits.Talks", {"path": str(tmp_path / "go")})
+    resuming.write()
+    resuming.wait_fired(["raises", "quits", "missing"])
+    errors = {name: report.trigger_fired.error for name, report in resuming.fired.items()}
+    assert errors["raises"] == "The trigger waits.Raises failed: TimeoutError: no such queue"
+    assert "SystemExit: enough" in errors["quits"]
+    assert "'waits.NoSuchTrigger' cannot be imported" in errors["missing"]
+    assert "in run\n    raise TimeoutError" in resuming.log("raises")
+    until(lambda: "left out" in resuming.log("talks"), "what it says is bounded")
+    log = resuming.log("talks")
+    assert log.startswith("line 0\nline 1\nline 2\n[")
+    assert "WARNING shop: from logging" in log
+    assert len(log) < 1_200_000
+    (tmp_path / "go").touch()
+    resuming.wait_fired(["talks"])
+    assert "bytes, more than the limit" in resuming.fired["talks"].trigger_fired.error
+
+
+def test_triggers_that_block_exit_or_leak_are_set_apart(stage: Stage, resuming: Resuming, tmp_path: Path) -> None:
+    executor = stage.executor(triggerer_memory="200Mi")
+    good = [f"good{n}" for n in range(50)]
+    for name in good:
+        resuming.deferred(name, "waits.Flag", {"path": str(tmp_path / "go")})
+    for name in ("Blocks", "Exits", "Leaks"):
+        resuming.deferred(name, f"waits.{name}")
+    resuming.write()
+
+    def peaks() -> bool:
+        resuming.turn()
+        sizes.append(max((process.memory_info().rss for process in triggerers(executor.pid)), default=0))
+        return {"Exits", "Leaks"} <= resuming.fired.keys()
+
+    sizes: list[int] = []
+    until(peaks, "what ends its process again and again has failed", 40)
+    assert max(sizes) < 500 << 20
+    assert "ended its process with status 3, 3 times" in resuming.fired["Exits"].trigger_fired.error
+    assert "MiB of the 200 MiB for triggers, 3 times" in resuming.fired["Leaks"].trigger_fired.error
+    assert "in a process apart from others" in resuming.log("Exits")
+    until(lambda: "it harms no other here" in resuming.log("Blocks"), "the blocking one is told of")
+    log = resuming.log("Blocks")
+    assert log.count("about to block") == 2
+    assert "blocked the event loop" in log
+    assert "waits.py" in log  # where it did
+    assert "in run" in log
+    assert not resuming.fired.keys() & set(good)
+    (tmp_path / "go").touch()
+    begun = time.monotonic()
+    resuming.wait_fired(good)
+    assert time.monotonic() - begun < 5
+    assert {resuming.fired[name].trigger_fired.error for name in good} == {""}
+    assert "Blocks" not in resuming.fired
+
+
+def test_triggers_are_of_their_runs_bundle_version(stage: Stage, resuming: Resuming, tmp_path: Path) -> None:
+    executor = stage.executor()
+    (tmp_path / "go").touch()
+    never = {"path": str(tmp_path / "never")}
+    resuming.deferred("old", "waits.Flag", {"path": str(tmp_path / "go")})
+    resuming.deferred("new", "waits.Flag", {"path": str(tmp_path / "go")}, bundle=resuming.bundled("two"))
+    resuming.deferred("own", "spinner.triggers.file.FileTrigger", {"filepath": str(tmp_path / "never")})
+    other = resuming.bundled("three")
+    resuming.deferred("own too", "spinner.triggers.file.FileTrigger", {"filepath": never["path"]}, bundle=other)
+    resuming.write()
+    resuming.wait_fired(["old", "new"])
+    events = {name: report.trigger_fired.payload_json for name, report in resuming.fired.items()}
+    assert events == {"old": b'"one"', "new": b'"two"'}
+    assert len(triggerers(executor.pid)) == 3  # the SDK's own triggers share one
