@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import JsonOption, Limit, json_object
-from spinner_cli.output import print_json, print_table, short_time
+from spinner_cli.output import print_done, print_facts, print_json, print_table, short_time
 
 app = typer.Typer(help="Assets: what tasks update and DAGs wait for.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the asset.", metavar="NAME")]
@@ -42,11 +42,18 @@ def list_assets(
 
 
 @app.command()
-def show(name: Name) -> None:
-    """Show an asset, as JSON."""
+def show(name: Name, as_json: JsonOption = False) -> None:
+    """Show an asset: who updates it, and what waits for it."""
     from spinner_cli.api import Api, path
 
-    print_json(Api().get(path("assets", name)))
+    asset = Api().get(path("assets", name))
+    if as_json:
+        print_json(asset)
+        return
+    facts = [("name", asset["name"]), ("kind", "alias" if asset["alias"] else "asset"), ("uri", asset.get("uri"))]
+    facts += [("updated by", _users(asset["producers"])), ("starts", _users(asset["consumers"]))]
+    facts += [("updates", asset["update_count"]), ("latest", short_time(asset["last_update_time"]))]
+    print_facts(facts)
 
 
 @app.command()
@@ -79,13 +86,13 @@ def update(
     name: Name,
     extra: Annotated[str, typer.Option(help="A JSON object; `@file` reads a file, `@-` standard input.")] = "{}",
     request_id: Annotated[str | None, typer.Option(help="The same id is carried out once.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Record an update by hand: DAGs that wait for the asset go on."""
     from spinner_cli.api import Api, path
 
     body = {"extra": json_object(extra, "--extra"), "request_id": request_id}
-    Api().post(path("assets", name, "events"), body)
-    print(f"{name} is updated")
+    print_done(Api().post(path("assets", name, "events"), body), f"{name} is updated", as_json)
 
 
 def deadlines(

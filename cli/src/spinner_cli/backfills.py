@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import DagId, JsonOption, Limit, json_object
-from spinner_cli.output import counts, print_facts, print_json, print_table, short_time
+from spinner_cli.output import counts, print_done, print_facts, print_json, print_table, short_time
 
 app = typer.Typer(help="Backfills: runs for the intervals of a range of dates.", no_args_is_help=True)
 BackfillId = Annotated[str, typer.Argument(help="Backfill id, from `spinner backfill list`.", metavar="BACKFILL_ID")]
@@ -148,17 +148,17 @@ def show(
 
 
 @app.command()
-def pause(dag_id: DagId, backfill_id: BackfillId) -> None:
+def pause(dag_id: DagId, backfill_id: BackfillId, as_json: JsonOption = False) -> None:
     """Make no further runs until it is resumed; those in progress go on."""
-    _change(dag_id, backfill_id, {"state": "paused"})
-    print(f"backfill {backfill_id} of {dag_id} is paused")
+    result = _change(dag_id, backfill_id, {"state": "paused"})
+    print_done(result, f"backfill {backfill_id} of {dag_id} is paused", as_json)
 
 
 @app.command()
-def resume(dag_id: DagId, backfill_id: BackfillId) -> None:
+def resume(dag_id: DagId, backfill_id: BackfillId, as_json: JsonOption = False) -> None:
     """Go on with a paused backfill."""
-    _change(dag_id, backfill_id, {"state": "running"})
-    print(f"backfill {backfill_id} of {dag_id} goes on")
+    result = _change(dag_id, backfill_id, {"state": "running"})
+    print_done(result, f"backfill {backfill_id} of {dag_id} goes on", as_json)
 
 
 @app.command()
@@ -166,10 +166,12 @@ def cancel(
     dag_id: DagId,
     backfill_id: BackfillId,
     stop_runs: Annotated[bool, typer.Option("--stop-runs", help="Also end its running runs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make no further runs and end the queued ones; running ones go on unless they are stopped."""
     result = _change(dag_id, backfill_id, {"state": "cancelled", "stop_runs": stop_runs})
-    print(f"backfill {backfill_id} of {dag_id} is cancelled; {result['task_count']} of its runs were ended")
+    text = f"backfill {backfill_id} of {dag_id} is cancelled; {result['task_count']} of its runs were ended"
+    print_done(result, text, as_json)
 
 
 def _change(dag_id: str, backfill_id: str, body: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import typer
 from spinner_cli.options import DagId, JsonOption, Limit, json_object
 from spinner_cli.output import print_facts, print_json, print_table, short_time
 
+DagIds = Annotated[list[str], typer.Argument(metavar="DAG_ID...")]
 app = typer.Typer(help="DAGs: list, check, trigger, pause.", no_args_is_help=True)
 
 
@@ -125,15 +126,15 @@ def trigger(
 
 
 @app.command()
-def pause(dag_ids: Annotated[list[str], typer.Argument(metavar="DAG_ID...")]) -> None:
+def pause(dag_ids: DagIds, as_json: JsonOption = False) -> None:
     """Stop making scheduled runs of DAGs; running ones go on."""
-    _set_paused(dag_ids, True)
+    _set_paused(dag_ids, True, as_json)
 
 
 @app.command()
-def unpause(dag_ids: Annotated[list[str], typer.Argument(metavar="DAG_ID...")]) -> None:
+def unpause(dag_ids: DagIds, as_json: JsonOption = False) -> None:
     """Make scheduled runs of DAGs again."""
-    _set_paused(dag_ids, False)
+    _set_paused(dag_ids, False, as_json)
 
 
 @app.command()
@@ -154,13 +155,16 @@ def errors(as_json: JsonOption = False) -> None:
         print("All files are fine.")
 
 
-def _set_paused(dag_ids: list[str], paused: bool) -> None:
+def _set_paused(dag_ids: list[str], paused: bool, as_json: bool) -> None:
     from spinner_cli.api import Api, path
 
     api = Api()
     for dag_id in dag_ids:
         api.patch(path("dags", dag_id), {"paused": paused})
-        print(f"{dag_id} is {'paused' if paused else 'active'}")
+        if not as_json:
+            print(f"{dag_id} is {'paused' if paused else 'active'}")
+    if as_json:
+        print_json([{"dag_id": dag_id, "paused": paused} for dag_id in dag_ids])
 
 
 def _word(severity: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spinner_cli.options import DagId, JsonOption, Limit, MapIndex, RunId, json_object
-from spinner_cli.output import print_facts, print_json, print_table, short_time
+from spinner_cli.output import print_done, print_facts, print_json, print_table, short_time
 from spinner_cli.runs import run_of
 
 app = typer.Typer(help="What tasks ask people: list, show, decide.", no_args_is_help=True)
@@ -76,11 +76,12 @@ def decide(
     form: Annotated[str, typer.Option(help="Values of the form, a JSON object; @file reads a file.")] = "",
     note: Annotated[str, typer.Option(help="Why, for others.")] = "",
     map_index: MapIndex = -1,
+    as_json: JsonOption = False,
 ) -> None:
     """Answer what a task asks. The first answer counts."""
     from spinner_cli.api import path
 
     api, run_path = run_of(dag_id, run_id)
     body = {"chosen_options": choose, "params": json_object(form, "--form") if form else {}, "note": note}
-    api.post(run_path + path("tasks", task_id, map_index, "decision"), body)
-    print(f"{task_id} goes on with {', '.join(choose)}")
+    result = api.post(run_path + path("tasks", task_id, map_index, "decision"), body)
+    print_done(result, f"{task_id} goes on with {', '.join(choose)}", as_json)

@@ -36,12 +36,11 @@ def tail(
 
     try:
         log = KafkaLog(bootstrap(), "cli", timeout_seconds=5.0)
-        partitions = [(name, number) for name in actual_topics(topic) for number in range(log.partition_count(name))]
+        names = actual_topics(topic)
+        partitions = [(name, number) for name in names for number in range(log.partition_count(name))]
         reader = log.reader(partitions, "earliest" if from_start or not follow else "latest")
     except Transient as error:
         raise CliError(f"Kafka doesn't answer at {bootstrap()}: {error}", "Start Spinner with `make up`.") from error
-    except LookupError as error:
-        raise CliError(f"There is no such topic: {error}", "See the registry: docs, or `ARCHITECTURE.md`.") from error
     try:
         _print_all(_records(reader, follow, limit), as_json)
     finally:
@@ -112,14 +111,16 @@ def verify(
 
 
 def actual_topics(wanted: list[str] | None) -> list[str]:
-    """Topic names for the given names or base names."""
+    """Topic names for the given names or base names. Raises CliError for a name that the registry doesn't know."""
     from spinner_eventlog.topics import registry
     from spinner_local.services import CLUSTER, TIERS
 
     names: list[str] = []
     for name in wanted or ["workflow_events"]:
-        declared = registry().get(name)
-        names += declared.names([CLUSTER], TIERS) if declared else [name]
+        known = registry().get(name)
+        if known is None and name.partition("-")[0] not in registry():
+            raise CliError(f"There is no topic {name}.", f"Choose one of {', '.join(registry())}.")
+        names += known.names([CLUSTER], TIERS) if known else [name]
     return names
 
 

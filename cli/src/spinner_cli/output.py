@@ -40,6 +40,11 @@ def print_json_line(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
+def print_done(result: Any, text: str, as_json: bool) -> None:
+    """Prints what an action answered: the result for programs, a sentence for people."""
+    print_json(result) if as_json else print(text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """Prints rows below headings; `empty` is said instead when there are none. State words are coloured."""
     from rich import box

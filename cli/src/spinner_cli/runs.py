@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import DagId, JsonOption, Limit, RunId
-from spinner_cli.output import counts, duration, print_facts, print_json, print_table, short_time
+from spinner_cli.output import counts, duration, print_done, print_facts, print_json, print_table, short_time
 
 app = typer.Typer(help="Runs: list, watch, clear, stop, mark.", no_args_is_help=True)
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
@@ -116,11 +116,10 @@ def callbacks(dag_id: DagId, run_id: RunId, as_json: JsonOption = False) -> None
 
 
 @app.command()
-def stop(dag_id: DagId, run_id: RunId) -> None:
+def stop(dag_id: DagId, run_id: RunId, as_json: JsonOption = False) -> None:
     """End a run now: running tasks are stopped, it becomes failed."""
     api, run_path = run_of(dag_id, run_id)
-    api.post(f"{run_path}/stop")
-    print(f"{dag_id}/{run_id} is stopping")
+    print_done(api.post(f"{run_path}/stop"), f"{dag_id}/{run_id} is stopping", as_json)
 
 
 @app.command()
@@ -128,11 +127,11 @@ def mark(
     dag_id: DagId,
     run_id: RunId,
     state: Annotated[str, typer.Argument(help="success or failed")],
+    as_json: JsonOption = False,
 ) -> None:
     """Set a run's state by hand."""
     api, run_path = run_of(dag_id, run_id)
-    api.post(f"{run_path}/mark", {"state": state})
-    print(f"{dag_id}/{run_id} is marked {state}")
+    print_done(api.post(f"{run_path}/mark", {"state": state}), f"{dag_id}/{run_id} is marked {state}", as_json)
 
 
 def print_cleared(result: dict[str, Any], dry_run: bool, as_json: bool) -> None:

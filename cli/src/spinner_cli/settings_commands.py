@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import JsonOption, json_object, text_value
-from spinner_cli.output import print_facts, print_json, print_table
+from spinner_cli.output import print_done, print_facts, print_json, print_table
 
 pools = typer.Typer(help="Pools: slots that tasks share.", no_args_is_help=True)
 variables = typer.Typer(help="Variables that tasks read.", no_args_is_help=True)
@@ -40,12 +40,12 @@ def _add_common(app: typer.Typer, kind: str, columns: list[str]) -> None:
         print_json(item) if as_json else print_facts((column.replace("_", " "), item.get(column)) for column in item)
 
     @app.command("delete")
-    def delete(name: Name) -> None:
+    def delete(name: Name, as_json: JsonOption = False) -> None:
         """Remove one."""
         from spinner_cli.api import Api, path
 
         Api().delete(path(kind, name))
-        print(f"{name} is removed")
+        print_done({"name": name, "removed": True}, f"{name} is removed", as_json)
 
 
 _add_common(pools, "pools", ["name", "slots", "running", "queued", "include_deferred", "description"])
@@ -59,9 +59,11 @@ def set_pool(
     slots: Annotated[int, typer.Argument(help="-1: no limit")],
     include_deferred: Annotated[bool, typer.Option("--include-deferred", help="Deferred tasks hold a slot.")] = False,
     description: Description = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make or change a pool."""
-    _put("pools", name, {"slots": slots, "include_deferred": include_deferred, "description": description})
+    body = {"slots": slots, "include_deferred": include_deferred, "description": description}
+    _put("pools", name, body, as_json)
 
 
 @variables.command("set")
@@ -70,9 +72,10 @@ def set_variable(
     value: Annotated[str, typer.Argument(help="The text; `@file` reads a file, `@-` standard input.")],
     secret: Annotated[bool, typer.Option("--secret", help="Encrypted; never shown again.")] = False,
     description: Description = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make or change a variable."""
-    _put("variables", name, {"value": text_value(value), "secret": secret, "description": description})
+    _put("variables", name, {"value": text_value(value), "secret": secret, "description": description}, as_json)
 
 
 @connections.command("set")
@@ -88,6 +91,7 @@ def set_connection(
     ] = None,
     extra: Annotated[str | None, typer.Option(help="JSON object, or `@file`. Left out: as it was.")] = None,
     description: Description = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make or change a connection."""
     body: dict[str, Any] = {
@@ -100,11 +104,10 @@ def set_connection(
         "password": None if password is None else text_value(password).rstrip("\n"),
         "extra": None if extra is None else json_object(extra, "--extra"),
     }
-    _put("connections", name, body)
+    _put("connections", name, body, as_json)
 
 
-def _put(kind: str, name: str, body: dict[str, Any]) -> None:
+def _put(kind: str, name: str, body: dict[str, Any], as_json: bool) -> None:
     from spinner_cli.api import Api, path
 
-    Api().put(path(kind, name), body)
-    print(f"{name} is set")
+    print_done(Api().put(path(kind, name), body), f"{name} is set", as_json)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from spinner_cli.options import DagId, JsonOption, MapIndex, RunId, json_object
-from spinner_cli.output import duration, print_json, print_table, short_time, size
+from spinner_cli.output import (
+    duration,
+    print_done,
+    print_facts,
+    print_json,
+    print_json_line,
+    print_table,
+    short_time,
+    size,
+)
 from spinner_cli.runs import print_cleared, run_of
 
 app = typer.Typer(help="Task instances: list, logs, clear, mark.", no_args_is_help=True)
 TaskId = Annotated[str, typer.Argument(help="Task id.", metavar="TASK_ID")]
 TaskIds = Annotated[list[str], typer.Argument(help="Task ids.", metavar="TASK_ID...")]
+LOG_LINES = 5000
 Upstream = Annotated[bool, typer.Option("--upstream", help="Also everything before them.")]
 Downstream = Annotated[bool, typer.Option("--downstream", help="Also everything after them.")]
 
@@ -51,10 +62,34 @@ def list_tasks(
 
 
 @app.command()
-def show(dag_id: DagId, run_id: RunId, task_id: TaskId, map_index: MapIndex = -1) -> None:
-    """Show a task instance with all its tries, stages and diagnoses, as JSON."""
+def show(dag_id: DagId, run_id: RunId, task_id: TaskId, map_index: MapIndex = -1, as_json: JsonOption = False) -> None:
+    """Show a task instance with its tries, their stages, and why the failed ones failed."""
     api, run_path = run_of(dag_id, run_id)
-    print_json(api.get(_task_path(run_path, task_id, map_index)))
+    task = api.get(_task_path(run_path, task_id, map_index))
+    if as_json:
+        print_json(task)
+        return
+    names = ("dag_id", "run_id", "task_id", "map_index", "state", "reason", "operator", "pool", "application_id")
+    print_facts((name.replace("_", " "), task[name]) for name in names if task[name] != -1)
+    for attempt in task["tries"]:
+        _print_try(attempt)
+
+
+def _print_try(attempt: dict[str, Any]) -> None:
+    ended = attempt["outcome"].replace("_", " ") or attempt["state"].replace("_", " ")
+    print(f"\ntry {attempt['try_number']}: {ended}")
+    stages = ", ".join(f"{stage['name']} {duration(stage['seconds'])}".strip() for stage in attempt["stages"])
+    diagnosis = attempt["diagnosis"] or {}
+    facts = [
+        ("started", short_time(attempt["start_time"])),
+        ("duration", duration(attempt["duration_seconds"])),
+        ("stages", stages),
+        ("peak memory", size(attempt["peak_memory_bytes"])),
+        ("message", attempt["message"]),
+        ("diagnosis", diagnosis and f"{diagnosis['title']} ({diagnosis['category']})"),
+        ("how to fix", diagnosis.get("how_to_fix")),
+    ]
+    print_facts((f"  {name}", value) for name, value in facts)
 
 
 @app.command()
@@ -65,8 +100,9 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the try ends.")] = False,
     map_index: MapIndex = -1,
     try_number: Annotated[int | None, typer.Option("--try", min=1, help="Which try; default: the latest.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print the log of a try."""
+    """Print the log of a try (one JSON object a line with --json: its stage, time, level and text)."""
     from spinner_cli.errors import CliError
 
     api, run_path = run_of(dag_id, run_id)
@@ -76,14 +112,14 @@ def logs(
         if try_number < 1:
             raise CliError(f"Task {task_id} hasn't started yet.", "Try again later: `spinner runs watch` shows when.")
     log_path = f"{task_path}/tries/{try_number}/log"
-    if not follow:
+    if not follow and not as_json:
         for piece in api.text(f"{log_path}/raw"):
             sys.stdout.write(piece)
         sys.stdout.flush()
         return
-    for _, page in api.events(f"{log_path}/stream"):
+    for page in _log_pages(api, log_path, follow):
         for line in page.get("lines", []):
-            print(log_line(line))
+            print_json_line(line) if as_json else print(log_line(line))
         sys.stdout.flush()
         if page.get("complete"):
             return
@@ -136,12 +172,13 @@ def mark(
     state: Annotated[str, typer.Option(help="success, failed or skipped")] = "success",
     upstream: Upstream = False,
     downstream: Downstream = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Set the state of tasks by hand."""
     api, run_path = run_of(dag_id, run_id)
     body = {"task_ids": task_ids, "state": state, "upstream": upstream, "downstream": downstream}
     result = api.post(f"{run_path}/mark-tasks", body)
-    print(f"{result['task_count'] or len(task_ids)} task instances are marked {state}")
+    print_done(result, f"{result['task_count'] or len(task_ids)} task instances are marked {state}", as_json)
 
 
 @app.command()
@@ -165,7 +202,8 @@ def resources(
         raise CliError("--reset goes with neither --request nor --limit.", "Reset first, then set.")
     if task_id is not None and reset:
         api.delete(path("dags", dag_id, "tasks", task_id, "memory"))
-        print(f"{task_id} asks for what its definition says, until it has learned again")
+        text = f"{task_id} asks for what its definition says, until it has learned again"
+        print_done({"dag_id": dag_id, "task_id": task_id, "reset": True}, text, as_json)
         return
     if task_id is not None and changes:
         found = [
@@ -205,11 +243,12 @@ def kill(
     run_id: RunId,
     task_ids: TaskIds,
     map_index: Annotated[list[int] | None, typer.Option("--map-index", help="Only these mapped instances.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End tries in progress: they fail, without a retry."""
     api, run_path = run_of(dag_id, run_id)
     result = api.post(f"{run_path}/kill-tasks", {"task_ids": task_ids, "map_indexes": map_index or []})
-    print(f"{result['task_count']} tries are being killed")
+    print_done(result, f"{result['task_count']} tries are being killed", as_json)
 
 
 def log_line(line: dict[str, Any]) -> str:
@@ -219,6 +258,21 @@ def log_line(line: dict[str, Any]) -> str:
     stage = f" {{{line['stage']}}}" if line.get("stage") else ""
     logger = f" {line['logger']}:" if line.get("logger") else ""
     return f"[{line['time']}]{stage} {line.get('level') or 'INFO'}{logger} {line['text']}"
+
+
+def _log_pages(api: Any, log_path: str, follow: bool) -> Iterator[dict[str, Any]]:
+    """Windows of lines: as they come, or those that are there."""
+    if follow:
+        for _, page in api.events(f"{log_path}/stream"):
+            yield page
+        return
+    line = 1
+    while True:
+        page = api.get(log_path, first_line=line, limit=LOG_LINES)
+        yield page
+        line += len(page["lines"])
+        if len(page["lines"]) < LOG_LINES:
+            return
 
 
 def _task_path(run_path: str, task_id: str, map_index: int) -> str:

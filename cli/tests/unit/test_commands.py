@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
+import typer
 from spinner_cli import __main__ as command_line
 from spinner_cli.tasks import log_line
 
@@ -176,3 +178,70 @@ def test_a_log_line_looks_as_in_the_file() -> None:
     }
     assert log_line(line) == "[2026-11-27T08:00:00.123Z] {TaskExecStage} INFO etl: loaded"
     assert log_line({"time": None, "text": "a print"}) == "a print"
+
+
+def leaves(command: click.Command, *words: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command with the words that call it."""
+    if isinstance(command, click.Group):
+        for word, inner in command.commands.items():
+            yield from leaves(inner, *words, word)
+    else:
+        yield " ".join(words), command
+
+
+def test_every_command_speaks_json() -> None:
+    commands = dict(leaves(typer.main.get_command(command_line.app)))
+    assert {"up", "down", "status", "dags check", "tasks logs", "events tail", "views rebuild"} <= set(commands)
+    assert [words for words, made in commands.items() if not any("--json" in item.opts for item in made.params)] == []
+    assert [words for words, made in commands.items() if not made.help] == []
+
+
+ACTIONS: list[tuple[list[str], dict[str, Any]]] = [
+    (["dags", "pause", "etl"], {"paused": True}),
+    (["dags", "unpause", "etl"], {"paused": False}),
+    (["runs", "stop", "etl", "r"], {"task_count": 2}),
+    (["runs", "mark", "etl", "r", "failed"], {"task_count": 2}),
+    (["tasks", "mark", "etl", "r", "a"], {"task_count": 2}),
+    (["tasks", "kill", "etl", "r", "a"], {"task_count": 2}),
+    (["backfill", "pause", "etl", "b"], {"task_count": 2}),
+    (["backfill", "resume", "etl", "b"], {"task_count": 2}),
+    (["backfill", "cancel", "etl", "b"], {"task_count": 2}),
+    (["decisions", "decide", "etl", "r", "a", "-c", "yes"], {"task_count": 2}),
+    (["assets", "update", "orders"], {"task_count": 2}),
+    (["pools", "set", "small", "2"], {"task_count": 2}),
+    (["pools", "delete", "small"], {"removed": True}),
+    (["variables", "set", "region", "eu"], {"task_count": 2}),
+    (["connections", "set", "db", "--type", "mysql"], {"task_count": 2}),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), ACTIONS, ids=[" ".join(words[:2]) for words, _ in ACTIONS])
+def test_an_action_says_a_sentence_or_its_result(
+    spinner: Callable[..., Result], words: list[str], said: dict[str, Any]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.method != "GET"
+        return httpx.Response(200, json={"task_count": 2})
+
+    found = json.loads(spinner(handler, *words, "--json").out)
+    assert said.items() <= (found[0] if isinstance(found, list) else found).items()
+    sentence = spinner(handler, *words).out
+    assert sentence.count("\n") == 1 and not sentence.startswith("{")
+
+
+def test_a_log_is_lines_of_json_over_all_pages(spinner: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spinner_cli.tasks.LOG_LINES", 2)
+    lines = [{"line": number, "text": f"line {number}", "stage": "TaskExecStage"} for number in (1, 2, 3)]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        first = int(request.url.params["first_line"])
+        return httpx.Response(200, json={"lines": lines[first - 1 : first + 1], "total_lines": 3})
+
+    result = spinner(handler, "tasks", "logs", "etl", "r", "a", "--try", "1", "--json")
+    assert [json.loads(line) for line in result.out.splitlines()] == lines
+
+
+def test_an_unknown_topic_is_named_with_those_that_exist(spinner: Callable[..., Result]) -> None:
+    result = spinner(lambda _: httpx.Response(500), "events", "tail", "--topic", "events")
+    assert result.code == 1
+    assert "There is no topic events." in result.err and "workflow_events" in result.err

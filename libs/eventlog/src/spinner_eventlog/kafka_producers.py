@@ -37,7 +37,7 @@ class KafkaProducer:
         self._thread.start()
 
     def send(self, outgoing: Outgoing, on_delivery: Callable[[Exception | None, int], None] | None = None) -> None:
-        """Queues a record; raises RecordTooLarge, or Transient when the queue is full."""
+        """Queues a record; raises RecordTooLarge, or Transient when the queue is full or there is no such topic."""
         key, value, headers = self._envelope.wrap(outgoing, topics.max_message_bytes(outgoing.topic))
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -54,6 +54,8 @@ class KafkaProducer:
             raise Transient(
                 f"the queue of unsent records is full; the broker is away? (topic {outgoing.topic})"
             ) from error
+        except KafkaException as error:
+            raise translated(error_of(error), f"writing to {outgoing.topic}") from error
 
     def flush(self, timeout_seconds: float = 30.0) -> None:
         """Blocks until all records queued so far are acknowledged; raises Transient when some were not."""

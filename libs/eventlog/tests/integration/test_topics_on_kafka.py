@@ -7,7 +7,8 @@ import uuid
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from spinner_eventlog import topics
-from spinner_eventlog.interface import Transient
+from spinner_eventlog.interface import Outgoing, Transient
+from spinner_eventlog.kafka import KafkaLog
 
 
 def test_creating_is_idempotent_and_follows_the_declarations(kafka_bootstrap):
@@ -34,3 +35,17 @@ def test_creating_is_idempotent_and_follows_the_declarations(kafka_bootstrap):
 def test_a_broker_that_is_away_is_transient():
     with pytest.raises(Transient, match=r"127\.0\.0\.1:9"):
         topics.create_topics("127.0.0.1:9", timeout_seconds=0.5)
+
+
+def test_a_topic_that_is_missing_is_transient_however_often_it_is_written_to(kafka_bootstrap):
+    """The first write learns it from the broker, later ones from the client's own memory."""
+    log = KafkaLog(kafka_bootstrap, "test")
+    producer = log.producer("writer")
+    try:
+        for _ in range(3):
+            with pytest.raises(Transient, match="there_is_none"):
+                producer.send(Outgoing("there_is_none", "key", None))
+                producer.flush(30)
+    finally:
+        producer.close()
+        log.close()

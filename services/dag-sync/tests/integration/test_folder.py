@@ -8,7 +8,10 @@ import time
 import grpc
 import pytest
 import zstandard
+from spinner_eventlog.interface import Outgoing
+from spinner_proto.common.v1 import common_pb2
 from spinner_proto.dagsync.v1 import dagsync_pb2
+from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
 
 @pytest.fixture
@@ -185,6 +188,30 @@ def test_bundles_may_come_go_and_be_wrong_while_others_go_on(sync, folder, tools
     (second / "b.py").write_text(tools.dag("b"))
     sync.bundles({"name": "second", "kind": "folder", "path": str(second.parent)})
     tools.until(lambda: set(sync.current()) == {"b"} and not sync.errors(), "the other bundle took its DAGs with it")
+
+
+def test_records_put_on_its_topics_by_hand_are_passed_over(sync, folder, tools):
+    write(folder, a=tools.dag("a"))
+    sync.bundles({"name": "main", "kind": "folder", "path": str(folder), "interval_seconds": 0.3})
+    sync.start()
+    tools.until(lambda: set(sync.current()) == {"a"}, "announced")
+    sync.kill()
+    nowhere = common_pb2.Placement(cluster="gone", tier=1)
+    producer = sync.log.producer("by-hand")
+    for topic in ("workflow_definitions", "workflow_parse_errors"):
+        for value in (b"", b"\xff\xfe no protobuf message", b"\x0a\x00"):
+            producer.send(Outgoing(topic, f"by-hand-{len(value)}", None, partition=0, raw=value))
+    # As a cluster leaves it that was removed with all its topics.
+    left = pb.DagDefinition(dag_id="left", version="1", placement=nowhere, bundle={"name": "gone"})
+    producer.send(Outgoing("workflow_definitions", "left@1", left, partition=0))
+    producer.flush()
+    producer.close()
+    sync.start()
+    write(folder, a=tools.dag("a"), b=tools.dag("b"))
+    tools.until(lambda: set(sync.current()) == {"a", "b"}, "it goes on")
+    log = (sync.folder / "log.txt").read_text()
+    assert "6 records of the log can't be read" in log
+    assert "DAG left is forgotten" in log
 
 
 TIMETABLE = """

@@ -547,3 +547,10 @@ def test_wait_for_downstream(lab) -> None:  # type: ignore[no-untyped-def]
     assert lab.ordered("two") == []
     lab.end("b", run_id="one")
     assert lab.ordered("two") == ["a"]
+
+
+def test_a_failed_run_names_the_tasks_that_failed_themselves(lab) -> None:  # type: ignore[no-untyped-def]
+    begin(lab, chain(lab.dag(), "cause", "leaf"))
+    lab.end("cause", FAILED)
+    assert lab.states() == {"cause": "failed", "leaf": "upstream_failed"}
+    assert lab.last("run_state_changed").reason == "failed: cause"

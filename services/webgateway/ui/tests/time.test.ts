@@ -4,6 +4,8 @@ import { elapsedSeconds, formatBytes, formatDuration, formatRelative, formatUtc 
 describe('durations', () => {
   it.each([
     [0, '0 s'],
+    [0.0002, '1 ms'],
+    [0.0414, '41 ms'],
     [0.42, '0.42 s'],
     [3.14159, '3.1 s'],
     [9.97, '10 s'],

@@ -5,15 +5,18 @@ Definitions are durable before they are announced; parse errors are independent 
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from spinner_eventlog.interface import EventLog, Outgoing, Poison, RecordTooLarge, Transient
-from spinner_eventlog.topics import inbox_topic
+from spinner_eventlog.topics import cell, inbox_topic
+from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 from spinner_proto.inbox.v1 import inbox_pb2
 
 from spinner_dag_sync.domain.ledger import Announcement, Changes, Ledger
 
+_logger = logging.getLogger(__name__)
 DEFINITIONS = "workflow_definitions"
 ERRORS = "workflow_parse_errors"
 
@@ -29,36 +32,49 @@ class LogWriter:
         self._failure: Exception | None = None
 
     def recover(self) -> tuple[Ledger, int]:
-        """Returns the ledger as the log tells it, and the number of records that could not be read. Blocks."""
+        """Returns the ledger as the log tells it, and the number of records that could not be read. Blocks.
+
+        A record whose key is not that of what it holds was put there by somebody else: it isn't believed.
+        """
         ledger, unreadable = Ledger(), 0
         for partition in range(self._log.partition_count(DEFINITIONS)):
             for record in self._log.read_all(DEFINITIONS, partition):
                 if record.value is None:
                     continue
                 try:
-                    ledger.restore_definition(record.decode(pb.DagDefinition))
+                    definition = record.decode(pb.DagDefinition)
                 except Poison:
+                    unreadable += 1
+                    continue
+                if record.key == f"{definition.dag_id}@{definition.version}" and definition.placement.tier:
+                    ledger.restore_definition(definition)
+                else:
                     unreadable += 1
         for partition in range(self._log.partition_count(ERRORS)):
             for record in self._log.read_compacted(ERRORS, partition).values():
                 try:
-                    ledger.restore_error(record.decode(pb.ParseError))
+                    error = record.decode(pb.ParseError)
                 except Poison:
+                    unreadable += 1
+                    continue
+                if record.key == f"{error.bundle}/{error.relative_path}":
+                    ledger.restore_error(error)
+                else:
                     unreadable += 1
         return ledger, unreadable
 
-    def partitions_of(self, cell: str) -> int:
+    def partitions_of(self, name: str) -> int:
         """Returns the number of scheduler partitions of a cell, 0 when it does not exist."""
-        if cell not in self._partitions:
-            cluster, _, tier = cell.rpartition("_tier_")
+        if name not in self._partitions:
+            cluster, _, tier = name.rpartition("_tier_")
             try:
                 count = self._log.partition_count(inbox_topic(cluster, int(tier)))
             except (Transient, LookupError):
                 # Raises Transient again when it is the broker that is away, not the topic.
                 self._log.end_offset(DEFINITIONS, 0)
                 return 0
-            self._partitions[cell] = count
-        return self._partitions[cell]
+            self._partitions[name] = count
+        return self._partitions[name]
 
     def write(self, changes: Changes) -> tuple[Changes, dict[str, str]]:
         """Writes changes and blocks until they are durable.
@@ -86,6 +102,9 @@ class LogWriter:
                 [item for item in changes.timetables if item[0].dag_id not in refused],
             )
             for announcement in written.announcements:
+                if announcement.version is None and not self._exists(announcement.placement):
+                    _logger.info("DAG %s is forgotten; its cell no longer exists", announcement.dag_id)
+                    continue
                 self._send(_announcement_record(announcement))
             for evaluated, placement in written.timetables:
                 message = inbox_pb2.InboxMessage(timetable_evaluated=evaluated)
@@ -96,6 +115,9 @@ class LogWriter:
 
     def close(self) -> None:
         self._producer.close()
+
+    def _exists(self, placement: common_pb2.Placement) -> bool:
+        return placement.partition < self.partitions_of(cell(placement.cluster, placement.tier))
 
     def _send(self, outgoing: Outgoing) -> None:
         self._producer.send(outgoing, self._delivered)

@@ -237,6 +237,10 @@ def end_run(d: Decision, dag: DagState, run: Run, new: int, reason: str, marked:
         update_dag(d, dag, failed_runs=failed, paused=too_many, paused_reason=why)
 
 
+def _any_in(run: Run, position: int, states: tuple[int, ...]) -> bool:
+    return any(run.states[slot] in states for slot in run.slots_of(position))
+
+
 def conclude(d: Decision, dag: DagState, run: Run) -> None:
     """Ends a run whose tasks have all ended, or can't go on."""
     if run.state != RUN_RUNNING or run.awaiting_layout or run.rebind or run.wanted or run.dirty:
@@ -249,13 +253,12 @@ def conclude(d: Decision, dag: DagState, run: Run) -> None:
         stop_tasks(d, dag, run, "the run can't go on")
         end_run(d, dag, run, RUN_FAILED, f"deadlock: {', '.join(stuck)} can never become ready")
         return
-    failed = [
-        layout.task_ids[leaf]
-        for leaf in run.leaves
-        if any(run.states[slot] in (FAILED, UPSTREAM_FAILED) for slot in run.slots_of(leaf))
-    ]
-    if failed:
-        end_run(d, dag, run, RUN_FAILED, f"failed: {', '.join(failed[:5])}")
+    bad = [leaf for leaf in run.leaves if _any_in(run, leaf, (FAILED, UPSTREAM_FAILED))]
+    if bad:
+        # Leaves decide, but what people look for is the tasks that failed themselves.
+        causes = [at for at in range(len(layout.task_ids)) if _any_in(run, at, (FAILED,))] or bad
+        more = f" and {len(causes) - 5} more" if len(causes) > 5 else ""
+        end_run(d, dag, run, RUN_FAILED, f"failed: {', '.join(layout.task_ids[at] for at in causes[:5])}{more}")
     else:
         end_run(d, dag, run, RUN_SUCCESS, "")
 

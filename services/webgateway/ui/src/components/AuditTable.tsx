@@ -1,11 +1,10 @@
-import { useInfiniteQuery } from '@tanstack/react-query';
 import { ScrollText } from 'lucide-react';
-import { useCallback, useMemo } from 'react';
 import { actorName } from '../lib/words';
-import type { AuditEntry } from '../queries/client';
 import { auditQuery } from '../queries/admin';
-import { DataTable, type Column } from './DataTable';
-import { Empty, ExactTime, Loading, Pop, Problem } from './ui';
+import type { AuditEntry } from '../queries/client';
+import type { Column } from './DataTable';
+import { detailsColumn, EventList } from './EventList';
+import { Empty, ExactTime } from './ui';
 
 const COLUMNS: Column<AuditEntry>[] = [
   { id: 'time', header: 'Time', width: '150px', cell: (entry) => <ExactTime value={entry.time} /> },
@@ -42,51 +41,17 @@ const COLUMNS: Column<AuditEntry>[] = [
       </span>
     ),
   },
-  {
-    id: 'details',
-    header: 'Details',
-    width: '72px',
-    cell: (entry) =>
-      Object.keys(entry.details).length > 0 && (
-        <Pop
-          align="end"
-          trigger={
-            <button type="button" className="btn ghost small">
-              Show
-            </button>
-          }
-        >
-          <pre className="codeblock wrap" style={{ maxHeight: 320, margin: 4 }}>
-            {JSON.stringify(entry.details, null, 2)}
-          </pre>
-        </Pop>
-      ),
-  },
+  detailsColumn(),
 ];
 
 /** Who did what, newest first. */
 export function AuditTable({ subject, actor }: { subject?: string; actor?: string }) {
-  const list = useInfiniteQuery(auditQuery({ subject, actor }));
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data]);
-  const { hasNextPage, isFetching, fetchNextPage } = list;
-  const onEnd = useCallback(() => {
-    if (hasNextPage && !isFetching) void fetchNextPage();
-  }, [hasNextPage, isFetching, fetchNextPage]);
-  if (list.isPending) return <Loading rows={12} label="Loading the audit" />;
-  if (list.isError && rows.length === 0)
-    return (
-      <div style={{ padding: 16 }}>
-        <Problem error={list.error} retry={() => void list.refetch()} />
-      </div>
-    );
   return (
-    <DataTable
+    <EventList
       label="Audit"
+      query={auditQuery({ subject, actor })}
       columns={COLUMNS}
-      rows={rows}
       rowKey={(entry) => `${entry.time} ${entry.actor} ${entry.action} ${entry.subject}`}
-      rowHeight={30}
-      onEnd={onEnd}
       empty={
         <Empty title="Nothing was done yet" icon={<ScrollText size={28} strokeWidth={1.5} />}>
           <p>Every pause, trigger, clear, mark and edit is listed here, with who did it.</p>

@@ -13,6 +13,7 @@ import {
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { ArrowDown, ArrowUp } from 'lucide-react';
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
+import { usePhone } from '../lib/phone';
 import { useShortcuts } from '../lib/shortcuts';
 import './DataTable.css';
 
@@ -24,6 +25,8 @@ export interface Column<T> {
   /** A CSS grid track, for example "minmax(200px, 2fr)". */
   width: string;
   align?: 'right';
+  /** Left out on a phone. */
+  extra?: boolean;
   /** Sorts on the page by this value; `true` when the server sorts by the column's id. */
   sort?: ((row: T) => string | number) | true;
   cell: (row: T) => ReactNode;
@@ -56,7 +59,12 @@ function parseSort(sort: string | undefined): SortingState {
 }
 
 export function DataTable<T extends object>(props: Props<T>) {
-  const { columns, rows, rowKey, rowHeight = 36, sort, onSort, onOpen, onEnd } = props;
+  const { rows, rowKey, rowHeight = 36, sort, onSort, onOpen, onEnd } = props;
+  const phone = usePhone();
+  const columns = useMemo(
+    () => (phone ? props.columns.filter((column) => !column.extra) : props.columns),
+    [props.columns, phone],
+  );
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState<number | null>(null);
   const byServer = columns.some((column) => column.sort === true);

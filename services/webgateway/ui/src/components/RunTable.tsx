@@ -13,7 +13,7 @@ import { Duration, Empty, ExactTime, Loading, Problem, RelativeTime } from './ui
 const DAG: Column<RunSummary> = {
   id: 'dag',
   header: 'DAG',
-  width: 'minmax(180px, 1.2fr)',
+  width: 'minmax(120px, 1.2fr)',
   cell: (run) => (
     <Link className="truncate" to="/dags/$dagId" params={{ dagId: run.dag_id }}>
       {run.dag_id}
@@ -22,11 +22,12 @@ const DAG: Column<RunSummary> = {
 };
 
 const COLUMNS: Column<RunSummary>[] = [
-  { id: 'state', header: 'State', width: '120px', cell: (run) => <StateLabel state={run.state} /> },
+  { id: 'state', header: 'State', width: '96px', cell: (run) => <StateLabel state={run.state} /> },
   {
     id: 'run',
     header: 'Run',
     width: 'minmax(260px, 1.6fr)',
+    extra: true,
     cell: (run) => (
       <Link
         className="mono truncate"
@@ -37,11 +38,18 @@ const COLUMNS: Column<RunSummary>[] = [
       </Link>
     ),
   },
-  { id: 'type', header: 'Type', width: '96px', cell: (run) => <span className="muted">{run.run_type}</span> },
+  {
+    id: 'type',
+    header: 'Type',
+    width: '96px',
+    extra: true,
+    cell: (run) => <span className="muted">{run.run_type}</span>,
+  },
   {
     id: 'logical',
     header: 'Logical date',
     width: '150px',
+    extra: true,
     cell: (run) => <ExactTime value={run.logical_date} />,
   },
   {
@@ -68,6 +76,7 @@ const COLUMNS: Column<RunSummary>[] = [
     id: 'reason',
     header: 'Tasks',
     width: 'minmax(160px, 1.2fr)',
+    extra: true,
     cell: (run) => (
       <span className="truncate muted" title={run.reason || countsText(run.task_counts)}>
         {run.reason || countsText(run.task_counts) || run.note}

@@ -104,7 +104,7 @@ export function Shell() {
         </button>
         <ConnectionState />
         <ThemeMenu />
-        <IconButton label="Keys (?)" onClick={() => setHelp(true)}>
+        <IconButton label="Keys (?)" className="btn ghost icon bar-keys" onClick={() => setHelp(true)}>
           <CircleHelp size={16} />
         </IconButton>
         <Viewer />

@@ -10,10 +10,11 @@ export function parseTime(value: string | null | undefined): Date | null {
   return Number.isNaN(date.getTime()) ? null : date;
 }
 
-/** "0.4 s", "12 s", "3m 05s", "2h 07m", "1d 03h"; an em dash when unknown. */
+/** "4 ms", "0.42 s", "12 s", "3m 05s", "2h 07m", "1d 03h"; an em dash when unknown. */
 export function formatDuration(seconds: number | null | undefined): string {
   if (seconds == null || !Number.isFinite(seconds) || seconds < 0) return '—';
-  if (seconds < 0.01) return '0 s';
+  if (seconds === 0) return '0 s';
+  if (seconds < 0.1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 9.95) return `${seconds < 1 ? seconds.toFixed(2) : seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < MINUTE) return `${whole} s`;

@@ -3,6 +3,9 @@ import { useMutation, useQueryClient, type QueryKey } from '@tanstack/react-quer
 import { client, unwrap, type ConnectionInfo, type PoolInfo, type VariableInfo } from './client';
 import { keys } from './keys';
 
+/** A connection as it is edited: what is never shown again is there only when it is to change. */
+export type ConnectionDraft = ConnectionInfo & { password?: string; extra?: string };
+
 function useChange<T>(
   key: QueryKey,
   change: (value: T) => Promise<unknown>,
@@ -60,7 +63,7 @@ export const useDeleteVariable = () =>
 export const useSaveConnection = () =>
   useChange(
     keys.connections,
-    ({ connection_id, password, ...rest }: ConnectionInfo & { password?: string }) =>
+    ({ connection_id, password, extra, ...rest }: ConnectionDraft) =>
       unwrap(
         client.PUT('/api/v1/connections/{connection_id}', {
           params: { path: { connection_id } },
@@ -72,6 +75,7 @@ export const useSaveConnection = () =>
             login: rest.login,
             description: rest.description,
             password: password || null,
+            extra: extra ? (JSON.parse(extra) as Record<string, unknown>) : null,
           },
         }),
       ),

@@ -151,7 +151,7 @@ function dagColumns(
     {
       id: 'dag_id',
       header: 'DAG',
-      width: 'minmax(240px, 1.5fr)',
+      width: 'minmax(168px, 1.5fr)',
       sort: true,
       cell: (dag) => (
         <div className="dag-name">
@@ -185,6 +185,7 @@ function dagColumns(
       id: 'owner',
       header: 'Owner',
       width: 'minmax(96px, 0.8fr)',
+      extra: true,
       sort: true,
       cell: (dag) => <span className="truncate muted">{dag.owner || '—'}</span>,
     },
@@ -192,6 +193,7 @@ function dagColumns(
       id: 'tier',
       header: 'Tier',
       width: '44px',
+      extra: true,
       sort: true,
       cell: (dag) => <span className="muted">{dag.tier}</span>,
     },
@@ -199,18 +201,32 @@ function dagColumns(
       id: 'schedule',
       header: 'Schedule',
       width: 'minmax(150px, 1fr)',
+      extra: true,
       cell: (dag) => (
         <span className="truncate muted" title={dag.schedule}>
           {dag.schedule_text || dag.schedule || '—'}
         </span>
       ),
     },
-    { id: 'runs', header: 'Latest runs', width: '150px', cell: (dag) => <RunStrip runs={dag.recent_runs} /> },
-    { id: 'last_run', header: 'Last run', width: '128px', sort: true, cell: (dag) => <LastRun dag={dag} /> },
+    {
+      id: 'runs',
+      header: 'Latest runs',
+      width: '150px',
+      extra: true,
+      cell: (dag) => <RunStrip runs={dag.recent_runs} />,
+    },
+    {
+      id: 'last_run',
+      header: 'Last run',
+      width: 'minmax(102px, 128px)',
+      sort: true,
+      cell: (dag) => <LastRun dag={dag} />,
+    },
     {
       id: 'next_run_time',
       header: 'Next run',
       width: 'minmax(124px, 0.8fr)',
+      extra: true,
       sort: true,
       cell: (dag) => <NextRun dag={dag} />,
     },

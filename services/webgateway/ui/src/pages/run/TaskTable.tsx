@@ -38,7 +38,7 @@ const DURATION: Column<TaskInstance> = {
 const NAME: Column<TaskInstance> = {
   id: 'task',
   header: 'Task',
-  width: 'minmax(180px, 2fr)',
+  width: 'minmax(120px, 2fr)',
   sort: taskName,
   cell: (task) => (
     <span className="mono truncate" title={taskName(task)}>
@@ -50,7 +50,7 @@ const NAME: Column<TaskInstance> = {
 const STATE: Column<TaskInstance> = {
   id: 'state',
   header: 'State',
-  width: '150px',
+  width: 'minmax(128px, 150px)',
   sort: (task) => stateRank(task.state),
   cell: (task) => <StateLabel state={task.state} marked={task.marked} />,
 };
@@ -59,6 +59,7 @@ const TRIES: Column<TaskInstance> = {
   id: 'tries',
   header: 'Tries',
   width: '44px',
+  extra: true,
   align: 'right',
   sort: (task) => task.try_number,
   cell: (task) => task.try_number,
@@ -73,6 +74,7 @@ const FULL: Column<TaskInstance>[] = [
     id: 'start',
     header: 'Start',
     width: '150px',
+    extra: true,
     sort: (task) => task.start_time ?? '',
     cell: (task) => <ExactTime value={task.start_time} />,
   },
@@ -80,6 +82,7 @@ const FULL: Column<TaskInstance>[] = [
     id: 'end',
     header: 'End',
     width: '150px',
+    extra: true,
     sort: (task) => task.end_time ?? '',
     cell: (task) => <ExactTime value={task.end_time} />,
   },
@@ -89,6 +92,7 @@ const FULL: Column<TaskInstance>[] = [
     id: 'operator',
     header: 'Operator',
     width: 'minmax(110px, 0.8fr)',
+    extra: true,
     sort: (task) => task.operator,
     cell: (task) => <span className="truncate muted">{task.operator}</span>,
   },
@@ -96,6 +100,7 @@ const FULL: Column<TaskInstance>[] = [
     id: 'reason',
     header: 'Reason',
     width: 'minmax(120px, 1fr)',
+    extra: true,
     cell: (task) => (
       <span className="truncate muted" title={task.reason}>
         {task.category && <span className="chip danger mono">{task.category}</span>} {task.reason}

@@ -25,6 +25,7 @@ export function Stages({ stages }: { stages: Stage[] }) {
                   <strong>{stage.name}</strong>: {stage.outcome}
                   {stage.start_time && <div className="muted">from {formatLocal(stage.start_time)}</div>}
                   {stage.message && <div>{stage.message}</div>}
+                  {stage.category && <div className="mono">{stage.category}</div>}
                 </>
               }
             >

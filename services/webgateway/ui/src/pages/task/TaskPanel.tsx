@@ -8,9 +8,10 @@ import { StateIcon, StateLabel } from '../../components/StateIcon';
 import { Duration, Empty, Loading, Problem, RelativeTime } from '../../components/ui';
 import { Why } from '../../components/Why';
 import { memoryText } from '../../lib/memory';
+import { outcomeLabel } from '../../lib/outcomes';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { isFinished, stateLabel } from '../../lib/states';
-import { formatBytes } from '../../lib/time';
+import { formatBytes, formatDuration } from '../../lib/time';
 import type { TaskInstanceDetails, Try } from '../../queries/client';
 import { decisionQuery } from '../../queries/decisions';
 import { memoryQuery } from '../../queries/memory';
@@ -91,7 +92,7 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
               type="button"
               className="btn ghost small"
               aria-pressed={one === attempt}
-              title={stateLabel(one.state)}
+              title={one.outcome ? outcomeLabel(one.outcome) : stateLabel(one.state)}
               onClick={() =>
                 patch({ try: one === task.tries.at(-1) ? undefined : one.try_number, line: undefined })
               }
@@ -227,11 +228,11 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
     ['Operator', task.operator || '—'],
     ['Pool', task.pool || '—'],
     ['Worker', attempt?.worker || task.worker || '—'],
-    ['Outcome', attempt?.outcome || '—'],
+    ['Outcome', attempt?.outcome ? outcomeLabel(attempt.outcome) : '—'],
     ['Exit code', attempt?.exit_code ?? '—'],
     ['Peak memory', formatBytes(attempt?.peak_memory_bytes)],
     ['Memory asked for', attempt ? askedFor(attempt) : '—'],
-    ['CPU time', attempt?.cpu_seconds == null ? '—' : `${attempt.cpu_seconds.toFixed(1)} s`],
+    ['CPU time', formatDuration(attempt?.cpu_seconds)],
     ['Log size', attempt ? formatBytes(attempt.log_bytes) : '—'],
     ['Application', task.application_id || '—'],
   ];
