@@ -11,7 +11,10 @@ test('an asset shows who updates it, what it starts, and its updates; one by han
   await page.goto('/');
   await page.getByRole('link', { name: 'Assets', exact: true }).click();
   await page.getByRole('searchbox', { name: 'Name or URI' }).fill('sample/orders.csv');
-  const row = page.getByRole('table', { name: 'Assets' }).getByRole('row').filter({ hasText: 'sample_orders' });
+  const row = page
+    .getByRole('table', { name: 'Assets' })
+    .getByRole('row')
+    .filter({ hasText: 'sample_orders' });
   await expect(row).toHaveCount(1);
   await row.click();
   const pane = page.getByRole('region', { name: 'Asset sample/orders' });

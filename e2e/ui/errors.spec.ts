@@ -21,6 +21,11 @@ test('a broken file appears with its line and leaves when it is mended', async (
     await expect(card).toBeVisible();
     rmSync(path);
     await expect(card).toBeHidden();
+    await page.getByRole('button', { name: 'Over' }).click();
+    const over = page.getByRole('row', { name: new RegExp(name) });
+    await expect(over).toContainText('SyntaxError');
+    await over.getByRole('button', { name: 'Show' }).click();
+    await expect(page.getByText('with DAG("broken"')).toBeVisible();
   } finally {
     rmSync(path, { force: true });
   }

@@ -31,6 +31,7 @@ const PAGES: [string, () => string, string][] = [
   ['conf', () => `${run}/conf`, '.facts'],
   ['task', () => `${run}/tasks/read_export/-1`, '.log-line'],
   ['parse errors', () => '/parse-errors', '.empty, .parse-error'],
+  ['parse errors that are over', () => '/parse-errors?tab=history', '.dt'],
   ['pools', () => '/pools', '.dt-body'],
   ['variables', () => '/variables', '.dt'],
   ['connections', () => '/connections', '.dt'],

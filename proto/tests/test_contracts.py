@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import importlib.util
 import os
@@ -93,3 +95,48 @@ def test_the_value_of_a_topic_is_the_message_that_says_so(path):
     for comment, message in re.findall(r"((?:^// .*\n)+)message (\w+)", text, re.M):
         for name in re.findall(r"Value of topics? ([a-z_]+)", comment):
             assert topics.registry()[name].schema_name == f"{package}.{message}"
+
+
+HELPERS = {
+    "inbox_topic": "scheduler_inbox",
+    "events_topic": "workflow_events",
+    "snapshots_topic": "scheduler_snapshots",
+    "orders_topic": "task_orders",
+    "grants_topic": "task_grants",
+    "logs_topic": "task_logs",
+}
+# Names that mean other things in code, too: there only the declared services can be checked.
+WORDS = {"pools", "variables", "connections"}
+
+
+def _topics_in(source: str) -> set[str]:
+    """Topics that a module names: in a string, at the beginning of one with a hyphen, or by a helper."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            found.add(node.value.partition("-")[0])
+        elif isinstance(node, ast.Name | ast.Attribute):
+            found.add(HELPERS.get(node.id if isinstance(node, ast.Name) else node.attr, ""))
+    return found & topics.registry().keys()
+
+
+@functools.cache
+def _used_topics() -> dict[str, set[str]]:
+    """Topic → services whose code names it."""
+    used: dict[str, set[str]] = {name: set() for name in topics.registry()}
+    for service in SERVICES - {"eventlog"}:
+        package = ROOT.parent / "services" / service / "src" / f"spinner_{service.replace('-', '_')}"
+        for path in package.rglob("*.py"):
+            if path.stem not in ("benchmark",) and "simulation" not in path.parts:
+                for name in _topics_in(path.read_text()):
+                    used[name].add(service)
+    return used
+
+
+# Letters are written by the event log's own code.
+@pytest.mark.parametrize("topic", [name for name in topics.registry() if name != "dead_letters"])
+def test_writers_and_readers_of_a_topic_are_the_services_that_use_it(topic):
+    declared = topics.registry()[topic]
+    stated = {*declared.writers, *declared.readers} - {"anyone"}
+    used = _used_topics()[topic]
+    assert stated <= used if topic in WORDS else stated == used

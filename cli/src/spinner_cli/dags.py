@@ -138,21 +138,28 @@ def unpause(dag_ids: DagIds, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def errors(as_json: JsonOption = False) -> None:
+def errors(
+    query: Annotated[str | None, typer.Option(help="Only those with this in path, type, message or DAG ids.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Those that are over instead.")] = False,
+    limit: Limit = 500,
+    as_json: JsonOption = False,
+) -> None:
     """List files that couldn't be read, each with the reason and the fix."""
     from spinner_cli.api import Api
 
-    found = list(Api().items("/parse-errors"))
+    found = list(Api().items("/parse-errors/history" if history else "/parse-errors", limit, query=query))
     if as_json:
         print_json(found)
         return
     for error in found:
         where = f"{error['bundle']}/{error['relative_path']}:{error['line'] or 1}"
         print(f"{where}: {error['error_type']}: {error['message']}")
-        if error["fix"]:
+        if history:
+            print(f"    from {short_time(error['detected_time'])} to {short_time(error['end_time'])}")
+        elif error["fix"]:
             print(f"    fix: {error['fix']}")
     if not found:
-        print("All files are fine.")
+        print("No error is over yet." if history else "No broken file matches." if query else "All files are fine.")
 
 
 def _set_paused(dag_ids: list[str], paused: bool, as_json: bool) -> None:

@@ -176,7 +176,9 @@ class BundleSync:
         with shared.lock:
             now = shared.clock()
             changes = shared.ledger.reconcile(parsed, now)
-            changes.mended += shared.ledger.bundle_error(self.bundle.name, None, now).mended
+            over = shared.ledger.bundle_error(self.bundle.name, None, now)
+            changes.mended += over.mended
+            changes.ended += over.ended
             for definition in changes.definitions:
                 # A definition that is remembered from an earlier lap holds at this version too.
                 definition.bundle.version = read.snapshot.version

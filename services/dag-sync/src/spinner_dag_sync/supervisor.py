@@ -119,7 +119,7 @@ class Supervisor:
             if config.complete:
                 for name in ledger.bundles() - config.names - {CONFIGURATION}:
                     _logger.info("Bundle %s is no longer configured; its DAGs are removed", name)
-                    self._shared.commit(ledger.without_bundle(name))
+                    self._shared.commit(ledger.without_bundle(name, now))
         whole = [problem for problem in config.problems if not problem.name]
         if whole:
             self._report_config(f"{self._file.name}: {whole[0].message}", whole[0].fix)

@@ -56,7 +56,7 @@ class DagSync:
         self.log = KafkaLog(kafka, "test", self.prefix)
         create_topics(kafka, tiers=(1, 2), partitions={"scheduler_inbox": 4}, prefix=self.prefix)
         inboxes = ("scheduler_inbox-spinner_tier_1", "scheduler_inbox-spinner_tier_2")
-        topics = ("workflow_definitions", "workflow_parse_errors", *inboxes)
+        topics = ("workflow_definitions", "workflow_parse_errors", "parse_error_history", *inboxes)
         self.reader = self.log.reader([(name, p) for name in topics for p in range(self.log.partition_count(name))])
         self.seen: dict[str, list[Record]] = {name: [] for name in topics}
 

@@ -87,6 +87,9 @@ def test_errors_appear_keep_the_dag_running_and_are_mended(sync, folder, tools):
     assert later.last_updated_time.ToNanoseconds() > error.last_updated_time.ToNanoseconds()
     write(folder, a=tools.dag("a", note="mended"))
     tools.until(lambda: not sync.errors(), "the error is mended", 5)
+    over = [record.decode(pb.ParseErrorEnded) for record in sync.records("parse_error_history")]
+    assert [ended.error for ended in over] == [error, later]
+    assert over[0].end_time == later.last_updated_time
     tools.until(lambda: sync.current()["a"] != before["a"], "the DAG goes on")
 
 

@@ -169,9 +169,24 @@ def test_an_error_stays_while_its_file_is_being_read():
 def test_a_bundle_that_is_no_longer_configured_takes_its_dags_and_errors_with_it():
     ledger = Ledger()
     written(ledger, bundle(dag("x"), errors={"b.py": error()}))
-    changes = ledger.without_bundle("main")
+    changes = ledger.without_bundle("main", NOW)
     placement = common_pb2.Placement(cluster="spinner", tier=1)
     assert changes.announcements == [Announcement("x", None, placement)]
     assert changes.mended == [("main", "b.py")]
     ledger.apply(changes)
     assert not ledger.bundles()
+
+
+def test_an_error_that_is_over_is_told_with_its_times():
+    ledger, later = Ledger(), NOW + timedelta(minutes=1)
+    written(ledger, bundle(errors={"a.py": error("first")}))
+    assert not written(ledger, bundle(errors={"a.py": error("first")}, version="b2"), later).ended
+    (replaced,) = written(ledger, bundle(errors={"a.py": error("second")}), later).ended
+    assert (replaced.error.message, replaced.error.last_updated_time.ToDatetime(UTC)) == ("first", NOW)
+    assert replaced.end_time.ToDatetime(UTC) == later
+    (mended,) = written(ledger, bundle(), later + timedelta(minutes=1)).ended
+    assert (mended.error.message, mended.error.detected_time.ToDatetime(UTC)) == ("second", NOW)
+    written(ledger, bundle(errors={"b.py": error()}))
+    assert [item.error.relative_path for item in ledger.without_bundle("main", later).ended] == ["b.py"]
+    ledger.apply(ledger.bundle_error("main", error("gone"), NOW))
+    assert [item.error.message for item in ledger.bundle_error("main", None, later).ended] == ["gone"]

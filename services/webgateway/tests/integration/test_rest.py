@@ -46,6 +46,7 @@ def filled(gateway: Any, put: Any, put_records: Any, script: Any) -> None:
         ("workflow_definitions", "etl@v0", script.definition("etl", version="v0", tasks=1)),
         ("failure_diagnoses", "etl/r1/t1/-1/1", diagnosis),
         ("workflow_parse_errors", "main/dags/etl.py", error),
+        *((("parse_error_history", "main/dags/etl.py", ended(error, number))) for number in (1, 2, 2)),
     )
     stage = common_pb2.StageResult(stage=common_pb2.STAGE_TASK_EXEC, outcome=common_pb2.STAGE_OUTCOME_FAILED)
     put(
@@ -168,6 +169,24 @@ def test_events_are_told_in_order(filled: None, client: httpx.Client) -> None:
     assert "t1 try 1 ended: failed: 'x'" in [event.text for event in page.items]
 
 
+def ended(error: definitions_pb2.ParseError, number: int) -> definitions_pb2.ParseErrorEnded:
+    over = definitions_pb2.ParseErrorEnded(error=error)
+    over.error.message = f"invalid syntax {number}"
+    over.error.detected_time.FromSeconds(1_790_000_000)
+    over.error.last_updated_time.FromSeconds(1_790_000_000 + number)
+    over.end_time.FromSeconds(1_790_000_100 + number)
+    return over
+
+
+def test_errors_that_are_over_are_kept_once_each(filled: None, client: httpx.Client) -> None:
+    over = get(client, "/parse-errors/history?query=syntax", models.Page[models.EndedParseError])
+    assert [(error.message, error.end_time.timestamp()) for error in over.items] == [
+        ("invalid syntax 2", 1_790_000_102),
+        ("invalid syntax 1", 1_790_000_101),
+    ]
+    assert get(client, "/parse-errors/history?query=absent", models.Page[models.EndedParseError]).total == 0
+
+
 def test_errors_and_search(filled: None, client: httpx.Client) -> None:
     errors = get(client, "/parse-errors?query=syntax", models.Page[models.ParseError])
     assert [error.relative_path for error in errors.items] == ["dags/etl.py"]
@@ -200,16 +219,18 @@ def test_unknown_ids_say_what_to_do(filled: None, client: httpx.Client, path: st
 
 
 @pytest.mark.parametrize(
-    ("query", "code"),
+    ("where", "code"),
     [
-        ("limit=0", "REQUEST_INVALID"),
-        ("limit=501", "REQUEST_INVALID"),
-        ("cursor=x", "CURSOR_INVALID"),
-        ("sort=x", "SORT_UNKNOWN"),
+        ("/dags?limit=0", "REQUEST_INVALID"),
+        ("/dags?limit=501", "REQUEST_INVALID"),
+        ("/dags?cursor=x", "CURSOR_INVALID"),
+        ("/dags?sort=x", "SORT_UNKNOWN"),
+        ("/runs?state=failed,broken", "STATE_UNKNOWN"),
+        ("/backfills?state=broken", "STATE_UNKNOWN"),
     ],
 )
-def test_wrong_parameters_are_refused(client: httpx.Client, query: str, code: str) -> None:
-    response = client.get(f"/dags?{query}")
+def test_wrong_parameters_are_refused(client: httpx.Client, where: str, code: str) -> None:
+    response = client.get(where)
     assert (response.status_code, response.json()["code"]) == (400, code)
 
 

@@ -369,6 +369,7 @@ const routes: [string, string, Handler][] = [
         query,
       ),
   ],
+  ['GET', '/parse-errors/history', (_m, query) => page([], query)],
   ['GET', '/decisions', (_m, query) => page([], query)],
   ['GET', '/backfills', (_m, query) => page([], query)],
   ['GET', '/audit', (_m, query) => page(audit(), query)],

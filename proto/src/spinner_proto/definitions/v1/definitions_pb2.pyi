@@ -1193,6 +1193,34 @@ class ParseError(_message.Message):
 Global___ParseError: _TypeAlias = ParseError  # noqa: Y015
 
 @_typing.final
+class ParseErrorEnded(_message.Message):
+    """Value of topic parse_error_history; key "bundle/relative_path". Written when an error is mended, or when another
+    one takes its place; the error and its last_updated_time name it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def error(self) -> Global___ParseError: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        error: Global___ParseError | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParseErrorEnded: _TypeAlias = ParseErrorEnded  # noqa: Y015
+
+@_typing.final
 class CheckFinding(_message.Message):
     """A8: one finding of a check."""
 

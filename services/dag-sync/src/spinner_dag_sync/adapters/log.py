@@ -19,6 +19,7 @@ from spinner_dag_sync.domain.ledger import Announcement, Changes, Ledger
 _logger = logging.getLogger(__name__)
 DEFINITIONS = "workflow_definitions"
 ERRORS = "workflow_parse_errors"
+HISTORY = "parse_error_history"
 
 
 class LogWriter:
@@ -89,6 +90,8 @@ class LogWriter:
                     self._send(_definition_record(definition))
                 except RecordTooLarge as error:
                     refused[definition.dag_id] = str(error)
+            for ended in changes.ended:
+                self._send(Outgoing(HISTORY, f"{ended.error.bundle}/{ended.error.relative_path}", ended))
             for parse_error in changes.errors:
                 self._send(Outgoing(ERRORS, f"{parse_error.bundle}/{parse_error.relative_path}", parse_error))
             for bundle, path in changes.mended:
@@ -99,6 +102,7 @@ class LogWriter:
                 [item for item in changes.announcements if item.version is None or item.dag_id not in refused],
                 changes.errors,
                 changes.mended,
+                changes.ended,
                 [item for item in changes.timetables if item[0].dag_id not in refused],
             )
             for announcement in written.announcements:

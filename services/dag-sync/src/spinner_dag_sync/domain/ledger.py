@@ -67,6 +67,8 @@ class Changes:
     announcements: list[Announcement] = field(default_factory=list)
     errors: list[pb.ParseError] = field(default_factory=list)
     mended: list[tuple[str, str]] = field(default_factory=list)
+    # Errors that are over: mended, or replaced by another.
+    ended: list[pb.ParseErrorEnded] = field(default_factory=list)
     timetables: list[tuple[TimetableEvaluated, common_pb2.Placement]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -141,15 +143,17 @@ class Ledger:
         if error is not None:
             self._report(key, error, changes, now)
         elif key in self._errors:
-            changes.mended.append(key)
+            self._mend(key, changes, now)
         return changes
 
-    def without_bundle(self, bundle: str) -> Changes:
+    def without_bundle(self, bundle: str, now: datetime) -> Changes:
         """Returns what to write when a bundle is no longer configured."""
         changes = Changes()
         for dag_id, entry in self.of_bundle(bundle).items():
             changes.announcements.append(Announcement(dag_id, None, entry.placement))
-        changes.mended += [key for key in self._errors if key[0] == bundle]
+        for key in self._errors:
+            if key[0] == bundle:
+                self._mend(key, changes, now)
         return changes
 
     def apply(self, changes: Changes) -> None:
@@ -222,7 +226,16 @@ class Ledger:
         keep = parsed.pending | {BUNDLE_PATH}
         for key in self._errors:
             if key[0] == parsed.name and key[1] not in errors and key[1] not in keep:
-                changes.mended.append(key)
+                self._mend(key, changes, now)
+
+    def _mend(self, key: tuple[str, str], changes: Changes, now: datetime) -> None:
+        changes.mended.append(key)
+        self._end(key, changes, now)
+
+    def _end(self, key: tuple[str, str], changes: Changes, now: datetime) -> None:
+        ended = pb.ParseErrorEnded(error=self._errors[key])
+        ended.end_time.FromDatetime(now)
+        changes.ended.append(ended)
 
     def _report(self, key: tuple[str, str], error: pb.ParseError, changes: Changes, now: datetime) -> None:
         known = self._errors.get(key)
@@ -232,6 +245,7 @@ class Ledger:
         reported.CopyFrom(error)
         reported.last_updated_time.FromDatetime(now)
         if known is not None:
+            self._end(key, changes, now)
             reported.detected_time.CopyFrom(known.detected_time)
         else:
             reported.detected_time.FromDatetime(now)

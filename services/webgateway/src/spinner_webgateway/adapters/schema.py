@@ -280,6 +280,27 @@ parse_errors = Table(
     needed("findings", JSON),
 )
 
+parse_error_history = Table(
+    "parse_error_history",
+    metadata,
+    key("error_key", wide_text(500)),
+    key("last_updated_time", BigInteger),
+    needed("bundle", wide_text(250)),
+    needed("relative_path", long_text()),
+    needed("bundle_version", wide_text(250)),
+    needed("error_type", wide_text(250)),
+    needed("message", long_text()),
+    needed("stack_trace", long_text()),
+    needed("line", Integer),
+    needed("source_line", long_text()),
+    needed("fix", long_text()),
+    needed("dag_ids", JSON),
+    time_column("detected_time", nullable=False),
+    needed("findings", JSON),
+    time_column("end_time", nullable=False),
+    Index("parse_error_history_by_time", "end_time"),
+)
+
 audit = Table(
     "audit",
     metadata,
@@ -516,6 +537,7 @@ VIEWS: dict[str, Table] = {
         diagnoses,
         executions,
         parse_errors,
+        parse_error_history,
         audit,
         task_usage,
         task_resources,

@@ -349,6 +349,12 @@ class ParseError(BaseModel):
     findings: list[dict[str, Any]] = []
 
 
+class EndedParseError(ParseError):
+    """One that is over: mended, or replaced by another of the same file."""
+
+    end_time: datetime
+
+
 class AuditEntry(BaseModel):
     time: datetime
     actor: str

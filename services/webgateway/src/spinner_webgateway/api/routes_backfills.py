@@ -13,6 +13,7 @@ from spinner_webgateway.api import models_backfills as shapes
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.routes_dags import GatewayDependency, Text
+from spinner_webgateway.domain import words
 
 router = APIRouter(tags=["backfills"])
 BackfillId = Annotated[str, Path(max_length=250)]
@@ -46,7 +47,9 @@ def list_backfills(
 ) -> Response:
     """Backfills, newest first; `state` may be a list with commas."""
     gateway.access.check(caller, "dag.read" if dag_id else "run.list", f"dag/{dag_id}" if dag_id else "runs")
-    return answer(gateway.query(lambda c: views.listing(c, dag_id, states_of(state), limit, cursor)))
+    return answer(
+        gateway.query(lambda c: views.listing(c, dag_id, states_of(state, words.BACKFILL_STATES), limit, cursor))
+    )
 
 
 @router.post("/dags/{dag_id}/backfills", response_model=shapes.BackfillResult)

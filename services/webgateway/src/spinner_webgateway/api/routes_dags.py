@@ -13,6 +13,7 @@ from spinner_webgateway.api import models
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.context import Gateway, gateway_of
+from spinner_webgateway.domain import words
 from spinner_webgateway.domain.layout import DefinitionGraph
 from spinner_webgateway.domain.problems import version_not_found
 
@@ -118,7 +119,7 @@ def list_dag_runs(
 
     def read(connection: Any) -> Any:
         dag_views.find_row(connection, dag_id)
-        return run_views.listing(connection, dag_id, states_of(state), limit, cursor)
+        return run_views.listing(connection, dag_id, states_of(state, words.RUN_STATES), limit, cursor)
 
     return answer(gateway.query(read))
 
@@ -134,7 +135,9 @@ def list_runs(
 ) -> Response:
     """Runs of all DAGs, newest first; `state` may be a list with commas."""
     gateway.access.check(caller, "run.list", "runs")
-    return answer(gateway.query(lambda c: run_views.listing(c, dag_id or None, states_of(state), limit, cursor)))
+    return answer(
+        gateway.query(lambda c: run_views.listing(c, dag_id or None, states_of(state, words.RUN_STATES), limit, cursor))
+    )
 
 
 @router.post("/dags/{dag_id}/runs", response_model=models.CommandResult)

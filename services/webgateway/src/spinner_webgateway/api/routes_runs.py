@@ -146,7 +146,9 @@ def list_tasks(
     def read(connection: Any) -> Any:
         run = run_views.find(connection, dag_id, run_id)
         graph = gateway.definitions.get(dag_id, run["version"])
-        return task_views.listing(connection, run, graph, states_of(state), task_id or None, limit, cursor)
+        return task_views.listing(
+            connection, run, graph, states_of(state, words.TASK_STATES), task_id or None, limit, cursor
+        )
 
     return answer(gateway.query(read))
 

@@ -64,6 +64,19 @@ def list_parse_errors(
     return answer(gateway.query(lambda c: lists.parse_error_page(c, query, limit, cursor)))
 
 
+@router.get("/parse-errors/history", response_model=models.Page[models.EndedParseError])
+def list_ended_parse_errors(
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    query: Text = "",
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """Parse errors that are over, the latest first; the log keeps them for 90 days."""
+    gateway.access.check(caller, "error.list", "parse-errors")
+    return answer(gateway.query(lambda c: lists.parse_error_history_page(c, query, limit, cursor)))
+
+
 @router.get("/audit", response_model=models.Page[models.AuditEntry])
 def list_audit(
     gateway: GatewayDependency,

@@ -49,6 +49,6 @@ def change_of(rows: WorkingSet) -> Change:
     for table in ("runs", "tasks", "tries", "diagnoses", "deadlines"):
         change.runs.update((key[0], key[1]) for key in rows.changed[table])
     change.dags.update(dag_id for dag_id, _ in change.runs)
-    change.parse_errors = bool(rows.changed["parse_errors"])
+    change.parse_errors = bool(rows.changed["parse_errors"] or rows.changed["parse_error_history"])
     change.commands.update(key[0] for key in rows.changed["commands"])
     return change

@@ -91,6 +91,10 @@ def parse_error(key: str, message: definitions_pb2.ParseError) -> Row:
     }
 
 
+def parse_error_ended(key: str, message: definitions_pb2.ParseErrorEnded) -> Row:
+    return {**parse_error(key, message.error), "end_time": words.micros(message.end_time) or 0}
+
+
 def try_key(key: str) -> tuple[str, str, str, int, int]:
     """Returns the parts of a try key's text; raises Unreadable."""
     parts = key.split("/")

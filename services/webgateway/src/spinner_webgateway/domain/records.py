@@ -55,6 +55,7 @@ FACTS: dict[str, Fact] = {
     "workflow_parse_errors": Fact(
         definitions_pb2.ParseError, "parse_errors", facts.parse_error, lambda key: (facts.error_key(key),)
     ),
+    "parse_error_history": Fact(definitions_pb2.ParseErrorEnded, "parse_error_history", facts.parse_error_ended, None),
     "failure_diagnoses": Fact(
         diagnoses_pb2.FailureDiagnosis, "diagnoses", lambda _, m: facts.diagnosis(m), facts.try_key
     ),

@@ -25,6 +25,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "diagnoses": ("dag_id", "run_id", "task_id", "map_index", "try_number"),
     "executions": ("dag_id", "run_id", "task_id", "map_index", "try_number"),
     "parse_errors": ("error_key",),
+    "parse_error_history": ("error_key", "last_updated_time"),
     "audit": ("event_id",),
     "task_usage": ("dag_id", "task_id"),
     "task_resources": ("dag_id", "task_id"),

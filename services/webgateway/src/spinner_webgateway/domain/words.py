@@ -132,6 +132,11 @@ RUN_STATES: dict[str, common_pb2.RunState.ValueType] = {
     for name, value in common_pb2.RunState.items()
     if value != common_pb2.RUN_STATE_UNSPECIFIED
 }
+BACKFILL_STATES: dict[str, events_pb2.BackfillState.ValueType] = {
+    name.removeprefix("BACKFILL_STATE_").lower(): value
+    for name, value in events_pb2.BackfillState.items()
+    if value != events_pb2.BACKFILL_STATE_UNSPECIFIED
+}
 RUN_TYPES: dict[str, common_pb2.RunType.ValueType] = {
     name.removeprefix("RUN_TYPE_").lower(): value
     for name, value in common_pb2.RunType.items()

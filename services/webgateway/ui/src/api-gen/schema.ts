@@ -72,6 +72,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/parse-errors/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Ended Parse Errors
+         * @description Parse errors that are over, the latest first; the log keeps them for 90 days.
+         */
+        get: operations["list_ended_parse_errors_api_v1_parse_errors_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -1945,6 +1965,54 @@ export interface components {
             label: string;
         };
         /**
+         * EndedParseError
+         * @description One that is over: mended, or replaced by another of the same file.
+         */
+        EndedParseError: {
+            /** Bundle */
+            bundle: string;
+            /** Relative Path */
+            relative_path: string;
+            /** Bundle Version */
+            bundle_version: string;
+            /** Error Type */
+            error_type: string;
+            /** Message */
+            message: string;
+            /** Stack Trace */
+            stack_trace: string;
+            /** Line */
+            line: number;
+            /** Source Line */
+            source_line: string;
+            /** Fix */
+            fix: string;
+            /** Dag Ids */
+            dag_ids: string[];
+            /**
+             * Detected Time
+             * Format: date-time
+             */
+            detected_time: string;
+            /**
+             * Last Updated Time
+             * Format: date-time
+             */
+            last_updated_time: string;
+            /**
+             * Findings
+             * @default []
+             */
+            findings: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * End Time
+             * Format: date-time
+             */
+            end_time: string;
+        };
+        /**
          * EventEntry
          * @description One event of a run, in order.
          */
@@ -2376,6 +2444,15 @@ export interface components {
         Page_Decision_: {
             /** Items */
             items: components["schemas"]["Decision"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[EndedParseError] */
+        Page_EndedParseError_: {
+            /** Items */
+            items: components["schemas"]["EndedParseError"][];
             /** Total */
             total: number;
             /** Next Cursor */
@@ -3752,6 +3829,104 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ParseError_"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_ended_parse_errors_api_v1_parse_errors_history_get: {
+        parameters: {
+            query?: {
+                query?: string;
+                /** @description Items a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EndedParseError_"];
                 };
             };
             /** @description The request is wrong. */

@@ -3,7 +3,7 @@ import { actorName } from '../lib/words';
 import { auditQuery } from '../queries/admin';
 import type { AuditEntry } from '../queries/client';
 import type { Column } from './DataTable';
-import { detailsColumn, EventList } from './EventList';
+import { detailsColumn, detailsText, EventList } from './EventList';
 import { Empty, ExactTime } from './ui';
 
 const COLUMNS: Column<AuditEntry>[] = [
@@ -41,7 +41,7 @@ const COLUMNS: Column<AuditEntry>[] = [
       </span>
     ),
   },
-  detailsColumn(),
+  detailsColumn(detailsText),
 ];
 
 /** Who did what, newest first. */

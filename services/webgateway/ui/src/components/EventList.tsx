@@ -56,14 +56,14 @@ export function EventList<T extends object, K extends readonly unknown[]>(props:
   );
 }
 
-/** The column whose button shows everything that is known of a row. */
-export function detailsColumn<T extends { details: Record<string, unknown> }>(): Column<T> {
+/** The column whose button shows a longer text of a row, if it has one. */
+export function detailsColumn<T>(textOf: (row: T) => string): Column<T> {
   return {
     id: 'details',
     header: 'Details',
     width: '72px',
-    cell: ({ details }) =>
-      Object.keys(details).length > 0 && (
+    cell: (row) =>
+      textOf(row) && (
         <Pop
           align="end"
           trigger={
@@ -73,9 +73,14 @@ export function detailsColumn<T extends { details: Record<string, unknown> }>():
           }
         >
           <pre className="codeblock wrap" style={{ maxHeight: 320, margin: 4 }}>
-            {JSON.stringify(details, null, 2)}
+            {textOf(row)}
           </pre>
         </Pop>
       ),
   };
+}
+
+/** The details of an entry as JSON. */
+export function detailsText({ details }: { details: Record<string, unknown> }): string {
+  return Object.keys(details).length > 0 ? JSON.stringify(details, null, 2) : '';
 }

@@ -18,6 +18,11 @@ export function ParseErrorCard({ error, open }: { error: ParseError; open: boole
         <span className="right small faint">
           {error.bundle} {error.bundle_version.slice(0, 10)} · since{' '}
           <RelativeTime value={error.detected_time} />
+          {error.last_updated_time !== error.detected_time && (
+            <>
+              , changed <RelativeTime value={error.last_updated_time} />
+            </>
+          )}
         </span>
       </header>
       <p style={{ overflowWrap: 'anywhere' }}>{error.message}</p>

@@ -1,7 +1,7 @@
 /** Small building blocks: Radix primitives with our classes, times, and the empty, loading and error states. */
-import { AlertTriangle, Check, Copy, Inbox, RotateCw, X } from 'lucide-react';
+import { AlertTriangle, Check, Copy, Inbox, RotateCw, Search, X } from 'lucide-react';
 import { Dialog as RadixDialog, Popover, Switch as RadixSwitch, Tooltip } from 'radix-ui';
-import { useState, type ReactNode } from 'react';
+import { useState, type ReactNode, type Ref } from 'react';
 import { useNow } from '../lib/clock';
 import {
   elapsedSeconds,
@@ -216,6 +216,33 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => void }
           <RotateCw size={12} /> Try again
         </button>
       )}
+    </div>
+  );
+}
+
+interface FilterProps extends Omit<React.InputHTMLAttributes<HTMLInputElement>, 'value' | 'onChange'> {
+  /** What it filters: its name and what it says while it is empty. */
+  label: string;
+  width: number;
+  value: string;
+  onChange: (value: string) => void;
+  ref?: Ref<HTMLInputElement>;
+}
+
+/** The field that narrows a list. */
+export function FilterField({ label, width, value, onChange, ...rest }: FilterProps) {
+  return (
+    <div className="searchbox" style={{ width }}>
+      <Search size={14} />
+      <input
+        {...rest}
+        className="field"
+        type="search"
+        placeholder={label}
+        aria-label={label}
+        value={value}
+        onChange={(event) => onChange(event.target.value)}
+      />
     </div>
   );
 }

@@ -28,6 +28,22 @@ export const parseErrorsQuery = (query: string) =>
     placeholderData: keepPreviousData,
   });
 
+/** Errors that are over: the latest first. */
+export const parseErrorHistoryQuery = (query: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.parseErrorHistory(query),
+    queryFn: ({ pageParam, signal }) =>
+      unwrap(
+        client.GET('/api/v1/parse-errors/history', {
+          params: { query: { query: query || undefined, limit: 100, cursor: pageParam } },
+          signal,
+        }),
+      ),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+
 export const auditQuery = (filters: { subject?: string; actor?: string }) =>
   infiniteQueryOptions({
     queryKey: keys.audit(filters),

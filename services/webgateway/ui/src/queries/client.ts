@@ -17,6 +17,7 @@ export type Try = Schemas['Try'];
 export type Stage = Schemas['Stage'];
 export type Diagnosis = Schemas['Diagnosis'];
 export type ParseError = Schemas['ParseError'];
+export type EndedParseError = Schemas['EndedParseError'];
 export type Explanation = Schemas['Explanation'];
 export type Reason = Schemas['Reason'];
 export type Party = Schemas['Party'];

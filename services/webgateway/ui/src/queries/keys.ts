@@ -8,6 +8,7 @@ export const keys = {
   runList: (filters: object) => ['run-list', filters] as const,
   run: (dagId: string, runId: string, ...rest: unknown[]) => ['run', dagId, runId, ...rest] as const,
   parseErrors: (query: string) => ['parse-errors', query] as const,
+  parseErrorHistory: (query: string) => ['parse-errors', 'history', query] as const,
   audit: (filters: object) => ['audit', filters] as const,
   assetList: (query: string) => ['asset-list', query] as const,
   assetEvents: (name: string) => ['asset-list', 'events', name] as const,

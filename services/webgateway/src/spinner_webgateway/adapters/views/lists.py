@@ -11,6 +11,7 @@ from spinner_webgateway.adapters.schema import (
     backfills,
     commands,
     connections,
+    parse_error_history,
     parse_errors,
     pools,
     runs,
@@ -35,13 +36,29 @@ def parse_error(row: Row) -> dict[str, Any]:
 def parse_error_page(connection: sa.Connection, query: str, limit: int, cursor: str | None) -> dict[str, Any]:
     """Returns a page of `ParseError`, latest first; the query is looked for in path, type, message and DAG ids."""
     columns = parse_errors.c
-    conditions: list[sa.ColumnElement[bool]] = []
-    if query:
-        ids = sa.cast(columns.dag_ids, sa.Text().with_variant(sa.CHAR(), "mysql", "mariadb"))
-        places = (columns.relative_path, columns.error_type, columns.message, ids)
-        conditions.append(sa.or_(*(contains(place, query) for place in places)))
     order = (columns.last_updated_time.desc(), columns.error_key)
-    return _offset_page(connection, parse_errors, conditions, order, limit, cursor, parse_error)
+    return _offset_page(connection, parse_errors, _about(parse_errors, query), order, limit, cursor, parse_error)
+
+
+def parse_error_history_page(connection: sa.Connection, query: str, limit: int, cursor: str | None) -> dict[str, Any]:
+    """Returns a page of `EndedParseError`, the one that ended last first; the query is as for the present ones."""
+    columns = parse_error_history.c
+    order = (columns.end_time.desc(), columns.error_key, columns.last_updated_time.desc())
+    about = _about(parse_error_history, query)
+    return _offset_page(connection, parse_error_history, about, order, limit, cursor, _parse_error_ended)
+
+
+def _parse_error_ended(row: Row) -> dict[str, Any]:
+    return {**parse_error(row), "end_time": iso(row["end_time"])}
+
+
+def _about(table: sa.Table, query: str) -> list[sa.ColumnElement[bool]]:
+    if not query:
+        return []
+    columns = table.c
+    ids = sa.cast(columns.dag_ids, sa.Text().with_variant(sa.CHAR(), "mysql", "mariadb"))
+    places = (columns.relative_path, columns.error_type, columns.message, ids)
+    return [sa.or_(*(contains(place, query) for place in places))]
 
 
 def audit_page(connection: sa.Connection, subject: str, actor: str, limit: int, cursor: str | None) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 /** Runs × tasks, virtual in both directions, with the details of what is selected beside it. */
 import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
-import { Play, Search as SearchIcon } from 'lucide-react';
+import { Play } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { StateIcon } from '../../components/StateIcon';
-import { Empty, Loading, Problem } from '../../components/ui';
+import { Empty, FilterField, Loading, Problem } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { stateLabel, TASK_STATES } from '../../lib/states';
 import { taskTree } from '../../lib/taskTree';
@@ -52,17 +52,12 @@ export function GridView() {
     <div className="split">
       <div className="col">
         <div className="toolbar">
-          <div className="searchbox" style={{ width: 220 }}>
-            <SearchIcon size={14} />
-            <input
-              className="field"
-              type="search"
-              placeholder="Filter tasks"
-              aria-label="Filter tasks"
-              value={search.q ?? ''}
-              onChange={(event) => patch({ q: event.target.value || undefined })}
-            />
-          </div>
+          <FilterField
+            label="Filter tasks"
+            width={220}
+            value={search.q ?? ''}
+            onChange={(value) => patch({ q: value || undefined })}
+          />
           {shape.groups.length > 0 && (
             <button
               type="button"

@@ -1,7 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { AlertTriangle, Search as SearchIcon, X } from 'lucide-react';
+import { AlertTriangle, X } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
+import { FilterField } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { useShortcuts } from '../../lib/shortcuts';
 import { parseErrorsQuery } from '../../queries/admin';
@@ -56,19 +57,14 @@ export function HomeFilters({ total, rows }: Props) {
 
   return (
     <div className="page-head" role="search" aria-label="Filter DAGs">
-      <div className="searchbox" style={{ width: 260 }}>
-        <SearchIcon size={14} />
-        <input
-          ref={input}
-          className="field"
-          type="search"
-          placeholder="Filter by DAG id"
-          aria-label="Filter by DAG id"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-          onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
-        />
-      </div>
+      <FilterField
+        ref={input}
+        onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
+        label="Filter by DAG id"
+        width={260}
+        value={text}
+        onChange={(value) => setText(value)}
+      />
       <select
         className={search.state ? 'field on' : 'field'}
         aria-label="State"

@@ -2,8 +2,8 @@ import { useParams } from '@tanstack/react-router';
 import { History } from 'lucide-react';
 import { useCallback } from 'react';
 import type { Column } from '../../components/DataTable';
-import { detailsColumn, EventList } from '../../components/EventList';
-import { Empty, ExactTime } from '../../components/ui';
+import { detailsColumn, detailsText, EventList } from '../../components/EventList';
+import { Empty, ExactTime, FilterField } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import type { EventEntry } from '../../queries/client';
 import { runEventsQuery } from '../../queries/runs';
@@ -33,7 +33,7 @@ const COLUMNS: Column<EventEntry>[] = [
     width: 'minmax(220px, 2fr)',
     cell: (event) => <span className="truncate">{event.text}</span>,
   },
-  detailsColumn(),
+  detailsColumn(detailsText),
   {
     id: 'position',
     header: 'Position',
@@ -62,14 +62,11 @@ export function RunEventsView() {
       empty={<Empty title="No events" icon={<History size={28} strokeWidth={1.5} />} />}
       toolbar={(total) => (
         <div className="toolbar">
-          <input
-            className="field"
-            style={{ width: 240 }}
-            type="search"
-            placeholder="Filter events"
-            aria-label="Filter events"
+          <FilterField
+            label="Filter events"
+            width={240}
             value={search.q ?? ''}
-            onChange={(event) => patch({ q: event.target.value || undefined })}
+            onChange={(value) => patch({ q: value || undefined })}
           />
           <span className="right muted">{total.toLocaleString()} events</span>
         </div>

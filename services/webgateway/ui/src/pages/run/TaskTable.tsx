@@ -1,10 +1,9 @@
 /** All task instances of a run in one virtual table, sorted and filtered on the page. */
 import { useQuery } from '@tanstack/react-query';
-import { Search as SearchIcon } from 'lucide-react';
 import { useMemo } from 'react';
 import { DataTable, type Column } from '../../components/DataTable';
 import { StateLabel } from '../../components/StateIcon';
-import { Duration, Empty, ExactTime, Loading, Problem } from '../../components/ui';
+import { Duration, Empty, ExactTime, FilterField, Loading, Problem } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { stateLabel, stateRank, TASK_STATES } from '../../lib/states';
 import type { Run, TaskInstance } from '../../queries/client';
@@ -132,17 +131,12 @@ export function TaskTable({ run, compact, onOpen }: Props) {
     <>
       {!compact && (
         <div className="toolbar">
-          <div className="searchbox" style={{ width: 240 }}>
-            <SearchIcon size={14} />
-            <input
-              className="field"
-              type="search"
-              placeholder="Filter tasks"
-              aria-label="Filter tasks"
-              value={search.q ?? ''}
-              onChange={(event) => patch({ q: event.target.value || undefined })}
-            />
-          </div>
+          <FilterField
+            label="Filter tasks"
+            width={240}
+            value={search.q ?? ''}
+            onChange={(value) => patch({ q: value || undefined })}
+          />
           <select
             className={search.state ? 'field on' : 'field'}
             aria-label="State"

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import mysql
+
+from spinner_webgateway.adapters.migrations.kinds import ascii_text, content, long_text, wide_text
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-
-def ascii_text(length: int) -> sa.types.TypeEngine[str]:
-    binary = mysql.VARCHAR(length, charset="ascii", collation="ascii_bin")
-    return sa.String(length).with_variant(binary, "mysql", "mariadb")
-
-
-def wide_text(length: int) -> sa.types.TypeEngine[str]:
-    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
-    return sa.String(length).with_variant(binary, "mysql", "mariadb")
-
-
-def long_text() -> sa.types.TypeEngine[str]:
-    return sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
-
-
-def content() -> sa.types.TypeEngine[bytes]:
-    return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 def upgrade() -> None:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import mysql
+
+from spinner_webgateway.adapters.migrations.kinds import ascii_text, wide_text
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
-
-
-def ascii_text(length: int) -> sa.types.TypeEngine[str]:
-    binary = mysql.VARCHAR(length, charset="ascii", collation="ascii_bin")
-    return sa.String(length).with_variant(binary, "mysql", "mariadb")
-
-
-def wide_text(length: int) -> sa.types.TypeEngine[str]:
-    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
-    return sa.String(length).with_variant(binary, "mysql", "mariadb")
 
 
 def upgrade() -> None:
