@@ -85,6 +85,8 @@ def _print_try(attempt: dict[str, Any]) -> None:
         ("duration", duration(attempt["duration_seconds"])),
         ("stages", stages),
         ("peak memory", size(attempt["peak_memory_bytes"])),
+        ("read", size(attempt["read_bytes"])),
+        ("written", size(attempt["written_bytes"])),
         ("message", attempt["message"]),
         ("diagnosis", diagnosis and f"{diagnosis['title']} ({diagnosis['category']})"),
         ("how to fix", diagnosis.get("how_to_fix")),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from spinner.core.values import encode_json
+from spinner.triggers import load_trigger
 from spinner_proto.common.v1 import common_pb2 as common
 from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner_proto.orders.v1 import orders_pb2 as orders
@@ -358,6 +359,23 @@ def test_sensor_reschedules(executor):
     assert executor.run(sensor(executor, mode="reschedule"), segment=1).outcome == "success"
 
 
+def test_a_sensor_without_a_trigger_passes_its_pauses_in_the_triggerer(executor):
+    source = """
+@task.sensor(deferrable=True, poke_interval=30, timeout=3600)
+def t():
+    return PATH.exists()
+with DAG("d", **OPTIONS):
+    t()
+""".replace("PATH", f"__import__('pathlib').Path({str(executor.folder / 'found')!r})")
+    deferred = executor.run(source).finish.deferred
+    trigger = load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
+    assert 0 < (trigger.moment - datetime.now(UTC)).total_seconds() <= 30
+    resumed = {"segment": 1, "resume_method": deferred.method_name, "resume_event_json": b"null"}
+    assert executor.run(source, **resumed).finish.HasField("deferred")
+    (executor.folder / "found").touch()
+    assert executor.run(source, **resumed).outcome == "success"
+
+
 def test_sensor_time_out_counts_from_the_first_segment(executor):
     first = {"first_start_time": datetime.now(UTC) - timedelta(hours=1), "segment": 3}
     source = sensor(executor, timeout=600, mode="reschedule", create=False)
@@ -374,8 +392,6 @@ with DAG("d", **OPTIONS):
 
 
 def test_deferral_and_resume(executor):
-    from spinner.triggers import load_trigger
-
     deferred = executor.run(DEFERRED).finish.deferred
     trigger = load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
     assert trigger.moment == datetime(2099, 1, 1, tzinfo=UTC)

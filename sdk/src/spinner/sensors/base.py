@@ -1,7 +1,8 @@
 """Sensors: ask until it is true.
 
 Modes: ``poke`` sleeps in the worker between questions, ``reschedule`` gives the worker back, ``deferrable=True`` waits
-in the executor's triggerer. The time-out counts from the first segment of the try in all of them.
+in the executor's triggerer: sensors that have a trigger ask there, the others only pass the pauses there. The time-out
+counts from the first segment of the try in all of them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from spinner.exceptions import (
     TaskDeferred,
     TaskTimeout,
 )
+from spinner.triggers.temporal import TimeDeltaTrigger
 
 
 class PokeReturnValue:
@@ -87,7 +89,7 @@ class BaseSensorOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         started: datetime = context["ti"].first_start_time
-        pokes = int(context["ti"].segment) + 1 if self.reschedule else 1
+        pokes = int(context["ti"].segment) + 1 if self.reschedule or self.deferrable else 1
         while True:
             answer = self._ask(context)
             if answer:
@@ -98,11 +100,17 @@ class BaseSensorOperator(BaseOperator):
             pause = self.next_pause(pokes, context["ti"].key_text)
             if not self.exponential_backoff:
                 pause = _to_next_multiple(waited, pause)
+            left = max(self.timeout - waited + 0.05, 0.05)
+            if self.deferrable:
+                self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=min(pause, left))), method_name="ask_again")
             if self.reschedule:
-                left = max(self.timeout - waited + 0.05, 0.05)
                 raise RescheduleTask(datetime.now(UTC) + timedelta(seconds=min(pause, left)))
             time.sleep(max(0.0, min(pause, self.timeout - waited + 0.05)))
             pokes += 1
+
+    def ask_again(self, context: Context, event: Any = None) -> Any:
+        """Goes on after a pause in the triggerer."""
+        return self.execute(context)
 
     def _ask(self, context: Context) -> Any:
         try:

@@ -60,10 +60,13 @@ def filled(gateway: Any, put: Any, put_records: Any, script: Any) -> None:
         script.ended("etl", "r1", "t0", "success"),
         script.task("etl", "r1", "t1", "queued"),
         script.task("etl", "r1", "t1", "running"),
-        script.ended("etl", "r1", "t1", "failed", message="'x'", stages=[stage], rendered=_rendered()),
+        script.ended("etl", "r1", "t1", "failed", message="'x'", stages=[stage], rendered=_rendered(), usage=USED),
         script.run_state("etl", "r1", "failed"),
     )
     gateway.caught_up()
+
+
+USED = common_pb2.Usage(peak_memory_bytes=5_000_000, cpu_seconds=1.5, read_bytes=4096, written_bytes=12)
 
 
 def _rendered() -> common_pb2.Blob:
@@ -159,6 +162,8 @@ def test_a_run_its_tasks_and_a_try(filled: None, client: httpx.Client) -> None:
     assert attempt.diagnosis is not None
     assert (attempt.diagnosis.category, attempt.diagnosis.similar_count) == ("key_error", 0)
     assert attempt.rendered == {"sql": "select 1"}
+    used = (attempt.peak_memory_bytes, attempt.cpu_seconds, attempt.read_bytes, attempt.written_bytes)
+    assert used == (5_000_000, 1.5, 4096, 12)
     assert [(s.name, s.category) for s in attempt.stages] == [("QueueStage", ""), ("TaskExecStage", "key_error")]
     assert get(client, f"{BASE}/tasks/t2/-1", models.TaskInstanceDetails).tries == []
 

@@ -197,6 +197,8 @@ tries = Table(
     time_column("end_time"),
     needed("stages", JSON),
     Column("peak_memory_bytes", BigInteger),
+    Column("read_bytes", BigInteger),
+    Column("written_bytes", BigInteger),
     Column("cpu_seconds", Float(53)),
     Column("memory_request_bytes", BigInteger),
     Column("memory_limit_bytes", BigInteger),

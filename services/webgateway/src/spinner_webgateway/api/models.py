@@ -224,6 +224,8 @@ class Try(BaseModel):
     duration_seconds: float | None
     stages: list[Stage] = []
     peak_memory_bytes: int | None = None
+    read_bytes: int | None = Field(default=None, description="By its processes, from files and pipes.")
+    written_bytes: int | None = None
     cpu_seconds: float | None = None
     memory_request_bytes: int | None = None
     memory_limit_bytes: int | None = None

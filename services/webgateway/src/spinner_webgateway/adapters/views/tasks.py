@@ -263,6 +263,8 @@ def attempt(row: Row, diagnosis: dict[str, Any] | None, rendered: bytes) -> dict
         "duration_seconds": seconds_between(row["start_time"], row["end_time"]),
         "stages": _stages(row, diagnosis),
         "peak_memory_bytes": row["peak_memory_bytes"],
+        "read_bytes": row["read_bytes"],
+        "written_bytes": row["written_bytes"],
         "cpu_seconds": row["cpu_seconds"],
         "memory_request_bytes": row["memory_request_bytes"],
         "memory_limit_bytes": row["memory_limit_bytes"],

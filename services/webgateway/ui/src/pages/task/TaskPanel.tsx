@@ -233,6 +233,8 @@ function Details({ task, attempt }: { task: TaskInstanceDetails; attempt: Try | 
     ['Peak memory', formatBytes(attempt?.peak_memory_bytes)],
     ['Memory asked for', attempt ? askedFor(attempt) : '—'],
     ['CPU time', formatDuration(attempt?.cpu_seconds)],
+    ['Read', formatBytes(attempt?.read_bytes)],
+    ['Written', formatBytes(attempt?.written_bytes)],
     ['Log size', attempt ? formatBytes(attempt.log_bytes) : '—'],
     ['Application', task.application_id || '—'],
   ];
