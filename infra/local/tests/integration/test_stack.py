@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from spinner_eventlog.interface import Outgoing
+from spinner_eventlog.kafka import KafkaLog
 from spinner_local.home import PORTS, Home
 from spinner_local.services import SERVICES
 from spinner_servers.process import free_port
@@ -117,10 +119,16 @@ def test_the_life_of_a_stack(local: Local) -> None:
     wait_for(lambda: local.status()["scheduler"]["pid"] != rows["scheduler"]["pid"])
     wait_for(lambda: local.status()["scheduler"]["state"] == "running")
 
+    log = KafkaLog(str(rows["kafka"]["address"]), "test")
+    log.producer("test").send(Outgoing("dead_letters", "kept", None, raw=b"kept"))
+    wait_for(lambda: "kept" in [record.key for record in log.read_all("dead_letters", 0)])
+
     os.kill(local.home.load().supervisor_pid, 9)
     assert "leftover processes ended" in local.run("up"), "a supervisor's crash leaves orphans, which `up` replaces"
     assert {row["state"] for row in local.status().values()} == {"running"}
     assert {row["address"] for row in local.status().values()} == {row["address"] for row in rows.values()}
+    assert "kept" in [record.key for record in log.read_all("dead_letters", 0)], "data survives"
+    log.close()
 
     assert local.run("down").splitlines()[-1] == "True"
     assert local.processes() == []

@@ -78,7 +78,7 @@ async def _known(gateway: Gateway, dag_id: str, task_id: str) -> dict[str, Any]:
             404,
             "TASK_NOT_FOUND",
             f"DAG {dag_id!r} has no task {task_id[:250]!r}.",
-            f"See its tasks: GET /api/v1/dags/{dag_id}/memory.",
+            f"See its tasks: `spinner tasks resources {dag_id}`, or GET /api/v1/dags/{dag_id}/memory.",
         )
     return found
 

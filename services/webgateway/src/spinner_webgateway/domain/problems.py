@@ -25,7 +25,7 @@ def run_not_found(dag_id: str, run_id: str) -> ProblemError:
         404,
         "RUN_NOT_FOUND",
         f"DAG {dag_id!r} has no run {run_id[:250]!r}.",
-        f"See its runs: GET /api/v1/dags/{dag_id}/runs.",
+        f"See its runs: the DAG's page, `spinner runs list --dag {dag_id}`, or GET /api/v1/dags/{dag_id}/runs.",
     )
 
 
@@ -52,7 +52,7 @@ def version_not_found(dag_id: str, version: str) -> ProblemError:
         404,
         "VERSION_NOT_FOUND",
         f"DAG {dag_id!r} has no version {version[:250]!r}.",
-        f"See its versions: GET /api/v1/dags/{dag_id}.",
+        f"See its versions: the DAG's page, `spinner dags show {dag_id} --json`, or GET /api/v1/dags/{dag_id}.",
     )
 
 
