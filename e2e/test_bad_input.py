@@ -108,6 +108,12 @@ def test_the_command_line_says_what_is_not_there(stack: Stack) -> None:
     assert "there-is-none" in done.stderr
 
 
+def test_an_unknown_topic_is_named_with_those_that_there_are(stack: Stack) -> None:
+    done = stack.run("events", "tail", "--topic", "no_such_topic", check=False)
+    assert done.returncode == 1
+    assert "no_such_topic doesn't exist" in done.stderr and "workflow_events" in done.stderr
+
+
 # What is put by hand on these goes to dead_letters; elsewhere it is passed over by those who read it.
 DEAD_LETTERED = {
     "scheduler_inbox-spinner_tier_1",

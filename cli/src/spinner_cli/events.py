@@ -31,14 +31,17 @@ def tail(
     as_json: JsonOption = False,
 ) -> None:
     """Print records as they are written (one JSON object a line with --json)."""
-    from spinner_eventlog.interface import Transient
+    from spinner_eventlog.interface import Transient, UnknownTopic
     from spinner_eventlog.kafka import KafkaLog
+    from spinner_eventlog.topics import registry
 
     try:
         log = KafkaLog(bootstrap(), "cli", timeout_seconds=5.0)
         names = actual_topics(topic)
         partitions = [(name, number) for name in names for number in range(log.partition_count(name))]
         reader = log.reader(partitions, "earliest" if from_start or not follow else "latest")
+    except UnknownTopic as error:
+        raise CliError(f"There is no such topic: {error}", f"Choose one of {', '.join(registry())}.") from error
     except Transient as error:
         raise CliError(f"Kafka doesn't answer at {bootstrap()}: {error}", "Start Spinner with `make up`.") from error
     try:
@@ -111,15 +114,13 @@ def verify(
 
 
 def actual_topics(wanted: list[str] | None) -> list[str]:
-    """Topic names for the given names or base names. Raises CliError for a name that the registry doesn't know."""
+    """Topic names for the given names or base names."""
     from spinner_eventlog.topics import registry
     from spinner_local.services import CLUSTER, TIERS
 
     names: list[str] = []
     for name in wanted or ["workflow_events"]:
         known = registry().get(name)
-        if known is None and name.partition("-")[0] not in registry():
-            raise CliError(f"There is no topic {name}.", f"Choose one of {', '.join(registry())}.")
         names += known.names([CLUSTER], TIERS) if known else [name]
     return names
 

@@ -239,9 +239,3 @@ def test_a_log_is_lines_of_json_over_all_pages(spinner: Callable[..., Result], m
 
     result = spinner(handler, "tasks", "logs", "etl", "r", "a", "--try", "1", "--json")
     assert [json.loads(line) for line in result.out.splitlines()] == lines
-
-
-def test_an_unknown_topic_is_named_with_those_that_exist(spinner: Callable[..., Result]) -> None:
-    result = spinner(lambda _: httpx.Response(500), "events", "tail", "--topic", "events")
-    assert result.code == 1
-    assert "There is no topic events." in result.err and "workflow_events" in result.err

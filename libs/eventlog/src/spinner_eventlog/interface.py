@@ -22,6 +22,10 @@ class Transient(Exception):  # noqa: N818 - named for the next move
     """Try again later: the broker is away, a request timed out."""
 
 
+class UnknownTopic(Transient):
+    """The topic doesn't exist yet."""
+
+
 class Fenced(Exception):  # noqa: N818
     """Another owner took over; throw the in-memory partition away and stop writing."""
 

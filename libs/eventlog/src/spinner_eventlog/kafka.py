@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from spinner_eventlog.envelope import Envelope
-from spinner_eventlog.interface import Record, TopicPartition, Transient
+from spinner_eventlog.interface import Record, TopicPartition
 from spinner_eventlog.kafka_client import (
     Tuning,
     base_config,
@@ -179,7 +179,7 @@ class KafkaLog:
         return latest
 
     def partition_count(self, topic: str) -> int:
-        """Raises Transient for an unknown topic. The answer may be a minute old."""
+        """Raises UnknownTopic for one that doesn't exist. The answer may be a minute old."""
         known = self._counts.get(topic)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -188,7 +188,7 @@ class KafkaLog:
         except KafkaException as exception:
             raise translated(error_of(exception), f"looking up {topic}") from exception
         if found.error is not None or not found.partitions:
-            raise Transient(
+            raise UnknownTopic(
                 f"topic {self.prefix}{topic} doesn't exist at {self.bootstrap}: create it (topics.create_topics)"
             )
         count = len(found.partitions)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spinner_eventlog.envelope import Headers, unwrap
-from spinner_eventlog.interface import Record, TopicPartition, Transient
+from spinner_eventlog.interface import Record, TopicPartition, Transient, UnknownTopic
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class MemoryBroker:
     def _partitions(self, topic: str) -> list[list[Stored | None]]:
         found = self._topics.get(topic)
         if found is None:
-            raise Transient(f"topic {topic} doesn't exist in this MemoryLog: create it (topics.create_topics)")
+            raise UnknownTopic(f"topic {topic} doesn't exist in this MemoryLog: create it (topics.create_topics)")
         return found
 
     def _partition(self, topic: str, partition: int) -> list[Stored | None]:

@@ -188,5 +188,5 @@ def test_an_error_that_is_over_is_told_with_its_times():
     assert (mended.error.message, mended.error.detected_time.ToDatetime(UTC)) == ("second", NOW)
     written(ledger, bundle(errors={"b.py": error()}))
     assert [item.error.relative_path for item in ledger.without_bundle("main", later).ended] == ["b.py"]
-    ledger.apply(ledger.bundle_error("main", error("gone"), NOW))
+    ledger.apply(ledger.bundle_error("main", error("gone", bundle="main", relative_path="."), NOW))
     assert [item.error.message for item in ledger.bundle_error("main", None, later).ended] == ["gone"]
