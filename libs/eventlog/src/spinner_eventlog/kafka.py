@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from spinner_eventlog.envelope import Envelope
-from spinner_eventlog.interface import Record, TopicPartition
+from spinner_eventlog.interface import Record, TopicPartition, UnknownTopic
 from spinner_eventlog.kafka_client import (
     Tuning,
     base_config,

@@ -3422,6 +3422,13 @@ export interface components {
             stages: components["schemas"]["Stage"][];
             /** Peak Memory Bytes */
             peak_memory_bytes?: number | null;
+            /**
+             * Read Bytes
+             * @description By its processes, from files and pipes.
+             */
+            read_bytes?: number | null;
+            /** Written Bytes */
+            written_bytes?: number | null;
             /** Cpu Seconds */
             cpu_seconds?: number | null;
             /** Memory Request Bytes */
