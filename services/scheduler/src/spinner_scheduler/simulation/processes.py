@@ -101,9 +101,9 @@ class ProcessLog(MemoryLog):
         self.members.append(member)
         return member
 
-    def read_all(self, topic: str, partition: int, start: int = 0) -> Iterator[Record]:
+    def read_all(self, topic: str, partition: int, start: int = 0, uncommitted: bool = False) -> Iterator[Record]:
         self.process.reach()
-        for number, record in enumerate(super().read_all(topic, partition, start)):
+        for number, record in enumerate(super().read_all(topic, partition, start, uncommitted)):
             if number == 3 and self.process.dies_in_recovery:
                 self.process.dies_in_recovery = False
                 raise Died
