@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -52,6 +53,8 @@ class Life(Protocol):
 async def main(app: App[Settings]) -> None:
     """Runs the executor until it is cancelled."""
     settings = app.settings
+    # Live tries are many and have few cycles: with the defaults the collector walks them again and again.
+    gc.set_threshold(50_000, 20, 100)
     log = KafkaLog(settings.kafka, "spinner-executor", prefix=settings.topic_prefix)
     try:
         await serve(settings, log, app, Metrics(REGISTRY))

@@ -44,8 +44,9 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FORCE_SECONDS = 1
 _ACCOUNT_SECONDS = 10.0
-# A call that fails for so long is worth a word to the user.
+# A call that fails for so long, and what a pod waits for this long, are worth a word to the user.
 _TELL_AFTER_SECONDS = 3.0
+_TELL_PENDING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class _Worker:
     since: float
     nonce: str = ""
     told_running: bool = False
+    reason: str = ""
+    reason_since: float = 0.0
     told_reason: str = ""
     waiting_since: float = 0.0
     waiting_outcome: Outcome.ValueType = Outcome.OUTCOME_UNSPECIFIED
@@ -229,7 +232,7 @@ class KubernetesBackend:
         begun = loop.time()
         while True:
             try:
-                return await self._client.call("POST", path, manifest)
+                return await self._client.call("POST", path, manifest, metadata_only=True)
             except ApiFailure as error:
                 failure = error
             if self._workers.get(worker.name) is not worker:
@@ -239,11 +242,11 @@ class KubernetesBackend:
                 if found is not None:
                     return found
             elif _is_quota(failure):
-                self._tell_pending(worker, failure.message)
+                self._note_pending(worker, failure.message)
             elif not failure.passing and not (_lacks_account(failure) and loop.time() - begun < _ACCOUNT_SECONDS):
                 raise LaunchFailed(_refusal(failure), Outcome.OUTCOME_CONFIG_ERROR)
             elif loop.time() - begun > _TELL_AFTER_SECONDS:
-                self._tell_pending(worker, failure.message)
+                self._note_pending(worker, failure.message)
             if worker.stopped.is_set():
                 raise LaunchFailed("it was cancelled before its pod was made")
             if loop.time() - begun > self._limits.pending_seconds:
@@ -408,7 +411,7 @@ class KubernetesBackend:
             if pod.waiting_outcome != worker.waiting_outcome:
                 worker.waiting_outcome = pod.waiting_outcome
                 worker.waiting_since = asyncio.get_running_loop().time()
-            self._tell_pending(worker, pod.waiting)
+            self._note_pending(worker, pod.waiting)
             if pod.hopeless:
                 self._give_up(worker, pod)
 
@@ -422,13 +425,18 @@ class KubernetesBackend:
         worker.exited = True
         self._events.exited(worker.key, worker.name, exit)
 
-    def _tell_pending(self, worker: _Worker, reason: str) -> None:
-        if reason and reason != worker.told_reason and not worker.told_running:
-            worker.told_reason = reason
-            self._events.pending(worker.key, worker.name, reason)
+    def _note_pending(self, worker: _Worker, reason: str) -> None:
+        if reason and reason != worker.reason:
+            worker.reason, worker.reason_since = reason, asyncio.get_running_loop().time()
+
+    def _tell_pending(self, worker: _Worker, now: float) -> None:
+        """Says what a worker waits for, once it has waited for that."""
+        if worker.reason != worker.told_reason and now - worker.reason_since >= _TELL_PENDING_SECONDS:
+            worker.told_reason = worker.reason
+            self._events.pending(worker.key, worker.name, worker.reason)
 
     async def _tick(self) -> None:
-        """Deadlines of pods that don't run yet, and pods that nobody expects."""
+        """Waiting pods, with their reasons and deadlines, and pods that nobody expects."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = asyncio.get_running_loop().time()
@@ -439,6 +447,7 @@ class KubernetesBackend:
             for worker in list(self._workers.values()):
                 if worker.exited or worker.told_running:
                     continue
+                self._tell_pending(worker, now)
                 pod = self._pod(worker)
                 if pod is None or pod.phase is not pods.Phase.WAITING:
                     continue

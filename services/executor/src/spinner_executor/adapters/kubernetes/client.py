@@ -1,28 +1,34 @@
 """Raw calls of the Kubernetes API: JSON in, JSON out, failures as one exception with what a caller decides by.
 
 Configuration and credentials (kubeconfig, in-cluster, exec plugins, their renewal) are kubernetes_asyncio's; its typed
-models are not used, since building them costs more than the call. The gate bounds what is in flight and slows down as
-the server asks: API priority and fairness answers 429 with Retry-After when its queues are full.
+models and its way of sending are not used, since they cost more than the call itself. The gate bounds what is in flight
+and slows down as the server asks: API priority and fairness answers 429 with Retry-After when its queues are full.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import orjson
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
+from yarl import URL
 
 CALL_SECONDS = 30.0
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 15.0
 _MIN_IN_FLIGHT = 2
+_WHOLE = "application/json"
+# The API server leaves specification and status out of its answer.
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 
 class ApiFailure(Exception):  # noqa: N818 - an answer
@@ -112,6 +118,16 @@ class Client:
         configuration.connection_pool_maxsize = 0  # the gate bounds calls, and watches must not wait for one
         self._configuration = configuration
         self._api = ApiClient(configuration)
+        rest = self._api.rest_client
+        # A session of our own: theirs looks for proxies and ~/.netrc again at each call.
+        self._session = aiohttp.ClientSession(
+            connector=rest.pool_manager.connector, connector_owner=False, read_bufsize=2**21
+        )
+        self._sending: dict[str, Any] = {
+            "proxy": rest.proxy or _proxy(configuration.host),
+            "proxy_headers": rest.proxy_headers,
+            "server_hostname": rest.server_hostname,
+        }
         self.gate = Gate(parallel_calls)
 
     @classmethod
@@ -135,13 +151,14 @@ class Client:
         query: Mapping[str, str] | None = None,
         seconds: float = CALL_SECONDS,
         content_type: str = "application/json",
+        metadata_only: bool = False,
     ) -> dict[str, Any]:
-        """One call through the gate; returns the answer's object. Raises ApiFailure."""
+        """One call through the gate; returns the answer's object, or its metadata alone. Raises ApiFailure."""
         async with self.gate():
             try:
-                response = await self._request(
-                    method, path, body, query, aiohttp.ClientTimeout(total=seconds, connect=seconds / 2), content_type
-                )
+                timeout = aiohttp.ClientTimeout(total=seconds, connect=seconds / 2)
+                accept = _METADATA if metadata_only else _WHOLE
+                response = await self._request(method, path, body, query, timeout, content_type, accept)
                 async with response:
                     text = await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -150,7 +167,7 @@ class Client:
                 ) from error
             if response.status >= 300:
                 raise _failure(response, text)
-            answer: dict[str, Any] = json.loads(text)
+            answer: dict[str, Any] = orjson.loads(text)
             return answer
 
     async def watch(self, path: str, query: Mapping[str, str], silence_seconds: float) -> AsyncIterator[dict[str, Any]]:
@@ -166,7 +183,7 @@ class Client:
                     *lines, rest = (rest + piece).split(b"\n")
                     for line in lines:
                         if line:
-                            yield json.loads(line)
+                            yield orjson.loads(line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiFailure(0, "", f"the watch was cut: {error or type(error).__name__}") from error
 
@@ -193,27 +210,35 @@ class Client:
         query: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
         content_type: str,
+        accept: str = _WHOLE,
     ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": content_type, "Accept": "application/json", "User-Agent": "spinner-executor"}
+        headers = {"Content-Type": content_type, "Accept": accept, "User-Agent": "spinner-executor"}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"])
-        response: aiohttp.ClientResponse = await self._api.rest_client.request(
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        response: aiohttp.ClientResponse = await self._session.request(
             method,
-            f"{self._configuration.host}{path}",
-            query_params=dict(query) if query else None,
+            URL(url, encoded=True),
             headers=headers,
-            body=body,
-            _preload_content=False,
-            _request_timeout=timeout,
+            data=None if body is None else orjson.dumps(body),
+            timeout=timeout,
+            **self._sending,
         )
         return response
 
     async def close(self) -> None:
+        await self._session.close()
         await self._api.close()
+
+
+def _proxy(host: str) -> str | None:
+    """The environment's proxy for an address, if there is one."""
+    parts = urlsplit(host)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _failure(response: aiohttp.ClientResponse, text: bytes) -> ApiFailure:
     try:
-        status = json.loads(text)
+        status = orjson.loads(text)
         reason, message = status.get("reason", ""), status.get("message", "")
         details = status.get("details") or {}
     except (ValueError, AttributeError):

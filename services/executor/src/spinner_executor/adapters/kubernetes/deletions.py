@@ -46,7 +46,8 @@ class Deletions:
         backoff = Backoff()
         while True:
             try:
-                await self._client.call("DELETE", f"{self._pods_path}/{name}", _options(uid, grace_seconds))
+                path, options = f"{self._pods_path}/{name}", _options(uid, grace_seconds)
+                await self._client.call("DELETE", path, options, metadata_only=True)
                 break
             except ApiFailure as failure:
                 if failure.status in (404, 409):  # gone, or another pod of that name
