@@ -5,7 +5,6 @@ The nodes are simulated; evictions, preemptions, quotas and scheduling are Kuber
 
 from __future__ import annotations
 
-import base64
 import json
 import urllib.error
 from collections.abc import Iterator
@@ -13,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kubelet import token_of
 from places import make_namespace
 from spinner_executor.domain import podnames
 from spinner_executor.domain.keys import try_key_text
@@ -81,19 +83,13 @@ class Scene:
 
     def started(self, order: o.TaskOrder) -> None:
         """The worker asks for its work and its start, as it would in its container."""
-        path = f"/api/v1/namespaces/{self.namespace}/secrets/{self.name(order)}"
+        found: Any = until(lambda: self.pod(order), "the pod is there", SECONDS)
+        self.calls(token_of(self.cluster, found))
 
-        def secret() -> dict[str, Any] | None:
-            try:
-                return self.cluster.request("GET", path)  # type: ignore[no-any-return]
-            except urllib.error.HTTPError:
-                return None  # it is made just after its pod
-
-        found: Any = until(secret, "the pod has its token", SECONDS)
-        token = base64.b64decode(found["data"]["token"]).decode()
+    def calls(self, token: str) -> None:
         with grpc.insecure_channel(self.address) as channel:
             stub = runtime_pb2_grpc.TaskRuntimeServiceStub(channel)
-            call = {"metadata": (("authorization", f"Bearer {token}"),), "timeout": 20.0}
+            call = {"metadata": (("authorization", f"Bearer {token}"),), "timeout": 20.0, "wait_for_ready": True}
             stub.GetWork(rt.GetWorkRequest(), **call)
             stub.Start(rt.StartRequest(), **call)
 
@@ -266,3 +262,27 @@ def test_a_node_that_is_gone_takes_its_workers_along(scene: Scene) -> None:
     end = scene.end(order)
     assert end.outcome == c.OUTCOME_NODE_LOST
     assert node in end.message
+
+
+def test_only_a_token_that_the_cluster_gave_to_this_very_pod_is_taken(scene: Scene) -> None:
+    order = scene.running("proven")
+    pod: Any = scene.pod(order)
+    genuine = token_of(scene.cluster, pod)
+    claims = jwt.decode(genuine, options={"verify_signature": False})
+    key = rsa.generate_private_key(65537, 2048)
+    forged = jwt.encode(claims, key, "RS256", {"kid": jwt.get_unverified_header(genuine)["kid"]})
+    unsigned = jwt.encode(claims, None, "none", {"kid": jwt.get_unverified_header(genuine)["kid"]})
+    for token in (forged, unsigned):
+        with pytest.raises(grpc.RpcError) as refused:
+            scene.calls(token)
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    scene.says(order, ended(0, "Completed"))
+    assert "before it started user code" in scene.end(order).message
+
+    other = scene.running("another")
+    scene.calls(token_of(scene.cluster, scene.pod(other)))
+    again = scene.running("proven-again")
+    scene.calls(token_of(scene.cluster, scene.pod(again)))
+    for order in (other, again):
+        scene.says(order, ended(139, "Error"))
+        assert scene.end(order).outcome == c.OUTCOME_CRASHED

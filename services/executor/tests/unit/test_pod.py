@@ -14,17 +14,16 @@ from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1 import orders_pb2 as o
 
 SETTINGS = PodSettings("spinner-x", "x", "company/worker:1")
-TOKEN = "worker-1.3.secretproof"
 
 
 def launch(runtime: str = "spinner", tier: int = 1, memory: tuple[int, int] = (0, 0), **resources: Any) -> Launch:
     key = c.TryKey(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
     order = o.TaskOrder(try_key=key, runtime=runtime, tier=tier, resources_json=json.dumps(resources))
-    return Launch("d/r/t/-1/1", 0, "worker-1", TOKEN, "executors:50052", 3, order, *memory)
+    return Launch("d/r/t/-1/1", 0, "worker-1", "", "executors:50052", 3, order, *memory)
 
 
 def pod_of(settings: PodSettings = SETTINGS, **asked: Any) -> dict[str, Any]:
-    return build(launch(**asked), "nonce", settings).pod
+    return build(launch(**asked), "nonce", settings)
 
 
 def worker_of(pod: dict[str, Any]) -> dict[str, Any]:
@@ -48,11 +47,14 @@ def test_a_pod_is_secure_by_default() -> None:
     assert spec["restartPolicy"] == "Never"
 
 
-def test_the_token_is_only_in_the_secret() -> None:
-    manifests = build(launch(), "nonce", SETTINGS)
-    assert TOKEN not in json.dumps(manifests.pod)
-    assert manifests.secret["stringData"] == {"token": TOKEN}
-    assert manifests.secret["metadata"]["name"] == manifests.pod["metadata"]["name"] == "worker-1"
+def test_the_kubelet_gives_the_worker_alone_a_token_for_its_order_partition() -> None:
+    pod = pod_of()
+    (volume,) = (each for each in pod["spec"]["volumes"] if each["name"] == "token")
+    (source,) = volume["projected"]["sources"]
+    assert source["serviceAccountToken"] == {"audience": "spinner:x:3", "path": "token"}
+    assert volume["projected"]["defaultMode"] == 0o440
+    (mount,) = (each for each in worker_of(pod)["volumeMounts"] if each["name"] == "token")
+    assert env_of(worker_of(pod))["SPINNER_TOKEN_FILE"] == f"{mount['mountPath']}/token"
 
 
 def test_everything_that_a_task_may_ask_arrives() -> None:

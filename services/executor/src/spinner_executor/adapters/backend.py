@@ -25,9 +25,13 @@ class LaunchFailed(Exception):  # noqa: N818 - an answer
         self.outcome = outcome
 
 
+class Unproven(Exception):  # noqa: N818 - an answer
+    """It cannot be told yet whether a token is good; ask again in a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A worker to make. `address`: where it reaches its executor; `token`: what it proves itself with.
+    """A worker to make. `address`: where it reaches its executor; `token`: what it proves itself with, as `token` said.
 
     `file`: the unpacked bundle's folder and the DAG file in it, when they are known already.
     """
@@ -87,7 +91,13 @@ class Backend(Protocol):
         """The name of the worker of the order's segment."""
 
     def token(self, worker: str, partition: int) -> str:
-        """What the worker proves itself with: `<worker>.<partition>.<secret>`."""
+        """What the worker is to be given to prove itself with; "" where its place gives it a token."""
+
+    def claimed(self, token: str) -> tuple[str, int]:
+        """The worker and the order partition that a token speaks of, unchecked; "", -1 when it is no token."""
+
+    def proves(self, token: str, worker: str, expected: str) -> bool:
+        """Whether whoever has `token` is `worker`, whose own token is `expected`. Raises Unproven."""
 
     async def start(self, events: WorkerEvents) -> None:
         """Makes the back end ready."""

@@ -8,7 +8,6 @@ tries exist only while it is owned; giving it up forgets them without touching t
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.inbox.v1.inbox_pb2 import TaskLaunched
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
 
-from spinner_executor.adapters.backend import Launch, LaunchFailed
+from spinner_executor.adapters.backend import Launch, LaunchFailed, Unproven
 from spinner_executor.adapters.journal import Journal
 from spinner_executor.adapters.logs import TryLog
 from spinner_executor.adapters.runs import RunsView
@@ -54,7 +53,7 @@ class NotAllowed(Exception):  # noqa: N818 - an answer
 
 
 class NotOwner(Exception):  # noqa: N818 - an answer
-    """Another executor owns the try's partition now: only that one may say whether a token is stale."""
+    """Only another executor, or this one a moment later, may say whether a token is stale."""
 
 
 @dataclass(slots=True)
@@ -439,13 +438,15 @@ class Controller:
 
     def authenticate(self, token: str) -> Try:
         """The live try that `token` belongs to; raises NotAllowed, or NotOwner when that is for another to say."""
-        worker, _, rest = token.partition(".")
-        partition = rest.partition(".")[0]
-        if not partition.isdigit() or int(partition) not in self.ownership:
-            raise NotOwner(f"order partition {partition or '?'} is not owned here; look for its owner")
+        worker, partition = self.backend.claimed(token)
+        if partition not in self.ownership:
+            raise NotOwner(f"order partition {partition} is not owned here; look for its owner")
         tried = self._by_worker.get(worker)
-        if tried is None or tried.removed or not hmac.compare_digest(tried.token.encode(), token.encode()):
-            raise NotAllowed("this token belongs to no live try of this executor")
+        try:
+            if tried is None or tried.removed or not self.backend.proves(token, worker, tried.token):
+                raise NotAllowed("this token belongs to no live try of this executor")
+        except Unproven as unproven:
+            raise NotOwner(f"{unproven}; ask again") from unproven
         tried.heard = self._loop.time()
         return tried
 

@@ -6,7 +6,6 @@ environment and token, writes the pod's status, and carries out deletions with t
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import signal
@@ -28,6 +27,19 @@ _HEARTBEAT_SECONDS = 5.0
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def token_of(cluster: Cluster, pod: dict[str, Any]) -> str:
+    """The token that a kubelet gets for a pod, by asking for what the pod's volume says."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    projected = next(volume["projected"] for volume in spec["volumes"] if volume["name"] == "token")
+    asked = {
+        "audiences": [projected["sources"][0]["serviceAccountToken"]["audience"]],
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
+    }
+    path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{spec['serviceAccountName']}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": asked}
+    return str(cluster.request("POST", path, request)["status"]["token"])
 
 
 class Kubelet:
@@ -119,15 +131,12 @@ class Kubelet:
                 self._delete(pod)
 
     def _start(self, pod: dict[str, Any]) -> None:
-        name, namespace, uid = (pod["metadata"][part] for part in ("name", "namespace", "uid"))
-        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-        secret_name = volumes["token"]["secret"]["secretName"]
-        try:
-            secret = self.cluster.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{secret_name}")
-        except urllib.error.HTTPError:
-            return  # not there yet: the volume cannot be mounted
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         token = self._folder / f"{uid}.token"
-        token.write_bytes(base64.b64decode(secret["data"]["token"]))
+        try:
+            token.write_text(token_of(self.cluster, pod))
+        except urllib.error.HTTPError:
+            return  # the pod is gone meanwhile
         container = next(c for c in pod["spec"]["containers"] if c["name"] == "worker")
         environment = {entry["name"]: entry.get("value", "") for entry in container["env"]}
         environment |= {"SPINNER_TOKEN_FILE": str(token), **self._variables}

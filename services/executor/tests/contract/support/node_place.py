@@ -81,10 +81,10 @@ class NodePlace:
         found: dict[str, Any] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
         return found
 
-    def secret_of(self, order: TaskOrder) -> dict[str, Any]:
-        name = self.pod_of(order)["metadata"]["name"]
-        found: dict[str, Any] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
-        return found
+    def token_of(self, order: TaskOrder) -> str:
+        """What the kubelet gave to the worker's pod."""
+        volumes = self.node.data / "kubelet" / "root" / "pods" / self.pod_of(order)["metadata"]["uid"] / "volumes"
+        return (volumes / "kubernetes.io~projected" / "token" / "token").read_text()
 
     def processes(self, order: TaskOrder, container: str = "worker") -> list[psutil.Process]:
         """Processes of a container, the first one first."""
@@ -106,9 +106,7 @@ class NodePlace:
         worker.send_signal(signal.SIGKILL)
 
     def left(self) -> list[str]:
-        secrets = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/secrets")["items"]
-        owned = [each for each in secrets if each["metadata"].get("ownerReferences")]
-        return [each["metadata"]["name"] for each in [*self.pods(), *owned]]
+        return [pod["metadata"]["name"] for pod in self.pods()]
 
     def close(self) -> None:
         everything = ("--all", "-n", self.namespace, "--grace-period=0", "--force", "--wait=false")

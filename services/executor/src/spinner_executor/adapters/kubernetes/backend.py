@@ -7,16 +7,14 @@
   that nobody here expects: it is deleted, and as it cannot be granted, it runs nothing.
 - A pod is deleted only when its outcome is recorded (`remove`, `retire`, `sweep`), when its order is cancelled, or when
   it is declared lost; always by its uid, so a late call never hits the next pod of that name.
-- Tokens are a keyed hash of the worker's name. The key is a Secret of the namespace that all executors share, so the
-  next owner of a partition knows the tokens of the workers it adopts.
+- A worker proves itself with the token of its pod (`tokens`), which names the pod's uid.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
-import hmac
+import hashlib
 import logging
 import math
 import secrets
@@ -30,12 +28,13 @@ from typing import Any
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
-from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
+from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, Unproven, WorkerEvents
 from spinner_executor.adapters.kubernetes import cluster
 from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
 from spinner_executor.adapters.kubernetes.deletions import Deletions
 from spinner_executor.adapters.kubernetes.folders import TryFolders
-from spinner_executor.adapters.kubernetes.pod import WORKER, PodSettings, build, secret
+from spinner_executor.adapters.kubernetes.pod import WORKER, PodSettings, build
+from spinner_executor.adapters.kubernetes.tokens import Tokens
 from spinner_executor.adapters.kubernetes.watch import PodWatch
 from spinner_executor.domain import podnames, pods
 from spinner_executor.domain.model import Exit, WorkerState
@@ -68,6 +67,9 @@ class _Worker:
     name: str
     since: float
     nonce: str = ""
+    # Its pod's uid, and a hash of the token that proved to be this pod's.
+    uid: str = ""
+    proof: bytes = b""
     told_running: bool = False
     reason: str = ""
     reason_since: float = 0.0
@@ -101,13 +103,12 @@ class KubernetesBackend:
         self._limits = limits
         self._folders = TryFolders(data, partition_of, pool)
         self._pods_path = f"/api/v1/namespaces/{settings.namespace}/pods"
-        self._secrets_path = f"/api/v1/namespaces/{settings.namespace}/secrets"
         self._watches: dict[int, PodWatch] = {}
         self._workers: dict[str, _Worker] = {}
         self._of_key: dict[str, set[str]] = {}
         self._deletions = Deletions(client, self._pods_path)
         self._nodes = cluster.Nodes(client)
-        self._token_key = b""
+        self._tokens = Tokens(client, settings.namespace, settings.cluster)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opening: dict[int, PodWatch] = {}
         self._quota_turn = asyncio.Lock()
@@ -121,15 +122,31 @@ class KubernetesBackend:
         return podnames.pod_name(order.try_key, key, order.segment)
 
     def token(self, worker: str, partition: int) -> str:
-        proof = hmac.digest(self._token_key, f"{worker}.{partition}".encode(), "sha256")
-        return f"{worker}.{partition}.{proof.hex()[:40]}"
+        return ""
+
+    def claimed(self, token: str) -> tuple[str, int]:
+        claim = self._tokens.claim(token)
+        return ("", -1) if claim is None else (claim.pod, claim.partition)
+
+    def proves(self, token: str, worker: str, expected: str) -> bool:
+        known, claim = self._workers.get(worker), self._tokens.claim(token)
+        if known is None or claim is None or (claim.pod, claim.partition) != (worker, known.partition):
+            return False
+        proof = hashlib.blake2b(token.encode(), digest_size=16).digest()
+        if known.proof != proof:
+            if not known.uid:
+                raise Unproven(f"pod {worker} is not known here yet")
+            if claim.uid != known.uid or not self._tokens.is_genuine(token):
+                return False
+            known.proof = proof
+        return True
 
     # Life.
 
     async def start(self, events: WorkerEvents) -> None:
         self._events = events
-        self._settings, key = await cluster.prepare(self._client, self._settings)
-        self._token_key = base64.b64decode(key)
+        self._settings = await cluster.prepare(self._client, self._settings)
+        await self._tokens.open()
         self._spawn(self._tick())
 
     def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
@@ -214,33 +231,30 @@ class KubernetesBackend:
         worker = self._expect(launch.key, launch.segment, launch.partition, launch.worker)
         worker.nonce = secrets.token_hex(8)
         try:
-            manifests = build(launch, worker.nonce, self._settings)
             try:
-                created = await self._create(worker, self._pods_path, manifests.pod)
+                await self._create(worker, build(launch, worker.nonce, self._settings))
             finally:
                 self._leave_quota(worker)
-            owner = {"apiVersion": "v1", "kind": "Pod", "name": launch.worker, "uid": created["metadata"]["uid"]}
-            manifests.secret["metadata"]["ownerReferences"] = [owner]
-            await self._create(worker, self._secrets_path, manifests.secret)
         except LaunchFailed:
             self._forget(worker)  # the next tick removes what was made of it
             raise
 
-    async def _create(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Creates an object, again and again while that may help. Returns it as it is. Raises LaunchFailed."""
+    async def _create(self, worker: _Worker, manifest: dict[str, Any]) -> None:
+        """Creates a worker's pod, again and again while that may help. Raises LaunchFailed."""
         loop, backoff = asyncio.get_running_loop(), Backoff()
         begun = loop.time()
         while True:
             try:
-                return await self._client.call("POST", path, manifest, metadata_only=True)
+                created = await self._client.call("POST", self._pods_path, manifest, metadata_only=True)
+                worker.uid = created["metadata"]["uid"]
+                return
             except ApiFailure as error:
                 failure = error
             if self._workers.get(worker.name) is not worker:
                 raise LaunchFailed("the partition was given up")
             if failure.status == 409 and failure.reason == "AlreadyExists":
-                found = await self._existing(worker, path, manifest)
-                if found is not None:
-                    return found
+                if await self._is_there(worker):
+                    return
             elif _is_quota(failure):
                 self._note_pending(worker, failure.message)
             elif not failure.passing and not (_lacks_account(failure) and loop.time() - begun < _ACCOUNT_SECONDS):
@@ -275,26 +289,21 @@ class KubernetesBackend:
             self._at_quota = None
             self._quota_turn.release()
 
-    async def _existing(self, worker: _Worker, path: str, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        """What stands in the way of a create: our own earlier attempt is returned, anything else is removed."""
+    async def _is_there(self, worker: _Worker) -> bool:
+        """What stands in the way of a create: our own earlier attempt has succeeded; anything else is removed."""
         try:
-            found = await self._client.call("GET", f"{path}/{worker.name}")
+            pod = pods.read(await self._client.call("GET", f"{self._pods_path}/{worker.name}"))
         except ApiFailure:
-            return None
-        if path == self._secrets_path:
-            same_owner = found["metadata"].get("ownerReferences") == manifest["metadata"]["ownerReferences"]
-            if not same_owner:
-                await self._deletions.once(f"{path}/{worker.name}", found["metadata"]["uid"])
-            return found if same_owner else None
-        pod = pods.read(found)
+            return False
         if pod.launch == worker.nonce:
-            return found
+            worker.uid = pod.uid
+            return True
         if pod.key and pod.key != worker.key:
             raise LaunchFailed(f"pod {pod.name} belongs to another try, {pod.key}", Outcome.OUTCOME_CONFIG_ERROR)
         if not pod.deleting:
             _log.info("pod %s is left from an earlier launch: it is removed first", pod.name)
             self._deletions.add(pod.name, pod.uid, _FORCE_SECONDS)
-        return None
+        return False
 
     def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
         partition = self._folders.partition_of(key)
@@ -308,34 +317,19 @@ class KubernetesBackend:
                     continue
                 self._expect(key, old.segment, partition, old.name).exited = True
             if granted == name:
-                return Observed(WorkerState.GONE, name, order.segment, self.token(name, partition), pods.vanished(None))
+                return Observed(WorkerState.GONE, name, order.segment, exit=pods.vanished(None))
             return Observed(WorkerState.NONE)
         for old in mine:
             if old is not pod:
                 self._expect(key, old.segment, partition, old.name).exited = True
         worker = self._expect(key, pod.segment, partition, name)
-        worker.nonce = pod.launch
+        worker.nonce, worker.uid = pod.launch, pod.uid
         worker.since -= _age_seconds(pod)
-        token = self.token(name, partition)
         if pod.exit is not None:
             worker.exited = True
-            return Observed(WorkerState.GONE, name, pod.segment, token, pod.exit)
-        if pod.phase is not pods.Phase.RUNNING:
-            self._spawn(self._give_token(worker, pod, token, order))
-        else:
-            worker.told_running = True
-        return Observed(WorkerState.ALIVE, name, pod.segment, token, starting=pod.phase is not pods.Phase.RUNNING)
-
-    async def _give_token(self, worker: _Worker, pod: pods.Pod, token: str, order: TaskOrder) -> None:
-        """A pod that was made just before its executor died may lack its Secret."""
-        launch = Launch(worker.key, worker.segment, worker.name, token, "", worker.partition, order)
-        missing = secret(launch, self._settings)
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
-        missing["metadata"]["ownerReferences"] = [owner]
-        try:
-            await self._create(worker, self._secrets_path, missing)
-        except LaunchFailed as error:
-            _log.warning("pod %s may lack its token: %s", pod.name, error)
+            return Observed(WorkerState.GONE, name, pod.segment, exit=pod.exit)
+        worker.told_running = pod.phase is pods.Phase.RUNNING
+        return Observed(WorkerState.ALIVE, name, pod.segment, starting=not worker.told_running)
 
     def end_leftovers(self, key: str, worker: str) -> None:
         """A container takes its processes along."""
@@ -399,6 +393,7 @@ class KubernetesBackend:
             return
         if worker.exited or (worker.nonce and pod.launch != worker.nonce):
             return
+        worker.uid = pod.uid
         if worker.stopped.is_set() and not pod.deleting:
             self._deletions.add(pod.name, pod.uid, self._settings.kill_grace_seconds)
         if pod.exit is not None:

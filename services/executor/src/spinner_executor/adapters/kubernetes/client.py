@@ -26,7 +26,7 @@ from yarl import URL
 CALL_SECONDS = 30.0
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 15.0
 _MIN_IN_FLIGHT = 2
-_WHOLE = "application/json"
+_WHOLE = "application/json,*/*"
 # The API server leaves specification and status out of its answer.
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
@@ -124,7 +124,7 @@ class Client:
             connector=rest.pool_manager.connector, connector_owner=False, read_bufsize=2**21
         )
         self._sending: dict[str, Any] = {
-            "proxy": rest.proxy or _proxy(configuration.host),
+            "proxy": rest.proxy or _proxy(configuration.host or ""),
             "proxy_headers": rest.proxy_headers,
             "server_hostname": rest.server_hostname,
         }

@@ -1,4 +1,4 @@
-"""What the executor needs of the cluster beside pods: its namespace, priority classes, the token key, nodes' health.
+"""What the executor needs of the cluster beside pods: its namespace, priority classes, nodes' health.
 
 Missing things are created where the executor's role allows it; otherwise a warning says what an administrator must do.
 """
@@ -6,27 +6,21 @@ Missing things are created where the executor's role allows it; otherwise a warn
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import logging
-import secrets
 from typing import Any
 
 from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
 from spinner_executor.adapters.kubernetes.pod import PodSettings
 
 _log = logging.getLogger(__name__)
-TOKEN_KEY_SECRET = "spinner-executor-token-key"  # noqa: S105 - a name
 # Tier 1 matters most. The values leave room below and above for the cluster's own classes.
 PRIORITIES = {1: 3000, 2: 2000, 3: 1000}
 _NODE_SECONDS = 5.0
 
 
-async def prepare(client: Client, settings: PodSettings) -> tuple[PodSettings, str]:
-    """Makes sure of namespace, priority classes and token key; returns the settings to use and the key (base64).
-
-    Waits while the API does not answer. Raises ApiFailure when the token key can be neither read nor made.
-    """
+async def prepare(client: Client, settings: PodSettings) -> PodSettings:
+    """Makes sure of namespace and priority classes; returns the settings to use. Waits until the API answers."""
     namespace = settings.namespace
     await _ensure(client, "/api/v1/namespaces", namespace, {"kind": "Namespace", "metadata": {"name": namespace}})
     classes: dict[int, str] = {}
@@ -40,18 +34,7 @@ async def prepare(client: Client, settings: PodSettings) -> tuple[PodSettings, s
         }
         if await _ensure(client, "/apis/scheduling.k8s.io/v1/priorityclasses", name, body) is not None:
             classes[tier] = name
-    secret = {
-        "kind": "Secret",
-        "metadata": {"name": TOKEN_KEY_SECRET},
-        "data": {"key": base64.b64encode(secrets.token_bytes(32)).decode()},
-    }
-    found = await _ensure(client, f"/api/v1/namespaces/{namespace}/secrets", TOKEN_KEY_SECRET, secret)
-    if found is None:
-        raise ApiFailure(
-            403, "", f"Secret {TOKEN_KEY_SECRET} in namespace {namespace} can be neither read nor created; "
-            "let the executor's service account get and create secrets there",
-        )  # fmt: skip
-    return dataclasses.replace(settings, priority_classes=classes), found["data"]["key"]
+    return dataclasses.replace(settings, priority_classes=classes)
 
 
 async def _ensure(client: Client, path: str, name: str, body: dict[str, Any]) -> dict[str, Any] | None:

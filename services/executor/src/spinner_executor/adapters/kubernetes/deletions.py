@@ -35,13 +35,6 @@ class Deletions:
         """The pod is gone: nothing to remember."""
         self._asked.pop(uid, None)
 
-    async def once(self, path: str, uid: str) -> None:
-        """Deletes one object that stands in the way; failures are the caller's next attempt's."""
-        try:
-            await self._client.call("DELETE", path, _options(uid, 0))
-        except ApiFailure as failure:
-            _log.debug("%s is not deleted yet: %s", path, failure)
-
     async def _delete(self, name: str, uid: str, grace_seconds: int) -> None:
         backoff = Backoff()
         while True:

@@ -1,7 +1,7 @@
-"""The manifests of a worker: its pod, and the Secret with its token that belongs to the pod.
+"""The manifest of a worker's pod.
 
 The worker reaches its executor over gRPC at `SPINNER_RUNTIME_ADDRESS` and proves itself with the token in the file
-`SPINNER_TOKEN_FILE`, which only the Secret's volume holds: never the arguments, the environment or an annotation.
+`SPINNER_TOKEN_FILE`, which the kubelet puts there (`tokens`): no object of the API has it.
 
 A pod is laid in layers, each merged over those before (`domain.podmerge`): secure defaults, the platform's pod
 template, the task's `executor_config` (A7), its `pod_override`, and what makes it this worker, which nothing overrides.
@@ -25,7 +25,7 @@ from spinner.core.resources import normalized, problems
 from spinner_proto.common.v1.common_pb2 import Outcome
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed
-from spinner_executor.adapters.kubernetes import legacy
+from spinner_executor.adapters.kubernetes import legacy, tokens
 from spinner_executor.domain import podnames
 from spinner_executor.domain.podmerge import merge
 
@@ -59,14 +59,6 @@ class PodSettings:
     legacy_image: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifests:
-    """Objects to create for one worker: the pod, then the Secret, owned by the pod and removed with it."""
-
-    pod: dict[str, Any]
-    secret: dict[str, Any]
-
-
 def read_template(path: Path | None) -> dict[str, Any]:
     """The platform's pod template; raises ValueError when it is none."""
     if path is None:
@@ -80,8 +72,8 @@ def read_template(path: Path | None) -> dict[str, Any]:
     return template
 
 
-def build(launch: Launch, nonce: str, settings: PodSettings) -> Manifests:
-    """The objects of one worker; pure. `nonce`: random, tells this launch from others of the same name.
+def build(launch: Launch, nonce: str, settings: PodSettings) -> dict[str, Any]:
+    """The pod of one worker; pure. `nonce`: random, tells this launch from others of the same name.
 
     Raises LaunchFailed (a configuration error) when the task's `executor_config` cannot be honoured.
     """
@@ -89,20 +81,7 @@ def build(launch: Launch, nonce: str, settings: PodSettings) -> Manifests:
     pod: dict[str, Any] = _defaults(settings)
     for layer in (_template(settings), _task(launch, asked, settings), _override(asked.get("pod_override") or {})):
         pod = merge(pod, layer)
-    return Manifests(merge(pod, _identity(launch, nonce, settings)), secret(launch, settings))
-
-
-def secret(launch: Launch, settings: PodSettings) -> dict[str, Any]:
-    """The Secret with the worker's token; the caller adds its owner."""
-    labels = podnames.labels(launch.order.try_key, settings.cluster, launch.partition)
-    metadata = {"name": launch.worker, "namespace": settings.namespace, "labels": labels}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata,
-        "immutable": True,
-        "stringData": {"token": launch.token},
-    }
+    return merge(pod, _identity(launch, nonce, settings))
 
 
 def _asked(launch: Launch) -> dict[str, Any]:
@@ -254,10 +233,12 @@ def _identity(launch: Launch, nonce: str, settings: PodSettings) -> dict[str, An
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumeMounts": [{"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True}],
     }
+    audience = tokens.audience(settings.cluster, launch.partition)
+    token = {"sources": [{"serviceAccountToken": {"audience": audience, "path": "token"}}], "defaultMode": 0o440}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "containers": [container],
-        "volumes": [{"name": "token", "secret": {"secretName": launch.worker, "defaultMode": 0o440}}],
+        "volumes": [{"name": "token", "projected": token}],
     }
     if priority := settings.priority_classes.get(order.tier):
         spec["priorityClassName"] = priority

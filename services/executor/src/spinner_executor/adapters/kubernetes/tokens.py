@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from spinner_executor.adapters.backend import Unproven
 from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
 
 _log = logging.getLogger(__name__)
 KEYS_PATH = "/openid/v1/jwks"
-_REFRESH_SECONDS = 5.0
 # Of these claims only the signature is asked; who it is for and about is compared below.
-_UNCHECKED = {f"verify_{claim}": False for claim in ("aud", "iss", "exp", "iat", "nbf", "sub", "jti")}
+_UNCHECKED: Options = {
+    "verify_aud": False, "verify_iss": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False,
+    "verify_sub": False, "verify_jti": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ def audience(cluster: str, partition: int) -> str:
 
 
 class Tokens:
-    """Runs on the event loop."""
+    """Runs on the event loop. `refresh_seconds`: how often new keys are looked for at most."""
 
-    def __init__(self, client: Client, namespace: str, cluster: str) -> None:
+    def __init__(self, client: Client, namespace: str, cluster: str, refresh_seconds: float = 5.0) -> None:
+        self._refresh_seconds = refresh_seconds
         self._client = client
         self._namespace = namespace
         self._audience = f"spinner:{cluster}:"
@@ -101,7 +105,7 @@ class Tokens:
             if key is None:
                 self._look_for_new_keys()
                 raise Unproven("the token is signed with a key that is not known yet")
-            jwt.decode(token, key, algorithms=[key.algorithm_name], options=dict(_UNCHECKED))
+            jwt.decode(token, key, algorithms=[key.algorithm_name], options=_UNCHECKED)
         except jwt.PyJWTError:
             return False
         return True
@@ -109,6 +113,6 @@ class Tokens:
     def _look_for_new_keys(self) -> None:
         loop = asyncio.get_running_loop()
         running = self._refreshing is not None and not self._refreshing.done()
-        if not running and loop.time() - self._refreshed > _REFRESH_SECONDS:
+        if not running and loop.time() - self._refreshed > self._refresh_seconds:
             self._refreshed = loop.time()
             self._refreshing = loop.create_task(self._refresh())

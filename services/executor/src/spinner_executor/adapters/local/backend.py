@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import hmac
 import json
 import logging
 import os
@@ -120,6 +121,14 @@ class LocalBackend:
 
     def token(self, worker: str, partition: int) -> str:
         return f"{worker}.{partition}.{secrets.token_hex(16)}"
+
+    def claimed(self, token: str) -> tuple[str, int]:
+        worker, _, rest = token.partition(".")
+        partition = rest.partition(".")[0]
+        return (worker, int(partition)) if partition.isdecimal() else ("", -1)
+
+    def proves(self, token: str, worker: str, expected: str) -> bool:
+        return hmac.compare_digest(expected.encode(), token.encode())
 
     async def start(self, events: WorkerEvents) -> None:
         self._on_exit = events.exited
