@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from spinner_proto.explain.v1.explain_pb2 import Subject
 
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models_explain as shapes
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import answer
 from spinner_webgateway.api.context import Gateway
@@ -16,19 +16,19 @@ from spinner_webgateway.domain.who import Caller
 router = APIRouter(prefix="/dags/{dag_id}", tags=["explain"])
 
 
-@router.get("/explain", response_model=models.Explanation)
+@router.get("/explain", response_model=shapes.Explanation)
 async def explain_dag(dag_id: str, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     """Why the DAG's next run has not been made."""
     return await _explained(gateway, caller, Subject(dag_id=dag_id))
 
 
-@router.get("/runs/{run_id}/explain", response_model=models.Explanation)
+@router.get("/runs/{run_id}/explain", response_model=shapes.Explanation)
 async def explain_run(dag_id: str, run_id: str, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     """Why the run has not started or not ended."""
     return await _explained(gateway, caller, Subject(dag_id=dag_id, run_id=run_id))
 
 
-@router.get("/runs/{run_id}/tasks/{task_id}/{map_index}/explain", response_model=models.Explanation)
+@router.get("/runs/{run_id}/tasks/{task_id}/{map_index}/explain", response_model=shapes.Explanation)
 async def explain_task(
     dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:

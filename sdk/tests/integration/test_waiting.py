@@ -1,0 +1,178 @@
+"""Sensors in their modes, deferrals, and waiting for other runs: a worker for each try, against a fake executor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from spinner.core.values import encode_json
+from spinner.triggers import load_trigger
+from spinner_proto.common.v1 import common_pb2 as common
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
+
+SENSOR = """
+from spinner.sensors import *
+with DAG("d", **OPTIONS):
+    @task.sensor(poke_interval=0.01, timeout={timeout}, mode="{mode}", soft_fail={soft})
+    def t(ti):
+        import os
+        if os.path.exists("{file}"):
+            from spinner.sensors import PokeReturnValue
+            return PokeReturnValue(True, "found")
+        open("{file}" if {create} else os.devnull, "w").close()
+        return False
+    t()
+"""
+
+
+def sensor(executor, timeout=60.0, mode="poke", soft=False, create=True) -> str:
+    values = {"timeout": timeout, "mode": mode, "soft": soft, "create": create, "file": executor.folder / "f"}
+    source = SENSOR
+    for name, value in values.items():
+        source = source.replace("{" + name + "}", str(value))
+    return source
+
+
+def test_sensor_pokes_until_true(executor):
+    assert executor.run(sensor(executor)).outcome == "success"
+    assert executor.xcom("t") == "found"
+
+
+def test_sensor_reschedules(executor):
+    result = executor.run(sensor(executor, mode="reschedule"))
+    assert result.finish.HasField("rescheduled")
+    assert executor.run(sensor(executor, mode="reschedule"), segment=1).outcome == "success"
+
+
+def test_a_sensor_without_a_trigger_passes_its_pauses_in_the_triggerer(executor):
+    source = """
+@task.sensor(deferrable=True, poke_interval=30, timeout=3600)
+def t():
+    return PATH.exists()
+with DAG("d", **OPTIONS):
+    t()
+""".replace("PATH", f"__import__('pathlib').Path({str(executor.folder / 'found')!r})")
+    deferred = executor.run(source).finish.deferred
+    trigger = load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
+    assert 0 < (trigger.moment - datetime.now(UTC)).total_seconds() <= 30
+    resumed = {"segment": 1, "resume_method": deferred.method_name, "resume_event_json": b"null"}
+    assert executor.run(source, **resumed).finish.HasField("deferred")
+    (executor.folder / "found").touch()
+    assert executor.run(source, **resumed).outcome == "success"
+
+
+def test_sensor_time_out_counts_from_the_first_segment(executor):
+    first = {"first_start_time": datetime.now(UTC) - timedelta(hours=1), "segment": 3}
+    source = sensor(executor, timeout=600, mode="reschedule", create=False)
+    assert "longer than its timeout" in executor.run(source, **first).ended.message
+    soft = sensor(executor, timeout=600, mode="reschedule", create=False, soft=True)
+    assert executor.run(soft, **first).outcome == "skipped"
+
+
+DEFERRED = """
+from spinner.sensors import DateTimeSensor
+with DAG("d", **OPTIONS):
+    DateTimeSensor(task_id="t", target_time="2099-01-01T00:00:00+00:00", deferrable=True, timeout=100)
+"""
+
+
+def test_deferral_and_resume(executor):
+    deferred = executor.run(DEFERRED).finish.deferred
+    trigger = load_trigger(deferred.trigger_class, deferred.trigger_arguments_json)
+    assert trigger.moment == datetime(2099, 1, 1, tzinfo=UTC)
+    assert 99 < deferred.timeout.ToTimedelta().total_seconds() <= 100
+    resumed = {"segment": 1, "resume_method": deferred.method_name, "resume_event_json": b"null"}
+    assert executor.run(DEFERRED, **resumed).outcome == "success"
+
+
+def test_a_late_trigger_is_a_sensor_timeout(executor):
+    result = executor.run(DEFERRED, segment=1, resume_method="execute_complete", resume_error="timeout")
+    assert "SensorTimeout" in result.ended.message
+
+
+def test_resume_arguments_are_typed(executor):
+    source = """
+from spinner.triggers.temporal import TimeDeltaTrigger
+class Op(BaseOperator):
+    def execute(self, context):
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="later",
+                   kwargs={"day": datetime(2026, 1, 1, tzinfo=UTC)})
+    def later(self, context, event, day):
+        return [event, day]
+with DAG("d", **OPTIONS):
+    Op(task_id="t")
+"""
+    deferred = executor.run(source).finish.deferred
+    executor.run(
+        source, segment=1, resume_method="later", resume_arguments_json=deferred.method_arguments_json,
+        resume_event_json=b'{"n":1}',
+    )  # fmt: skip
+    assert executor.xcom("t") == [{"n": 1}, datetime(2026, 1, 1, tzinfo=UTC)]
+
+
+def test_trigger_dag_run_waits(executor):
+    source = """
+from spinner.operators.trigger_dagrun import TriggerDagRunOperator
+with DAG("d", **OPTIONS):
+    TriggerDagRunOperator(task_id="t", trigger_dag_id="other", conf={"day": "{{ ds }}"}, wait_for_completion=True,
+                          poke_interval=0.01, deferrable=DEFER)
+"""
+    executor.run_states = [common.RUN_STATE_RUNNING, common.RUN_STATE_SUCCESS]
+    assert executor.run(source.replace("DEFER", "False")).outcome == "success"
+    assert executor.triggered[0].conf_json == b'{"day": "2026-03-01"}'
+    executor.run_states = [common.RUN_STATE_RUNNING]
+    deferred = executor.run(source.replace("DEFER", "True")).finish.deferred
+    executor.run_states = [common.RUN_STATE_FAILED]
+    resumed = executor.run(
+        source.replace("DEFER", "True"), segment=1, resume_method=deferred.method_name,
+        resume_arguments_json=deferred.method_arguments_json, resume_event_json=b'{"state":"failed"}',
+    )  # fmt: skip
+    assert resumed.outcome == "failed"
+    assert "is failed" in resumed.ended.message
+    assert len(executor.triggered) == 2
+
+
+def test_external_task_sensor(executor):
+    source = """
+from spinner.sensors import ExternalTaskSensor
+with DAG("d", **OPTIONS):
+    ExternalTaskSensor(task_id="t", external_dag_id="other", external_task_id="x", poke_interval=0.01,
+                       failed_states=["failed"])
+"""
+
+    def states(*names):
+        return pb.GetTaskStatesResponse(
+            run_found=True, states=[pb.TaskInstanceState(task_id="x", state=f"TASK_STATE_{name}") for name in names]
+        )
+
+    executor.task_states = [pb.GetTaskStatesResponse(), states("RUNNING"), states("SUCCESS")]
+    assert executor.run(source).outcome == "success"
+    executor.task_states = [states("FAILED")]
+    assert "is failed" in executor.run(source).ended.message
+
+
+def test_a_deferred_external_task_sensor_goes_on_with_the_state_that_ended_its_wait(executor):
+    source = """
+from spinner.sensors import ExternalTaskSensor
+with DAG("d", **OPTIONS):
+    ExternalTaskSensor(task_id="t", external_dag_id="other", external_task_id="x", deferrable=True, timeout=100,
+                       failed_states=["failed"], skipped_states=["skipped"], soft_fail=SOFT)
+"""
+    hard, soft = source.replace("SOFT", "False"), source.replace("SOFT", "True")
+    executor.task_states = [pb.GetTaskStatesResponse()]
+    deferred = executor.run(hard).finish.deferred
+    assert deferred.trigger_class == "spinner.triggers.external.ExternalTaskTrigger"
+    assert 99 < deferred.timeout.ToTimedelta().total_seconds() <= 100
+
+    def resumed(text, **event):
+        if event:
+            event["logical_date"] = datetime(2026, 1, 1, tzinfo=UTC)
+        return executor.run(
+            text, segment=1, resume_method="execute_complete", resume_event_json=encode_json(event, "event")
+        )
+
+    assert resumed(hard).outcome == "success"
+    assert "other at 2026-01-01T00:00:00+00:00 is failed" in resumed(hard, state="failed").ended.message
+    assert resumed(hard, state="skipped").outcome == "skipped"
+    assert resumed(soft, state="failed").outcome == "skipped"
+    late = executor.run(hard, segment=1, resume_method="execute_complete", resume_error="timeout")
+    assert "SensorTimeout" in late.ended.message
