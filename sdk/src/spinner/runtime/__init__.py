@@ -28,15 +28,17 @@ def preload() -> None:
 
     for name in _PRELOADED:
         import_module(name)
+    from spinner.runtime import rehearsal
     from spinner.runtime.templates import warm_up
 
     warm_up()
-    _rehearse()
+    _read_one()
+    rehearsal.prepare()
     gc.collect()
     gc.freeze()
 
 
-def _rehearse() -> None:
+def _read_one() -> None:
     """Reads a small DAG once, so that a forked worker finds signatures, expressions and tables already built."""
     import logging
     from datetime import UTC, datetime

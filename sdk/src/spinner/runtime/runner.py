@@ -83,6 +83,13 @@ def run_local() -> NoReturn:
     sys.exit(run_try(LocalConnection(path, token), worker_name()))
 
 
+def rehearse() -> None:
+    """What an idle worker does until it is given a try: see :mod:`spinner.runtime.rehearsal`."""
+    from spinner.runtime.rehearsal import rehearse
+
+    rehearse()
+
+
 def worker_name() -> str:
     """A name for this process."""
     return os.environ.get(processes.MARK) or f"{socket.gethostname()}:{os.getpid()}"
@@ -108,7 +115,7 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     started = grant.time.ToDatetime(tzinfo=UTC) if grant.HasField("time") else datetime.now(UTC)
     work = Work(connection, answer, started)
     work.control.start()
-    report = _report(work)
+    report = report_of(work)
     left = processes.end_leftovers()
     if left:
         _log.warning("The task left %d processes running; they were ended: %s", len(left), ", ".join(map(str, left)))
@@ -123,7 +130,7 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     return 0
 
 
-def _report(work: Work) -> pb.FinishRequest:
+def report_of(work: Work) -> pb.FinishRequest:
     """Does the work; every way it can end becomes a report."""
     try:
         report = _dispatch(work)

@@ -85,8 +85,14 @@ class Meter:
     def __init__(self, cgroup: Cgroup | None = None) -> None:
         self.cgroup = cgroup
         self._tree_peak = 0
+        self._cpu_before = 0.0
         # What another container of this try used, as it says itself.
         self.others_peak_bytes, self.others_cpu_seconds = 0, 0.0
+
+    def restart(self) -> None:
+        """The CPU time of this process so far is not the try's."""
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        self._cpu_before = own.ru_utime + own.ru_stime
 
     def look(self) -> None:
         """Notes what is used now; cheap without children."""
@@ -101,7 +107,7 @@ class Meter:
         self.look()
         own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         peak = max(max(own.ru_maxrss, ended.ru_maxrss) * _UNIT, self._tree_peak)
-        cpu = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+        cpu = own.ru_utime + own.ru_stime - self._cpu_before + ended.ru_utime + ended.ru_stime
         if self.cgroup is not None:
             peak, cpu = self.cgroup.peak_memory_bytes() or peak, self.cgroup.cpu_seconds() or cpu
         else:

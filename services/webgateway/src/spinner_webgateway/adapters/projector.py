@@ -10,6 +10,7 @@ Records that can't be read go to `dead_letters`, before the position passes them
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ READER = "views"
 BATCH_RECORDS = 2000
 _IDLE_SECONDS = 0.5
 # A page shows a change this much later, which nobody sees.
+# A change after a calm is shown at once, a stream of changes ten times a second.
 _GATHER_SECONDS = 0.02
+_BUSY_GATHER_SECONDS = 0.1
 _SMALL_BATCH = 100
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
@@ -93,10 +96,12 @@ class Projector:
 
     def run(self) -> None:
         """Projects until `stop`. Database and broker outages are waited out."""
-        failures = 0
+        failures, projected = 0, float("-inf")
         while not self._stop.is_set():
             try:
-                self.step(_IDLE_SECONDS, _GATHER_SECONDS)
+                busy = time.monotonic() - projected < 2 * _BUSY_GATHER_SECONDS
+                if self.step(_IDLE_SECONDS, _BUSY_GATHER_SECONDS if busy else _GATHER_SECONDS):
+                    projected = time.monotonic()
                 failures = 0
             except (sa.exc.OperationalError, sa.exc.InterfaceError, Transient) as error:
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]

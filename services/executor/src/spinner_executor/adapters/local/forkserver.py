@@ -4,7 +4,8 @@ It outlives its executor. Clients (an executor, its successor) connect to its Un
 object a line: `{"op": "fork", …}`, answered by `{"forked": worker, "pid": …}` or `{"failed": worker, "error": …}`.
 Every bad end of a worker is first written to `exit-<worker>.json` in the try's folder, then every end is told to all
 clients, so an executor that was away finds it. Workers are leaders of sessions of their own. A few are forked ahead
-and wait for their assignment on a pipe, which takes the fork out of a task's way.
+and wait for their assignment on a pipe, which takes the fork out of a task's way; meanwhile they rehearse, which takes
+the first writes to shared pages out of it, too.
 
 Workers of a DAG file that is asked for often come from a copy of this server that has read the file (`warm_files`);
 what the copy says is passed on.
@@ -21,6 +22,7 @@ import importlib
 import json
 import os
 import resource
+import select
 import selectors
 import signal
 import socket
@@ -56,13 +58,16 @@ class _Child:
 
 
 class ForkServer:
-    """`entry`: what a worker calls; `ahead`: how many idle workers to keep.
+    """`entry`: what a worker calls; `ahead`: how many idle workers to keep; `rehearse`: what these do meanwhile.
 
     `linger_seconds`: how long it stays without a client and a living worker.
     """
 
-    def __init__(self, entry: Callable[[], object], ahead: int, linger_seconds: float) -> None:
+    def __init__(
+        self, entry: Callable[[], object], ahead: int, linger_seconds: float, rehearse: Callable[[], object]
+    ) -> None:
         self._run_entry = entry
+        self._rehearse = rehearse
         self._ahead = ahead
         self._linger = linger_seconds
         self._selector = selectors.DefaultSelector()
@@ -301,7 +306,7 @@ class ForkServer:
             except warm_files.Cold as cold:
                 connection.sendall(json.dumps({"cold": str(cold)}).encode() + b"\n")
                 return
-            server = ForkServer(self._run_entry, self._ahead, 0)
+            server = ForkServer(self._run_entry, self._ahead, 0, self._rehearse)
             server.adopt(connection)
             connection.sendall(b'{"ready": true}\n')
             server.serve()
@@ -310,6 +315,10 @@ class ForkServer:
 
     def _become_worker(self, pipe: int) -> None:
         self._leave_server()
+        if not select.select([pipe], [], [], 0)[0]:
+            worker.output_to(os.devnull)
+            with contextlib.suppress(Exception):  # a try shows what is wrong, with a log
+                self._rehearse()
         with os.fdopen(pipe, "rb") as stream:
             text = stream.read()
         if not text:
@@ -360,9 +369,10 @@ def main() -> None:
     sys.argv = sys.argv[:1]
     module, _, function = entry.partition(":")
     run = getattr(importlib.import_module(module), function)
+    rehearse = getattr(importlib.import_module(module), "rehearse", lambda: None)
     with contextlib.suppress(ImportError, AttributeError):
         importlib.import_module("spinner.runtime").preload()
-    server = ForkServer(run, int(ahead), LINGER_SECONDS)
+    server = ForkServer(run, int(ahead), LINGER_SECONDS, rehearse)
     server.listen(socket_path)
     server.serve()
 
