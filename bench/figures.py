@@ -50,6 +50,8 @@ GOALS: dict[str, tuple[str, float | None, Literal["lower", "higher"]]] = {
     "local_tasks_per_s": ("tasks/s", 150, "higher"),
     "launch_p50_ms": ("ms", None, "lower"),
     "launch_p95_ms": ("ms", None, "lower"),
+    "local_hop_p50_ms": ("ms", 10, "lower"),
+    "local_hop_p95_ms": ("ms", 20, "lower"),
 }
 
 
