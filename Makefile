@@ -73,8 +73,8 @@ bench: setup  ## Measure the whole; prints a table, writes build/bench/bench.jso
 worker-image: setup  ## Build the worker's image archive without a container engine (Debian, root)
 	@$(BIN)/python -m spinner_servers.worker_image
 
-bench-scheduler: setup  ## Measure the scheduler's speed and size (QUICK=1: a minute); writes build/bench/bench-scheduler.json
-	@$(BIN)/python -m bench.scheduler $(if $(QUICK),--quick)
+bench-scheduler: setup  ## Measure the scheduler's speed and size (QUICK=1: a minute; PARTS="stress many"); writes build/bench/bench-scheduler.json
+	@$(BIN)/python -m bench.scheduler $(if $(QUICK),--quick) $(PARTS)
 
 bench-executor: setup  ## One executor on a real Kubernetes API with simulated nodes, and locally
 	@$(BIN)/python -m bench.kubernetes

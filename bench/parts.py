@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from bench.figures import Figure, figure, percentile
+from bench.scheduler import core
 from bench.scheduler.installation import broker
 from e2e.harness import ROOT, Mark, Stack, unique, wait_for
 
@@ -43,9 +44,10 @@ def sdk_import() -> Iterator[Figure]:
 
 
 def scheduler() -> Iterator[Figure]:
-    """The scheduler's own benchmark, alone and through a broker of its own."""
+    """What `make bench-scheduler` measures of one partition, alone and through a broker of its own."""
+    yield from core.transitions()
     with broker() as bootstrap:
-        yield from _of_module("spinner_scheduler.benchmark", "--kafka", bootstrap)
+        yield from core.through_kafka(bootstrap)
 
 
 def executor() -> Iterator[Figure]:

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 Part = Callable[[str], Iterator[Figure]]
 
 FULL: dict[str, Part] = {
-    "core": lambda _: core.transitions(4, 3),
+    "core": lambda _: core.transitions(),
     "shapes": lambda _: core.shapes(),
-    "kafka": lambda bootstrap: core.through_kafka(bootstrap, 8, 3),
+    "kafka": lambda bootstrap: core.through_kafka(bootstrap),
     "stress": lambda bootstrap: processes.stress(bootstrap, 3_000, 3),
     "many": lambda bootstrap: processes.many(bootstrap, 100_000),
 }
@@ -38,17 +38,19 @@ def main() -> int:
     """Runs the chosen parts; returns 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.scheduler", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of six")
-    parser.add_argument("--only", choices=sorted(FULL), action="append", help="only these parts; may be repeated")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"only these: {', '.join(FULL)}")
     parser.add_argument("--kafka", default="", help="bootstrap servers; default: a broker of its own")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench" / "bench-scheduler.json")
     arguments = parser.parse_args()
     parts = QUICK if arguments.quick else FULL
+    if unknown := sorted(set(arguments.parts) - set(parts)):
+        parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
     figures: list[Figure] = []
     facts = machine()
     begin = time.monotonic()
     with broker(arguments.kafka) as bootstrap:
-        for name in arguments.only or parts:
-            print(f"== {name}", flush=True)
+        for name in arguments.parts or parts:
+            print(f"== {name} (at {time.monotonic() - begin:.0f} s)", flush=True)
             try:
                 for one in parts[name](bootstrap):
                     goal = "" if one.goal is None else f"  (goal {'≤' if one.better == 'lower' else '≥'} {one.goal:g})"

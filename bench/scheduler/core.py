@@ -16,12 +16,12 @@ from spinner_scheduler.domain.state import Limits, PartitionState
 from bench.figures import Figure, figure
 
 
-def transitions(seconds: float, runs: int) -> Iterator[Figure]:
+def transitions(seconds: float = 4, runs: int = 3) -> Iterator[Figure]:
     """Task transitions a CPU second, with an executor that answers at once; half chains, half fan-outs."""
     yield figure("core_transitions_per_s", [benchmark.core(seconds) for _ in range(runs)])
 
 
-def through_kafka(bootstrap: str, seconds: float, runs: int) -> Iterator[Figure]:
+def through_kafka(bootstrap: str, seconds: float = 8, runs: int = 3) -> Iterator[Figure]:
     """The same end to end over a broker, by the clock and by the scheduler's CPU time."""
     measured = [benchmark.kafka(bootstrap, seconds) for _ in range(runs)]
     yield figure("kafka_transitions_per_s", [by_clock for by_clock, _ in measured])

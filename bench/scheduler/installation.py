@@ -26,6 +26,7 @@ from spinner_proto.scheduler.v1.scheduler_pb2 import GetStatusRequest, Partition
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from spinner_servers import kafka, process
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 CLUSTER = "spinner"
 PARTITIONS = 2
 PROBE = "probe"
@@ -56,6 +57,7 @@ class SchedulerProcess:
         self.log = folder / f"scheduler-{number}.log"
         env = {
             **os.environ,
+            **process.bytecode_environment(ROOT / "build" / "bytecode"),
             "SPINNER_KAFKA": bootstrap,
             "SPINNER_TOPIC_PREFIX": prefix,
             "SPINNER_TIERS": "1",
@@ -113,6 +115,7 @@ class Installation:
         self.producer = self.log.producer("bench")
         self.inbox = topics.inbox_topic(CLUSTER, 1)
         self.events = topics.events_topic(CLUSTER, 1)
+        self.snapshots = topics.snapshots_topic(CLUSTER, 1)
         self.orders = topics.orders_topic(CLUSTER)
         self.schedulers: list[SchedulerProcess] = []
         self._probes = 0
@@ -170,7 +173,7 @@ class Installation:
         wait_until(taken, limit_seconds, f"the scheduler takes {number} DAGs")
 
     def quiet(self, seconds: float, limit_seconds: float) -> None:
-        """Waits until no event was written for a while."""
+        """Waits until neither an event nor a snapshot was written for a while."""
         deadline = time.monotonic() + limit_seconds
         last, ends = time.monotonic(), self._ends()
         while time.monotonic() - last < seconds:
@@ -181,7 +184,11 @@ class Installation:
                 raise TimeoutError(f"the schedulers did not come to rest in {limit_seconds:g} s: {self.logs()}")
 
     def _ends(self) -> list[int]:
-        return [self.log.end_offset(self.events, partition) for partition in range(PARTITIONS)]
+        return [
+            self.log.end_offset(topic, partition)
+            for topic in (self.events, self.snapshots)
+            for partition in range(PARTITIONS)
+        ]
 
     def logs(self) -> str:
         return "\n".join(scheduler.log.read_text()[-2000:] for scheduler in self.schedulers)
@@ -232,4 +239,4 @@ def wait_until(condition: Callable[[], bool], limit_seconds: float, what: str) -
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {limit_seconds:g} s")
-        time.sleep(0.1)
+        time.sleep(0.25)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from spinner_servers.process import ServerError, log_tail
+from spinner_servers.process import ServerError, bytecode_environment, log_tail
 from supervisor.xmlrpc import SupervisorTransport
 
 from spinner_local.home import Home, State
@@ -86,7 +86,12 @@ def start(home: Home, state: State) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "SPINNER_HOME": str(home.root), "SPINNER_STACK": state.marker},
+            env={
+                **os.environ,
+                **bytecode_environment(home.root / "bytecode"),
+                "SPINNER_HOME": str(home.root),
+                "SPINNER_STACK": state.marker,
+            },
         )
     state.supervisor_pid = child.pid
     state.supervisor_created = psutil.Process(child.pid).create_time()

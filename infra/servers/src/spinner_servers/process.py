@@ -81,6 +81,16 @@ def log_tail(path: Path, lines: int = 20) -> str:
         return ""
 
 
+def bytecode_environment(cache: Path) -> dict[str, str]:
+    """Variables that let Python processes keep compiled modules below `cache` where the environment forbids them to
+    lie beside the sources (PYTHONDONTWRITEBYTECODE, usual in container images): compiling them anew takes each service
+    more than half a second of CPU. Empty elsewhere.
+    """
+    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX") or str(cache)}
+
+
 def running(data: Path) -> psutil.Process | None:
     """The live process that `start` left in this data folder, or None."""
     try:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_origin
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 S = TypeVar("S", bound="ServiceSettings")
 
 
-class ServiceSettings(BaseSettings):
-    """What all services share. Names of fields are names of variables: `kafka` is `SPINNER_KAFKA`."""
+class ServiceSettings(BaseModel):
+    """What all services share. Names of fields are names of variables: `kafka` is `SPINNER_KAFKA`.
 
-    model_config = SettingsConfigDict(env_prefix="SPINNER_", extra="ignore", frozen=True)
+    What is not given to the constructor comes from the environment; lists and dictionaries are JSON there.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     kafka: str = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers")
     topic_prefix: str = Field(
         default="", description="put before topics, groups and transactional ids on a shared broker"
     )
     cluster: str = Field(default="spinner", pattern=r"^[a-z][a-z0-9]{0,30}$", description="cluster name")
-    tiers: Annotated[tuple[int, ...], NoDecode] = Field(default=(1, 2, 3), description="tiers that this process serves")
+    tiers: tuple[int, ...] = Field(default=(1, 2, 3), description="tiers that this process serves")
     object_store: str = Field(
         default_factory=lambda: f"file://{Path.cwd()}/.spinner/objects",
         description="file:///path or s3://bucket/prefix",
@@ -39,10 +52,28 @@ class ServiceSettings(BaseSettings):
     secret_key: SecretStr = Field(default=SecretStr(""), description="Fernet key for connections and secret variables")
     status_file: str = Field(default="", description="file where the service writes its addresses and state as JSON")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
+        stated = {name: os.environ.get(variable(name)) for name in cls.model_fields}
+        return {name: text for name, text in stated.items() if text is not None} | given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _parse(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str) and get_origin(cls.model_fields[info.field_name or ""].annotation) in (dict, list):
+            return json.loads(value)  # its error is a ValueError, which pydantic explains
+        return value
+
     @field_validator("tiers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def variable(field: str) -> str:
+    """Returns the name of a field's environment variable."""
+    return f"SPINNER_{field.upper()}"
 
 
 def load(settings_type: type[S], program: str, arguments: Sequence[str] | None = None) -> S:
@@ -58,7 +89,7 @@ def load(settings_type: type[S], program: str, arguments: Sequence[str] | None =
         return settings_type()
     except ValidationError as error:
         for wrong in error.errors():
-            name = "SPINNER_" + "_".join(str(part) for part in wrong["loc"][:1]).upper()
+            name = variable("_".join(str(part) for part in wrong["loc"][:1]))
             print(f"{program}: {name}={wrong['input']!r}: {wrong['msg']}; see --help", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -72,7 +103,7 @@ def help_text(settings_type: type[ServiceSettings], program: str) -> str:
             default = default.get_secret_value()
         if isinstance(default, tuple):
             default = ",".join(str(part) for part in default)
-        rows.append((f"SPINNER_{name.upper()}", str(default) or "-", info.description or ""))
+        rows.append((variable(name), str(default) or "-", info.description or ""))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{name:<{widths[0]}}  {default:<{widths[1]}}  {text}".rstrip() for name, default, text in rows]
     return f"{program}: set by these variables\n\n" + "\n".join(lines)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 from spinner_servicekit import logs
@@ -38,11 +36,33 @@ def test_lines_are_json_with_the_keys_of_what_they_are_about():
     assert "KeyError" in second["exception"]
 
 
-def test_structlog_goes_the_same_way():
-    program = (
-        "from spinner_servicekit import logs\n"
-        "logs.configure('s', 'info', 'console')\n"
-        "logs.logger('mine').info('hello', run='d/r')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert "hello" in done.stderr and "d/r" in done.stderr
+def test_what_is_logged_for_people_names_the_keys_too():
+    stream = io.StringIO()
+    logs.configure("scheduler", "info", "console", stream)
+    with logs.bound(run="d/r"):
+        logging.getLogger("mine").info("hello", extra={"dag": "d"})
+    (line,) = stream.getvalue().splitlines()
+    assert "info" in line and "mine: hello" in line and "run=d/r" in line and "dag=d" in line
+
+
+def test_a_logger_takes_keys_of_any_name():
+    stream = io.StringIO()
+    logs.configure("rca", "info", "json", stream)
+    log = logs.logger("spinner.rca")
+    log.warning("record_unreadable", name="n", message="m", where="topic/0/7")
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        log.error("request_failed", path="/dags", exc_info=error)
+    first, second = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (first["event"], first["level"], first["logger"]) == ("record_unreadable", "warning", "spinner.rca")
+    assert (first["name"], first["message"], first["where"]) == ("n", "m", "topic/0/7")
+    assert second["path"] == "/dags" and "KeyError" in second["exception"]
+
+
+def test_extra_keys_and_values_without_json_are_written():
+    stream = io.StringIO()
+    logs.configure("scheduler", "info", "json", stream)
+    logging.getLogger("mine").info("hello", extra={"dag": "d", "where": {1}})
+    line = json.loads(stream.getvalue())
+    assert (line["dag"], line["where"]) == ("d", "{1}")

@@ -2,8 +2,9 @@
 
 Prints one JSON object: `core_transitions_per_s`, the pure core with a simulated executor that answers at once, and,
 with `--kafka`, `kafka_transitions_per_s`, the same partition end to end over a broker: inbox record in, transaction
-out. `kafka_transitions_per_cpu_s` is the same by this process' CPU time, for busy machines. A transition is a state
-change of a task instance or run. The load is half chains, half fan-outs.
+out, from the first decision to the last with all processes up. `kafka_transitions_per_cpu_s` is the same by this
+process' CPU time, for busy machines. A transition is a state change of a task instance or run. The load is half chains,
+half fan-outs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
+from multiprocessing.synchronize import Event
 
 from google.protobuf.message import Message
 from spinner_eventlog import topics
@@ -157,12 +159,16 @@ def kafka(bootstrap: str, seconds: float) -> tuple[float, float]:
     )
     failed: list[BaseException] = []
     # Another process, so that the figure is the scheduler's and not that of a shared interpreter.
-    answers = multiprocessing.get_context("spawn").Process(target=_answer, args=(bootstrap, prefix, inbox), daemon=True)
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    answers = context.Process(target=_answer, args=(bootstrap, prefix, inbox, ready), daemon=True)
+    answers.start()
+    if not ready.wait(60):
+        raise TimeoutError("the executor's process did not start within 60 s")
     for message in beginning(dags, max(1, round(seconds / 2))):
         producer.send(Outgoing(inbox, "x", message, 0))
     producer.flush()
     loop.start(failed.append)
-    answers.start()
     deadline = time.monotonic() + 60 + 20 * seconds
     while not failed and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -228,10 +234,12 @@ def _transitions(value: Message | None) -> int:
     return sum(1 for event in events if event.WhichOneof("kind") in kinds)
 
 
-def _answer(bootstrap: str, prefix: str, inbox: str) -> None:
+def _answer(bootstrap: str, prefix: str, inbox: str, ready: Event) -> None:
     log = KafkaLog(bootstrap, "benchmark-executor", prefix)
     reader = log.reader([("task_orders-spinner", 0)])
     producer = log.producer("executor")
+    reader.poll(1, 0.5)
+    ready.set()
     while True:
         for record in reader.poll(2000, 0.05):
             if record.value is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 from spinner_servicekit.settings import ServiceSettings
 
 CommandShape = Literal["pinball", "data_job_runner"]
@@ -27,7 +26,7 @@ class RepositorySettings:
 
 
 class TokenFetcherSettings(ServiceSettings):
-    pinball_repositories: Annotated[tuple[RepositorySettings, ...], NoDecode] = Field(
+    pinball_repositories: tuple[RepositorySettings, ...] = Field(
         (), description="name=folder, comma-separated; name=folder:file.yaml names Pinball's configuration in it"
     )
     pinball_command_shape: CommandShape = Field(

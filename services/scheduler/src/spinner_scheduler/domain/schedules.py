@@ -8,6 +8,7 @@ if its hour field is a wildcard (`*`, `*/2`), because then the period matters an
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -28,6 +29,10 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.reasons import Code
 
 _HOUR = timedelta(hours=1)
+# How many cron expressions are kept parsed.
+_PARSED = 4_096
+# How many ticks a schedule remembers.
+_FOUND = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,32 @@ class Clock(Protocol):
 # -- cron --------------------------------------------------------------------------------------------------------
 
 
+class _Walkers(threading.local):
+    """Parsed expressions of one thread: parsing one takes longer than finding its next tick."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, croniter] = {}
+
+    def at(self, text: str, local: datetime) -> croniter:
+        """Returns a walk that begins at `local`, good until the next call for the same expression."""
+        walk = self._known.get(text)
+        if walk is None:
+            if len(self._known) >= _PARSED:
+                self._known.clear()
+            walk = self._known[text] = croniter(text, local, second_at_beginning=True)
+        else:
+            walk.set_current(local)
+        return walk
+
+
+_walkers = _Walkers()
+
+
+@lru_cache(_PARSED)
+def _is_valid(text: str) -> bool:
+    return bool(croniter.is_valid(text, second_at_beginning=True))
+
+
 class Cron:
     """Ticks of one or more cron expressions in a time zone."""
 
@@ -80,23 +111,36 @@ class Cron:
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"time zone {timezone!r} is unknown: use an IANA name such as Europe/Berlin") from error
         self._expressions = [(text, _hour_is_wildcard(text)) for text in expressions]
+        # Found already: thousands of DAGs share a schedule and ask for the same ticks at the same moment.
+        self._found: dict[tuple[int, int], int | None] = {}
         for text in expressions:
-            if not croniter.is_valid(text, second_at_beginning=True):
+            if not _is_valid(text):
                 raise ValueError(f"cron expression {text!r} is not valid: use 5 fields, or 6 with seconds first")
 
     def after(self, instant: int) -> int | None:
-        found = [self._step(text, wild, instant, 1) for text, wild in self._expressions]
-        return min((tick for tick in found if tick is not None), default=None)
+        return self._nearest(instant, 1)
 
     def before(self, instant: int) -> int | None:
-        found = [self._step(text, wild, instant, -1) for text, wild in self._expressions]
-        return max((tick for tick in found if tick is not None), default=None)
+        return self._nearest(instant, -1)
+
+    def _nearest(self, instant: int, direction: int) -> int | None:
+        key = (instant, direction)
+        known = self._found  # other threads may put a new one in its place
+        if key in known:
+            return known[key]
+        steps = [self._step(text, wild, instant, direction) for text, wild in self._expressions]
+        ticks = [tick for tick in steps if tick is not None]
+        tick = (min(ticks) if direction > 0 else max(ticks)) if ticks else None
+        if len(self._found) >= _FOUND:
+            self._found = {}
+        self._found[key] = tick
+        return tick
 
     def _step(self, text: str, wild: bool, instant: int, direction: int) -> int | None:
         moment = times.to_datetime(instant)
         local = moment.astimezone(self._zone).replace(tzinfo=None)
         # Without a change of the offset around it, wall time and exact time go together.
-        walk = croniter(text, local, second_at_beginning=True)
+        walk = _walkers.at(text, local)
         naive = _walk(walk, direction)
         if naive is None:
             return None
@@ -107,7 +151,7 @@ class Cron:
 
     def _step_carefully(self, text: str, wild: bool, instant: int, local: datetime, direction: int) -> int | None:
         # Start far enough on the other side that no tick is missed, stop when no later one can be nearer.
-        walk = croniter(text, local - direction * 3 * _HOUR, second_at_beginning=True)
+        walk = _walkers.at(text, local - direction * 3 * _HOUR)
         best: int | None = None
         while True:
             naive = _walk(walk, direction)
