@@ -86,6 +86,7 @@ def test_a_good_definition_has_no_findings():
         ("SPN017", {"description": None}),
         ("SPN018", {"schedule": cron("61 * * * *")}),
         ("SPN018", {"schedule": cron("0 0 31 2 *")}),
+        ("SPN018", {"schedule": cron("0 30 2 * * *")}),
         ("SPN018", {"schedule": pb.Schedule(delta=pb.DeltaSchedule())}),
         ("SPN019", {"schedule": cron("*/5 * * * * *")}),
         ("SPN020", {"tasks": task(retries=99)}),

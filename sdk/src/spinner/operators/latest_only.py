@@ -40,7 +40,7 @@ def next_interval_end(context: Context) -> datetime | None:
         from croniter import croniter
 
         local = end.astimezone(ZoneInfo(timetable.timezone))
-        ticks = [croniter(text, local, second_at_beginning=True).get_next(datetime) for text in timetable.expressions]
+        ticks = [croniter(text, local).get_next(datetime) for text in timetable.expressions]
         return min(tick.astimezone(UTC) for tick in ticks)
     if isinstance(timetable, DeltaDataIntervalTimetable):
         from dateutil.relativedelta import relativedelta

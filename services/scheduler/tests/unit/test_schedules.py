@@ -57,8 +57,9 @@ def ticks(expression: str, zone: str, start: str, count: int) -> list[str]:
         ("0 * * * *", "America/New_York", "2025-11-02T04:30", ["11-02 05:00", "11-02 06:00", "11-02 07:00"]),
         ("0 0 * * *", "UTC", "2025-03-30T00:00", ["03-31 00:00", "04-01 00:00"]),
         ("0 9 * * mon", "Europe/Berlin", "2025-03-28T12:00", ["03-31 07:00", "04-07 07:00"]),
-        # Six fields: seconds first.
-        ("15 0 0 * * *", "UTC", "2025-01-01T00:00", ["01-01 00:00", "01-02 00:00"]),
+        # Six fields: seconds last, as in Airflow.
+        ("59 5 * * * 30", "UTC", "2025-01-01T05:59", ["01-01 05:59", "01-02 05:59"]),
+        ("0 1 * * * */30", "UTC", "2025-01-01T00:00", ["01-01 01:00", "01-01 01:00", "01-02 01:00"]),
     ],
 )
 def test_cron(expression: str, zone: str, start: str, expected: list[str]) -> None:

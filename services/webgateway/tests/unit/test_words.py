@@ -20,6 +20,7 @@ ASSET = d.AssetExpression
             "At 02:30 (Europe/Berlin)",
         ),
         (d.Schedule(cron=d.CronSchedule(expressions=["nonsense"])), "nonsense (UTC)"),
+        (d.Schedule(cron=d.CronSchedule(expressions=["0 6 * * * 30"])), "At 06:00:30 (UTC)"),
         (d.Schedule(delta=d.DeltaSchedule(period=Duration(seconds=5400))), "Every 1 h 30 min"),
         (d.Schedule(delta=d.DeltaSchedule(months=1)), "Every month"),
         (

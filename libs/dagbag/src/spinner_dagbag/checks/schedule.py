@@ -49,12 +49,16 @@ def no_catch_up(dag: DagSubject) -> Iterator[Problem]:
     "SPN018",
     "Schedule is valid",
     Severity.ERROR,
-    "Write five fields (minute hour day month weekday), six with seconds first, or a preset such as @daily.",
+    "Write five fields (minute hour day month weekday), "
+    "six with the seconds last as in Airflow (6:00:30 each day: '0 6 * * * 30'), or a preset such as @daily.",
 )
 def schedule_is_valid(dag: DagSubject) -> Iterator[Problem]:
     for expression in dag.definition.schedule.cron.expressions:
         if not _is_cron(expression):
             yield Problem(f"{expression!r} is not a cron expression")
+        elif len(expression.split()) == 6 and expression.split()[5].startswith("*"):
+            # Somebody wrote seconds first, as other systems have it.
+            yield Problem(f"{expression!r} asks for a run every second of its minutes: the sixth field is seconds")
     delta = dag.definition.schedule
     if (
         delta.WhichOneof("kind") == "delta"
@@ -122,8 +126,7 @@ def _is_cron(expression: str) -> bool:
         return expression in ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
     try:
         return len(fields) in (5, 6) and bool(
-            croniter.is_valid(expression, second_at_beginning=len(fields) == 6)
-            and croniter(expression, datetime(2026, 1, 1), second_at_beginning=len(fields) == 6).get_next()
+            croniter.is_valid(expression) and croniter(expression, datetime(2026, 1, 1)).get_next()
         )
     except (CroniterBadCronError, CroniterBadDateError, ValueError, KeyError):
         return False
@@ -138,7 +141,7 @@ def _shortest_interval(dag: DagSubject) -> timedelta | None:
         if not _is_cron(expression):
             continue
         # Anchored at a Monday midnight of a leap-free year: the answer must not depend on when it is asked.
-        ticks = croniter(expression, datetime(2026, 1, 5), second_at_beginning=len(expression.split()) == 6)
+        ticks = croniter(expression, datetime(2026, 1, 5))
         previous = ticks.get_next(datetime)
         for _ in range(5):
             current = ticks.get_next(datetime)

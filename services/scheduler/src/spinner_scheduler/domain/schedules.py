@@ -88,7 +88,7 @@ class _Walkers(threading.local):
         if walk is None:
             if len(self._known) >= _PARSED:
                 self._known.clear()
-            walk = self._known[text] = croniter(text, local, second_at_beginning=True)
+            walk = self._known[text] = croniter(text, local)
         else:
             walk.set_current(local)
         return walk
@@ -99,11 +99,11 @@ _walkers = _Walkers()
 
 @lru_cache(_PARSED)
 def _is_valid(text: str) -> bool:
-    return bool(croniter.is_valid(text, second_at_beginning=True))
+    return bool(croniter.is_valid(text))
 
 
 class Cron:
-    """Ticks of one or more cron expressions in a time zone."""
+    """Ticks of one or more cron expressions in a time zone. A sixth field is seconds, as in Airflow (croniter)."""
 
     def __init__(self, expressions: list[str], timezone: str) -> None:
         try:
@@ -115,7 +115,10 @@ class Cron:
         self._found: dict[tuple[int, int], int | None] = {}
         for text in expressions:
             if not _is_valid(text):
-                raise ValueError(f"cron expression {text!r} is not valid: use 5 fields, or 6 with seconds first")
+                raise ValueError(
+                    f"cron expression {text!r} is not valid: use 5 fields (minute hour day month weekday), "
+                    "or 6 with the seconds last"
+                )
 
     def after(self, instant: int) -> int | None:
         return self._nearest(instant, 1)
@@ -194,7 +197,7 @@ def _walk(walk: croniter, direction: int) -> datetime | None:
 
 def _hour_is_wildcard(text: str) -> bool:
     fields = text.split()
-    hour = fields[2] if len(fields) == 6 else fields[1] if len(fields) > 1 else "*"
+    hour = fields[1] if len(fields) > 1 else "*"
     return hour.startswith("*")
 
 

@@ -216,11 +216,14 @@ def _crons_text(cron: definitions_pb2.CronSchedule) -> str:
 
 @lru_cache(maxsize=4096)
 def _cron_words(expression: str) -> str:
+    fields = expression.split()
+    # The library has seconds first, we have them last.
+    wanted = " ".join([fields[5], *fields[:5]]) if len(fields) == 6 else expression
     options = Options()
     options.use_24hour_time_format = True
     options.locale_code = "en_US"
     try:
-        return str(ExpressionDescriptor(expression, options).get_description())
+        return str(ExpressionDescriptor(wanted, options).get_description())
     except Exception:  # noqa: BLE001 - the library has no base for what unusual expressions make it raise
         return expression
 
