@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.events.v1 import events_pb2
+from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from spinner_proto.inbox.v1 import inbox_pb2
 
 NAME = "s3://bucket/table"
@@ -174,3 +177,47 @@ def test_schedules_of_assets_are_told_in_words() -> None:
     schedule.assets.expression.alias = "files"
     schedule.assets.or_time.delta.period.FromSeconds(3600)
     assert schedule_text(schedule) == "When an asset of files is updated, or Every 1 h"
+
+
+# -- gRPC --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stub(gateway: Any) -> Iterator[Any]:
+    with grpc.insecure_channel(gateway.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
+        yield gateway_pb2_grpc.GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def test_grpc_says_the_same_of_assets(stub: Any, client: httpx.Client, lineage: None, scheduler: Any) -> None:
+    listed = stub.ListAssets(gateway_pb2.ListAssetsRequest(query="bucket"), timeout=20).assets
+    (table,) = listed
+    assert stub.GetAsset(gateway_pb2.GetAssetRequest(name=NAME), timeout=20).asset == table
+    assert [(user.dag_id, user.task_id) for user in table.producers] == [("maker", "t0")]
+    assert [(user.dag_id, user.task_id) for user in table.consumers] == [("user", "")]
+    assert (json.loads(table.extra_json), table.update_count) == ({"team": "data"}, 2)
+    page = stub.ListAssetEvents(gateway_pb2.ListAssetEventsRequest(name=NAME, page_size=1), timeout=20)
+    (latest,) = page.events
+    assert latest.sequence == 2 and [run.run_id for run in latest.runs] == ["asset__1"]
+    following = gateway_pb2.ListAssetEventsRequest(name=NAME, page_size=1, page_token=page.next_page_token)
+    (first,) = stub.ListAssetEvents(following, timeout=20).events
+    assert (first.producer.task_id, json.loads(first.extra_json)) == ("t0", {"rows": 3})
+
+    scheduler.commands.clear()
+    request = gateway_pb2.CreateAssetEventRequest(request_id="by-grpc", name=NAME, extra_json='{"by": "program"}')
+    for _ in range(2):
+        assert stub.CreateAssetEvent(request, timeout=20).request_id == "by-grpc"
+    (command,) = scheduler.commands
+    assert json.loads(command.create_asset_event.extra_json) == {"by": "program"}
+    with pytest.raises(grpc.RpcError) as unknown:
+        stub.CreateAssetEvent(gateway_pb2.CreateAssetEventRequest(name="nowhere"), timeout=20)
+    assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_grpc_says_the_same_of_deadlines(stub: Any, client: httpx.Client, gateway: Any, put: Any, script: Any) -> None:
+    put(gateway.log, script.created("late", "r3"), deadline(script, "r3", events_pb2.DEADLINE_STATE_MISSED))
+    gateway.caught_up()
+    request = gateway_pb2.ListDeadlinesRequest(dag_id="late", states=[events_pb2.DEADLINE_STATE_MISSED])
+    (found,) = stub.ListDeadlines(request, timeout=20).deadlines
+    (entry,) = client.get("/deadlines", params={"dag_id": "late", "state": "missed"}).json()["items"]
+    assert (found.key.run_id, found.name, found.state) == ("r3", "run", events_pb2.DEADLINE_STATE_MISSED)
+    assert found.deadline_time.ToJsonString() == entry["deadline_time"]

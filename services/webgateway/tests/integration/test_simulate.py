@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from services.webgateway.tests.integration.test_explain import Stack, chain
 
@@ -66,3 +68,19 @@ def test_what_cant_be_simulated_is_refused(stack: Stack, client: httpx.Client) -
     broken = client.post("/simulate", json={"definitions": ["!!"]})
     assert broken.status_code == 400 and broken.json()["code"] == "INVALID_DEFINITION"
     assert client.post("/simulate", json={"days": -1}).status_code == 400
+
+
+def test_grpc_simulates(stack: Stack, client: httpx.Client, gateway: Any) -> None:
+    with grpc.insecure_channel(gateway.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = gateway_pb2_grpc.GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
+        request = gateway_pb2.SimulateRequest(dag_id="busy")
+        request.simulation.period.FromSeconds(86_400)
+        request.simulation.duration.FromSeconds(60)
+        found = stub.Simulate(request, timeout=60).result
+        assert found.run_count == len(found.runs) >= 23
+        made_up = gateway_pb2.SimulateRequest()
+        made_up.simulation.synthetic_dags = 10
+        assert stub.Simulate(made_up, timeout=60).result.run_count == 10
+        with pytest.raises(grpc.RpcError) as unknown:
+            stub.Simulate(gateway_pb2.SimulateRequest(dag_id="nowhere"), timeout=60)
+        assert unknown.value.code() == grpc.StatusCode.NOT_FOUND

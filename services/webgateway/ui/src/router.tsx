@@ -61,6 +61,11 @@ const dagBackfills = createRoute({
   path: '/backfills',
   component: lazyRouteComponent(() => import('./pages/dag/BackfillsView'), 'BackfillsView'),
 });
+const dagSimulate = createRoute({
+  getParentRoute: () => dag,
+  path: '/simulate',
+  component: lazyRouteComponent(() => import('./pages/dag/SimulateView'), 'SimulateView'),
+});
 const dagCode = createRoute({
   getParentRoute: () => dag,
   path: '/code',
@@ -170,7 +175,8 @@ const deadlines = createRoute({
 const routeTree = root.addChildren([
   home,
   runs,
-  dag.addChildren([dagGrid, dagGraph, dagRuns, dagBackfills, dagCode, dagDetails, dagErrors, dagEvents]),
+  dag.addChildren([dagGrid, dagGraph, dagRuns, dagBackfills, dagSimulate,
+    dagSimulate, dagCode, dagDetails, dagErrors, dagEvents]),
   run.addChildren([runTasks, runGantt, runGraph, runEvents, runConf]),
   task,
   parseErrors,

@@ -124,6 +124,36 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.FromString,
                 _registered_method=True)
+        self.ListAssets = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListAssets',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsResponse.FromString,
+                _registered_method=True)
+        self.GetAsset = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/GetAsset',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetResponse.FromString,
+                _registered_method=True)
+        self.ListAssetEvents = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListAssetEvents',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.FromString,
+                _registered_method=True)
+        self.CreateAssetEvent = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/CreateAssetEvent',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventResponse.FromString,
+                _registered_method=True)
+        self.ListDeadlines = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListDeadlines',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesResponse.FromString,
+                _registered_method=True)
+        self.Simulate = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/Simulate',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -242,6 +272,47 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAssets(self, request, context):
+        """B8: assets and aliases, with who makes, reads and waits for each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAsset(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssetEvents(self, request, context):
+        """Updates of an asset, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAssetEvent(self, request, context):
+        """Records an update by hand: DAGs that wait for the asset go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadlines(self, request, context):
+        """B7: deadlines of runs and tasks, those that need somebody first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Simulate(self, request, context):
+        """B9: what would happen, on virtual time; nothing is written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -334,6 +405,36 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.KillTasks,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.SerializeToString,
+            ),
+            'ListAssets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssets,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsResponse.SerializeToString,
+            ),
+            'GetAsset': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAsset,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetResponse.SerializeToString,
+            ),
+            'ListAssetEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssetEvents,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.SerializeToString,
+            ),
+            'CreateAssetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAssetEvent,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventResponse.SerializeToString,
+            ),
+            'ListDeadlines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadlines,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesResponse.SerializeToString,
+            ),
+            'Simulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Simulate,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -822,6 +923,168 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/KillTasks',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.KillTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListAssets',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAsset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/GetAsset',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetAssetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssetEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListAssetEvents',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAssetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/CreateAssetEvent',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadlines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListDeadlines',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadlinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Simulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/Simulate',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,17 @@ class GatewayServiceStub:
     DecideTask: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.DecideTaskRequest, _gateway_pb2.DecideTaskResponse]
     KillTasks: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.KillTasksRequest, _gateway_pb2.KillTasksResponse]
     """Ends tries in progress as failed, without a retry."""
+    ListAssets: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetsRequest, _gateway_pb2.ListAssetsResponse]
+    """B8: assets and aliases, with who makes, reads and waits for each."""
+    GetAsset: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAssetRequest, _gateway_pb2.GetAssetResponse]
+    ListAssetEvents: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetEventsRequest, _gateway_pb2.ListAssetEventsResponse]
+    """Updates of an asset, latest first."""
+    CreateAssetEvent: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateAssetEventRequest, _gateway_pb2.CreateAssetEventResponse]
+    """Records an update by hand: DAGs that wait for the asset go on."""
+    ListDeadlines: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeadlinesRequest, _gateway_pb2.ListDeadlinesResponse]
+    """B7: deadlines of runs and tasks, those that need somebody first."""
+    Simulate: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SimulateRequest, _gateway_pb2.SimulateResponse]
+    """B9: what would happen, on virtual time; nothing is written."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -81,6 +92,17 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     DecideTask: _aio.UnaryUnaryMultiCallable[_gateway_pb2.DecideTaskRequest, _gateway_pb2.DecideTaskResponse]  # type: ignore[assignment]
     KillTasks: _aio.UnaryUnaryMultiCallable[_gateway_pb2.KillTasksRequest, _gateway_pb2.KillTasksResponse]  # type: ignore[assignment]
     """Ends tries in progress as failed, without a retry."""
+    ListAssets: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetsRequest, _gateway_pb2.ListAssetsResponse]  # type: ignore[assignment]
+    """B8: assets and aliases, with who makes, reads and waits for each."""
+    GetAsset: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAssetRequest, _gateway_pb2.GetAssetResponse]  # type: ignore[assignment]
+    ListAssetEvents: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetEventsRequest, _gateway_pb2.ListAssetEventsResponse]  # type: ignore[assignment]
+    """Updates of an asset, latest first."""
+    CreateAssetEvent: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateAssetEventRequest, _gateway_pb2.CreateAssetEventResponse]  # type: ignore[assignment]
+    """Records an update by hand: DAGs that wait for the asset go on."""
+    ListDeadlines: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeadlinesRequest, _gateway_pb2.ListDeadlinesResponse]  # type: ignore[assignment]
+    """B7: deadlines of runs and tasks, those that need somebody first."""
+    Simulate: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SimulateRequest, _gateway_pb2.SimulateResponse]  # type: ignore[assignment]
+    """B9: what would happen, on virtual time; nothing is written."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -213,5 +235,52 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.KillTasksResponse, _abc.Awaitable[_gateway_pb2.KillTasksResponse]]:
         """Ends tries in progress as failed, without a retry."""
+
+    @_abc_1.abstractmethod
+    def ListAssets(
+        self,
+        request: _gateway_pb2.ListAssetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListAssetsResponse, _abc.Awaitable[_gateway_pb2.ListAssetsResponse]]:
+        """B8: assets and aliases, with who makes, reads and waits for each."""
+
+    @_abc_1.abstractmethod
+    def GetAsset(
+        self,
+        request: _gateway_pb2.GetAssetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetAssetResponse, _abc.Awaitable[_gateway_pb2.GetAssetResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAssetEvents(
+        self,
+        request: _gateway_pb2.ListAssetEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListAssetEventsResponse, _abc.Awaitable[_gateway_pb2.ListAssetEventsResponse]]:
+        """Updates of an asset, latest first."""
+
+    @_abc_1.abstractmethod
+    def CreateAssetEvent(
+        self,
+        request: _gateway_pb2.CreateAssetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.CreateAssetEventResponse, _abc.Awaitable[_gateway_pb2.CreateAssetEventResponse]]:
+        """Records an update by hand: DAGs that wait for the asset go on."""
+
+    @_abc_1.abstractmethod
+    def ListDeadlines(
+        self,
+        request: _gateway_pb2.ListDeadlinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListDeadlinesResponse, _abc.Awaitable[_gateway_pb2.ListDeadlinesResponse]]:
+        """B7: deadlines of runs and tasks, those that need somebody first."""
+
+    @_abc_1.abstractmethod
+    def Simulate(
+        self,
+        request: _gateway_pb2.SimulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.SimulateResponse, _abc.Awaitable[_gateway_pb2.SimulateResponse]]:
+        """B9: what would happen, on virtual time; nothing is written."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

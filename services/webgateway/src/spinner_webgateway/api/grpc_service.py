@@ -16,9 +16,11 @@ from spinner_webgateway.adapters.views import dags as dag_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.api.context import Gateway
+from spinner_webgateway.api.grpc_assets import AssetMethods
 from spinner_webgateway.api.grpc_backfills import BackfillMethods
 from spinner_webgateway.api.grpc_common import conf_of, limit_of, rejected
 from spinner_webgateway.api.grpc_decisions import DecisionMethods
+from spinner_webgateway.api.grpc_simulate import SimulationMethods
 from spinner_webgateway.api.routes_logs import find_try
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.changes import Change
@@ -32,7 +34,7 @@ WATCH_LOOK_SECONDS = 15.0
 ENDED = ("success", "failed")
 
 
-class GatewayService(BackfillMethods, DecisionMethods):
+class GatewayService(AssetMethods, BackfillMethods, DecisionMethods, SimulationMethods):
     """For the event loop."""
 
     async def ListDags(  # noqa: N802 - the contract's name

@@ -4,6 +4,7 @@ export const keys = {
   system: ['system'] as const,
   dagList: (filters: object) => ['dag-list', filters] as const,
   dag: (dagId: string, ...rest: unknown[]) => ['dag', dagId, ...rest] as const,
+  simulation: (dagId: string, wish: object) => ['simulation', dagId, wish] as const,
   explain: (subject: object, state: string) => ['explain', subject, state] as const,
   runList: (filters: object) => ['run-list', filters] as const,
   run: (dagId: string, runId: string, ...rest: unknown[]) => ['run', dagId, runId, ...rest] as const,

@@ -22,6 +22,7 @@ const TABS: TabLink[] = [
   { name: 'Graph', label: 'Graph', to: '/dags/$dagId/graph' },
   { name: 'Runs', label: 'Runs', to: '/dags/$dagId/runs' },
   { name: 'Backfills', label: 'Backfills', to: '/dags/$dagId/backfills' },
+  { name: 'Simulate', label: 'Simulate', to: '/dags/$dagId/simulate' },
   { name: 'Code', label: 'Code', to: '/dags/$dagId/code' },
   { name: 'Details', label: 'Details', to: '/dags/$dagId/details' },
   { name: 'Errors', label: 'Errors', to: '/dags/$dagId/errors' },
