@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from spinner.core.params import Param, ParamsDict
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
@@ -38,6 +39,7 @@ with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=Non
     use(make())
     fail()
     TriggerDagRunOperator(task_id="other", trigger_dag_id="target", conf={"a": 1})
+    TriggerDagRunOperator(task_id="wrong", trigger_dag_id="target", conf={"a": "one"})
 """
 
 
@@ -51,8 +53,11 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
         "spinner-tier": "1",
         "spinner-partition": "0",
         "spinner-dag-id": "target",
+        "spinner-params": "1",
     }
-    stage.producer.send(Outgoing("workflow_definitions", "target@1", DagDefinition(dag_id="target"), headers=headers))
+    params = ParamsDict({"a": Param(type="integer", description="How many"), "b": 2}).dump()
+    target = DagDefinition(dag_id="target", params_json=json.dumps(params))
+    stage.producer.send(Outgoing("workflow_definitions", "target@1", target, headers=headers))
     stage.producer.flush()
     bundle = stage.bundle(dag=DAG_FILE)
     stage.executor(executor_entry="spinner.runtime.runner:run_local", secret_key=key.decode())
@@ -71,9 +76,14 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
     assert failed.outcome == c.OUTCOME_FAILED
     assert "no such table" in failed.message
     assert failed.exception_classes
-    other = stage.order("other", bundle, "dag.py")
-    stage.write(other)
+    other, wrong = stage.order("other", bundle, "dag.py"), stage.order("wrong", bundle, "dag.py")
+    stage.write(other, wrong)
     assert stage.wait(other).ended.outcome == c.OUTCOME_SUCCESS
+    refused = stage.wait(wrong).ended
+    assert refused.outcome == c.OUTCOME_FAILED
+    # Nothing of it is written: its command is none of those below.
+    assert "parameter 'a' of DAG 'target': 'one' is not of type integer" in refused.message
+    assert "How many. Its schema: type" in refused.message
     messages = [record.decode(InboxMessage) for record in stage.log.read_all("scheduler_inbox-spinner_tier_1", 0)]
     (command,) = [message.command for message in messages if message.HasField("command")]
     assert command.dag_id == "target"

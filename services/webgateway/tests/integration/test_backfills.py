@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from spinner_webgateway.adapters.projector import Projector, topics_of
 INBOX = "scheduler_inbox-spinner_tier_1"
 EVENTS = "workflow_events-spinner_tier_1"
 ORDERS = "task_orders-spinner"
+
+
+FORM = b'{"n": {"value": 1, "required": false, "description": null, "schema": {"type": "integer", "minimum": 1}}}'
 
 
 class Executor:
@@ -78,7 +82,7 @@ class Executor:
 
     def _ask(self, order: orders_pb2.TaskOrder) -> None:
         human = inbox_pb2.HumanRequest(
-            subject="Ship it?", options=["Approve", "Reject"], kind="approval", params_json=b'{"n": {"value": 1}}'
+            subject="Ship it?", options=["Approve", "Reject"], kind="approval", params_json=FORM
         )
         human.timeout.FromSeconds(3600)
         deferred = inbox_pb2.TaskDeferred(method_name="execute_complete", human=human)
@@ -259,10 +263,19 @@ def test_people_decide(
     eventually(lambda: client.get("/decisions", params={"dag_id": daily}).json()["total"] == 1, "it asks")
     (waiting,) = client.get("/decisions").json()["items"]
     assert (waiting["subject"], waiting["options"], waiting["state"]) == ("Ship it?", ["Approve", "Reject"], "waiting")
-    assert waiting["params"] == {"n": {"value": 1}} and waiting["deadline"] > waiting["requested_time"]
+    assert waiting["params"] == json.loads(FORM) and waiting["deadline"] > waiting["requested_time"]
     where = f"/dags/{daily}/runs/{run_id}/tasks/ask/-1/decision"
-    refused = client.post(where, json={"chosen_options": ["Perhaps"]})
-    assert (refused.status_code, refused.json()["code"]) == (400, "INVALID_ARGUMENT")
+    for wrong, code, word in (
+        ({"chosen_options": ["Perhaps"]}, "OPTION_UNKNOWN", "Perhaps"),
+        ({"chosen_options": []}, "OPTION_MISSING", "Approve"),
+        ({"chosen_options": ["Approve", "Reject"]}, "OPTIONS_TOO_MANY", "one"),
+        ({"chosen_options": ["Approve"], "params": {"n": 0}}, "FIELD_INVALID", "'n'"),
+        ({"chosen_options": ["Approve"], "params": {"n": 2, "m": 1}}, "FIELD_UNKNOWN", "'m'"),
+    ):
+        refused = client.post(where, json=wrong)
+        assert (refused.status_code, refused.json()["code"]) == (400, code)
+        assert word in refused.json()["message"] + refused.json()["fix"] and refused.json()["fix"]
+    assert client.get(where).json()["state"] == "waiting"
     answer = {"chosen_options": ["Approve"], "params": {"n": 2}, "note": "fine", "request_id": f"d-{daily}"}
     assert client.post(where, json=answer).status_code == 200
     assert client.post(where, json=answer).status_code == 200
@@ -274,7 +287,7 @@ def test_people_decide(
     assert (decided["decided_by"], decided["note"]) == ("user:developer", "fine")
     assert client.get("/decisions", params={"dag_id": daily}).json()["total"] == 0
     audited = client.get("/audit", params={"subject": f"task/{daily}/{run_id}/ask"}).json()["items"]
-    assert [entry["result"] for entry in audited if entry["action"] == "task.decide"].count("rejected") == 2
+    assert [entry["result"] for entry in audited if entry["action"] == "task.decide"].count("rejected") == 6
 
     # What was asked and then stopped waits for nobody.
     installation.free.set()

@@ -149,6 +149,8 @@ def _definition_record(definition: pb.DagDefinition) -> Outgoing:
             "spinner-tier": str(placement.tier),
             "spinner-partition": str(placement.partition),
             "spinner-version": definition.version,
+            # Whether a reader of headers has to look inside before it triggers the DAG.
+            "spinner-params": "1" if definition.params_json not in ("", "{}") else "0",
         },
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from cryptography.fernet import Fernet, InvalidToken
 from spinner_eventlog.interface import EventLog, Poison, Record, Transient
 from spinner_proto.common.v1.common_pb2 import Placement
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 
 from spinner_executor.domain.credentials import Credentials, Unreadable
@@ -85,6 +86,8 @@ class SharedView(Follower):
         self._variables: dict[str, Variable] = {}
         self._connections: dict[str, Connection] = {}
         self._placements: dict[str, Placement] = {}
+        # Parameters of the latest version, of DAGs that have any.
+        self._params: dict[str, str] = {}
 
     def apply(self, record: Record) -> None:
         if record.topic == "workflow_definitions":
@@ -95,6 +98,10 @@ class SharedView(Follower):
                     tier=int(headers["spinner-tier"]),
                     partition=int(headers["spinner-partition"]),
                 )
+                if headers.get("spinner-params") == "1":
+                    self._params[headers["spinner-dag-id"]] = record.decode(DagDefinition).params_json
+                elif "spinner-params" in headers:
+                    self._params.pop(headers["spinner-dag-id"], None)
         elif record.topic == "variables":
             if record.value is None:
                 self._variables.pop(record.key, None)
@@ -107,6 +114,10 @@ class SharedView(Follower):
 
     def placement(self, dag_id: str) -> Placement | None:
         return self._placements.get(dag_id)
+
+    def params_json(self, dag_id: str) -> str:
+        """The parameters of a DAG's latest version; "" when it has none."""
+        return self._params.get(dag_id, "")
 
     def stored_variable(self, name: str) -> Variable | None:
         return self._variables.get(name)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
+from spinner.core.params import values_problem
 from spinner_eventlog.interface import Fenced, Outgoing
 from spinner_objectstore import NotFound
 from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunState, RunType, TaskKey
@@ -257,6 +258,7 @@ class Runtime:
         if placement is None:
             raise Rejected("NOT_FOUND", f"there is no DAG {request.dag_id!r}", fix="check its id, and that it parses")
         conf = await self._packed_conf(request.dag_id, request.conf_json)
+        _check_params(request.dag_id, shared.params_json(request.dag_id), request.conf_json)
         own, order = tried.order.try_key, tried.order
         identity = keys.triggered_request(tried.key, order.segment, request.dag_id, request.run_id, request.conf_json)
         ordered = datetime_of(order.ordered_time) or datetime_of(order.logical_date) or datetime.now(UTC)
@@ -324,3 +326,12 @@ class Runtime:
         record = layout_record(definition, tried.order, placement, datetime.now(UTC))
         await self._context.reporter.send(record)
         return rt.PublishLayoutResponse(version=definition.version)
+
+
+def _check_params(dag_id: str, params_json: str, conf: bytes) -> None:
+    """Refuses a conf that doesn't fit the parameters of the DAG that is triggered."""
+    found = values_problem(json.loads(params_json or "{}"), json.loads(conf or b"{}"))
+    if found is not None:
+        reason = "PARAM_MISSING" if found.kind == "missing" else "PARAM_INVALID"
+        what = f"parameter {found.name!r} of DAG {dag_id!r}: {found.what.removesuffix('.')}"
+        raise Rejected("INVALID_ARGUMENT", what, fix=found.fix, reason=reason)

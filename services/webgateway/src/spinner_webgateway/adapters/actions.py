@@ -21,12 +21,13 @@ from spinner_webgateway.adapters.commands import Commands, Placement, blob_of, n
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.owners import CALL_SECONDS, Owners
 from spinner_webgateway.adapters.schema import dags
+from spinner_webgateway.adapters.views import decisions as decision_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.layout import DefinitionGraph
-from spinner_webgateway.domain.params import check_params
+from spinner_webgateway.domain.params import check_decision, check_params
 from spinner_webgateway.domain.problems import ProblemError, invalid, task_not_found
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.who import Caller
@@ -90,7 +91,7 @@ class Actions:
                 "Use 1 to 250 of A-Z a-z 0-9 _ . ~ : + - or leave it out.",
             )
         placement = await self._placement(dag_id)
-        await asyncio.to_thread(self._check_params, dag_id, conf)
+        await asyncio.to_thread(self.check_params, dag_id, conf)
         command = new_command(caller, dag_id, request_id)
         trigger = command.trigger_run
         trigger.run_id = run_id or ""
@@ -118,8 +119,8 @@ class Actions:
             await asyncio.to_thread(self._files.write, key, text)
         return blob_of(text, key, digest, CONF_INLINE_BYTES)
 
-    def _check_params(self, dag_id: str, conf: dict[str, Any]) -> None:
-        """Raises the 400 problem when conf doesn't fit the parameters of the DAG's current version."""
+    def check_params(self, dag_id: str, conf: dict[str, Any]) -> None:
+        """Raises the 400 problem when conf doesn't fit the parameters of the DAG's current version. Blocks."""
         with self._engine.connect() as connection:
             version = connection.execute(sa.select(dags.c.version).where(dags.c.dag_id == dag_id)).scalar()
         graph = self._definitions.get(dag_id, version or "")
@@ -132,7 +133,7 @@ class Actions:
         """Clears task instances so that they run again; returns what that does. A dry run only asks the scheduler."""
         await asyncio.to_thread(self._check_tasks, dag_id, run_id, wanted.task_ids)
         if wanted.conf is not None:
-            await asyncio.to_thread(self._check_params, dag_id, wanted.conf)
+            await asyncio.to_thread(self.check_params, dag_id, wanted.conf)
         wish = inbox_pb2.ClearTasks(
             run_id=run_id,
             task_ids=wanted.task_ids,
@@ -227,6 +228,7 @@ class Actions:
     ) -> Row:
         """Answers what a task asks. The first answer counts."""
         dag_id, run_id, task_id, map_index = key
+        await asyncio.to_thread(self._check_decision, key, options, params)
         command = new_command(caller, dag_id, request_id)
         command.decide_task.CopyFrom(
             inbox_pb2.DecideTask(
@@ -239,6 +241,16 @@ class Actions:
             )
         )
         return await self._send(command)
+
+    def _check_decision(self, key: tuple[str, str, str, int], options: Sequence[str], params: dict[str, Any]) -> None:
+        """Raises the 400 problem for an answer that doesn't fit; whether it still waits, the scheduler knows."""
+        with self._engine.connect() as connection:
+            try:
+                asked = decision_views.find(connection, *key)
+            except ProblemError:
+                return
+        if asked["state"] == "waiting":
+            check_decision(asked, options, params)
 
     def _refuse_unknown(
         self, connection: sa.Connection, run: Row, graph: DefinitionGraph | None, task_ids: Sequence[str]

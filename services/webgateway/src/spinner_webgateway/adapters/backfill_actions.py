@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,8 +84,16 @@ def _end_of(time: datetime) -> datetime:
 class BackfillActions:
     """What can be done with backfills. Refusals are problems; access is the caller's business."""
 
-    def __init__(self, engine: sa.Engine, commands: Commands, files: Files, max_days: int) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        commands: Commands,
+        files: Files,
+        check_params: Callable[[str, dict[str, Any]], None],
+        max_days: int,
+    ) -> None:
         self._engine = engine
+        self._check_params = check_params
         self._commands = commands
         self._files = files
         self.max_days = max_days
@@ -111,6 +119,7 @@ class BackfillActions:
         self, caller: Caller, dag_id: str, wish: Wish, dry_run: bool, request_id: str | None = None
     ) -> Answer:
         """Creates a backfill, or says what it would do."""
+        await asyncio.to_thread(self._check_params, dag_id, wish.conf)
         command = new_command(caller, dag_id, request_id or str(uuid.uuid4()))
         # The same request gives the same backfill.
         digest = hashlib.sha256(f"{dag_id}/{command.request_id}".encode()).hexdigest()

@@ -6,6 +6,7 @@ import { chosenOk, fieldsOf, textOf, valueOf } from '../lib/decisions';
 import { actorName } from '../lib/words';
 import { useDecide, type Decision } from '../queries/decisions';
 import './backfills.css';
+import { Markdown } from './Markdown';
 import { toastGood } from './Toasts';
 import { Problem, RelativeTime } from './ui';
 
@@ -34,7 +35,7 @@ export function DecisionCard({ decision, named = false }: { decision: Decision; 
           <RelativeTime value={decision.decided_time ?? decision.requested_time} />
         </span>
       </div>
-      {decision.body && <p className="decision-body">{decision.body}</p>}
+      {decision.body && <Markdown text={decision.body} />}
       {decision.state === 'waiting' ? <Answer decision={decision} /> : <Answered decision={decision} />}
     </section>
   );
@@ -83,9 +84,13 @@ function Answer({ decision }: { decision: Decision }) {
           const set = (value: string) => setTyped({ ...typed, [field.name]: value });
           return (
             <label key={field.name} className="labelled">
-              <span title={field.description}>{field.description || field.name}</span>
+              <span title={field.hint}>
+                {field.description || field.name}
+                {field.required && <span className="faint"> (required)</span>}
+              </span>
               {field.choices || field.type === 'boolean' ? (
                 <select className="field" value={text} onChange={(event) => set(event.target.value)}>
+                  {field.required && text === '' && <option value="">Choose …</option>}
                   {(field.choices ?? [true, false]).map((choice) => (
                     <option key={textOf(choice)} value={textOf(choice)}>
                       {textOf(choice)}
@@ -97,6 +102,7 @@ function Answer({ decision }: { decision: Decision }) {
                   className="field"
                   type={field.type === 'integer' || field.type === 'number' ? 'number' : 'text'}
                   value={text}
+                  required={field.required}
                   onChange={(event) => set(event.target.value)}
                 />
               )}

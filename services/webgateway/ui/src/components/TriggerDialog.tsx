@@ -3,8 +3,10 @@ import { useNavigate } from '@tanstack/react-router';
 import { Play } from 'lucide-react';
 import { useState } from 'react';
 import { checkConf } from '../lib/conf';
+import { defaultsOf, fieldsOf } from '../lib/decisions';
 import { dagQuery } from '../queries/dags';
 import { useTrigger } from '../queries/runs';
+import './backfills.css';
 import { toastGood } from './Toasts';
 import { Dialog, Problem } from './ui';
 
@@ -27,7 +29,8 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
   const [note, setNote] = useState('');
   const [stay, setStay] = useState(false);
   const params = dag?.params ?? {};
-  const prefill = Object.keys(params).length > 0 ? JSON.stringify(defaults(params), null, 2) : '';
+  const fields = fieldsOf(params);
+  const prefill = fields.length > 0 ? JSON.stringify(defaultsOf(fields), null, 2) : '';
   const text = typed ?? prefill;
   const check = checkConf(text);
   const runIdOk = runId === '' || RUN_ID.test(runId);
@@ -113,6 +116,16 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
             {check.message} {check.fix}
           </span>
         )}
+        {fields.length > 0 && (
+          <ul className="params" aria-label="Parameters">
+            {fields.map((field) => (
+              <li key={field.name}>
+                <code>{field.name}</code> {field.required && <strong>required</strong>} {field.hint}
+                {field.description && ` · ${field.description}`}
+              </li>
+            ))}
+          </ul>
+        )}
         <span>
           Right: <code>{'{"day": "2026-11-26"}'}</code> Wrong: <code>[1, 2]</code>,{' '}
           <code>{"{'day': 1}"}</code>. A template reads it as <code>{'{{ dag_run.conf["day"] }}'}</code>. At
@@ -156,18 +169,5 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
       </details>
       {trigger.isError && <Problem error={trigger.error} />}
     </Dialog>
-  );
-}
-
-/** Params may be plain values or objects with a `value` or `default`. */
-function defaults(params: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(params).map(([name, param]) => {
-      if (typeof param === 'object' && param !== null && !Array.isArray(param)) {
-        if ('value' in param) return [name, param.value];
-        if ('default' in param) return [name, param.default];
-      }
-      return [name, param];
-    }),
   );
 }

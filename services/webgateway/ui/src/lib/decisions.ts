@@ -5,13 +5,20 @@ export interface Field {
   name: string;
   type: string;
   description: string;
+  required: boolean;
+  /** The schema in words, for who wonders what fits. */
+  hint: string;
   value: unknown;
+  /** As declared: null stays null. */
+  start: unknown;
   choices: unknown[] | null;
 }
 
 export function fieldsOf(params: Decision['params']): Field[] {
   return Object.entries(params).map(([name, raw]) => {
-    const param = (typeof raw === 'object' && raw !== null ? raw : { value: raw }) as Record<string, unknown>;
+    const param = (
+      typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? raw : { value: raw }
+    ) as Record<string, unknown>;
     const schema = (param.schema ?? {}) as Record<string, unknown>;
     const kind: unknown = Array.isArray(schema.type) ? schema.type[0] : schema.type;
     const type = typeof kind === 'string' ? kind : 'string';
@@ -19,10 +26,22 @@ export function fieldsOf(params: Decision['params']): Field[] {
       name,
       type,
       description: typeof param.description === 'string' ? param.description : '',
+      required: param.required === true,
+      hint: Object.entries(schema)
+        .map(([key, fact]) => `${key} ${textOf(fact)}`)
+        .join(', '),
       value: param.value ?? '',
+      start: 'value' in param ? param.value : param.default,
       choices: Array.isArray(schema.enum) ? schema.enum : null,
     };
   });
+}
+
+/** Values of a form as it begins: those that must be given are not among them. */
+export function defaultsOf(fields: Field[]): Record<string, unknown> {
+  return Object.fromEntries(
+    fields.filter((field) => !field.required).map((field) => [field.name, field.start]),
+  );
 }
 
 /** The typed text as the field's type wants it. */

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
+import { Markdown } from '../../components/Markdown';
 import { MemoryTable } from '../../components/Memory';
 import { ExactTime } from '../../components/ui';
 import { dagQuery } from '../../queries/dags';
@@ -48,7 +49,7 @@ export function DetailsView() {
       {dag.doc_md && (
         <section>
           <h2 className="label">Documentation</h2>
-          <p style={{ whiteSpace: 'pre-wrap', maxWidth: 760 }}>{dag.doc_md}</p>
+          <Markdown text={dag.doc_md} />
         </section>
       )}
       <section>
