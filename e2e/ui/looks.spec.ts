@@ -20,6 +20,7 @@ const PAGES: [string, () => string, string][] = [
   ['graph', () => `/dags/${DAG}/graph`, '.gn'],
   ['dag runs', () => `/dags/${DAG}/runs`, '.dt-body'],
   ['code', () => `/dags/${DAG}/code`, '.cm-line'],
+  ['simulate', () => '/dags/sample_branching/simulate', '.timeline-bar'],
   ['details', () => `/dags/${DAG}/details`, '.facts'],
   ['dag errors', () => `/dags/${DAG}/errors`, '.empty'],
   ['dag audit', () => `/dags/${DAG}/events`, '.dt-body'],

@@ -16,17 +16,18 @@ Name = Annotated[str, typer.Argument(help="Name of the asset.", metavar="NAME")]
 @app.command("list")
 def list_assets(
     query: Annotated[str | None, typer.Option(help="Only names or URIs that contain this.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Only those that are not fresh any more.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List assets with who updates them and what they start."""
     from spinner_cli.api import Api
 
-    found = list(Api().items("/assets", query=query))
+    found = list(Api().items("/assets", query=query, stale=stale or None))
     if as_json:
         print_json(found)
         return
     print_table(
-        ["asset", "updated by", "starts", "updates", "latest"],
+        ["asset", "updated by", "starts", "updates", "latest", "fresh until"],
         [
             [
                 asset["name"] + (" (alias)" if asset["alias"] else ""),
@@ -34,10 +35,13 @@ def list_assets(
                 _users(asset["consumers"]),
                 asset["update_count"],
                 short_time(asset["last_update_time"]),
+                f"stale {short_time(asset['fresh_until'])}".strip()
+                if asset["stale"]
+                else short_time(asset["fresh_until"]),
             ]
             for asset in found
         ],
-        "No DAG names an asset.",
+        "No asset is stale." if stale else "No DAG names an asset.",
     )
 
 

@@ -69,6 +69,15 @@ def test_assets_or_time():
         schedule_of(AssetOrTimeSchedule(timetable="@daily", assets=[A]))
 
 
+def test_an_asset_may_have_to_be_fresh():
+    with DAG("d", schedule=None, **NEEDED) as made:
+        EmptyOperator(task_id="t", outlets=[Asset("x", freshness=timedelta(hours=6)), B])
+    x, b = sorted(dag_to_definition(made).assets, key=lambda item: item.name != "x")
+    assert x.freshness.ToTimedelta() == timedelta(hours=6) and not b.HasField("freshness")
+    with pytest.raises(SpinnerDagError, match="freshness"):
+        Asset("x", freshness=timedelta())
+
+
 def test_a_definition_lists_its_assets_and_who_makes_them():
     with DAG("d", schedule=[A], **NEEDED) as made:
         EmptyOperator(task_id="t", inlets=[A], outlets=[B, AssetAlias("x"), "plain"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from spinner.exceptions import SpinnerDagError
@@ -38,7 +39,10 @@ class BaseAsset:
 
 
 class Asset(BaseAsset):
-    """A table, a file, a model … known by ``name``; without one, the ``uri`` is its name, and the other way round."""
+    """A table, a file, a model … known by ``name``; without one, the ``uri`` is its name, and the other way round.
+
+    ``freshness``: how long after an update it is fresh. One that is not, or was never updated, is shown as stale.
+    """
 
     def __init__(
         self,
@@ -47,11 +51,17 @@ class Asset(BaseAsset):
         *,
         group: str = "asset",
         extra: Mapping[str, Any] | None = None,
+        freshness: timedelta | None = None,
     ) -> None:
         self.name = _check(name or uri, "name")
         self.uri = _check(uri or name, "uri")
         self.group = group
         self.extra = dict(extra or {})
+        self.freshness = freshness
+        if freshness is not None and freshness <= timedelta():
+            raise SpinnerDagError(
+                f"Asset {self.name!r} has the freshness {freshness}.", "Give a positive timedelta, or none."
+            )
         try:
             json.dumps(self.extra)
         except (TypeError, ValueError):

@@ -311,6 +311,8 @@ def _assets(dag: DAG) -> list[pb.AssetDefinition]:
         if isinstance(item, Asset):
             message.uri = item.uri
             message.extra_json = _json(item.extra) if item.extra else ""
+            if item.freshness is not None:
+                message.freshness.FromTimedelta(item.freshness)
         found.setdefault((alias, item.name), message)
     return [found[key] for key in sorted(found)]
 

@@ -10,6 +10,7 @@ import grpc
 import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.events.v1 import events_pb2
@@ -17,6 +18,7 @@ from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from spinner_proto.inbox.v1 import inbox_pb2
 
 NAME = "s3://bucket/table"
+LONG_AGO = Timestamp(seconds=1_767_225_600)  # 2026-01-01
 
 
 def update(script: Any, sequence: int, **facts: Any) -> inbox_pb2.AssetUpdated:
@@ -62,6 +64,12 @@ def lineage(gateway: Any, put: Any, put_records: Any, script: Any) -> None:
     gateway.caught_up()
 
 
+@pytest.fixture
+def stub(gateway: Any) -> Iterator[Any]:
+    with grpc.insecure_channel(gateway.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
+        yield gateway_pb2_grpc.GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
 def test_lineage_says_who_makes_reads_and_waits(client: httpx.Client, lineage: None) -> None:
     found = client.get("/assets").json()["items"]
     assert [(asset["name"], asset["alias"]) for asset in found] == [("files", True), (NAME, False)]
@@ -104,6 +112,49 @@ def test_unknown_assets_and_long_extras_are_refused(client: httpx.Client, lineag
     assert (missing.status_code, missing.json()["code"]) == (404, "ASSET_NOT_FOUND")
     long = client.post(f"/assets/{NAME}/events", json={"extra": {"text": "x" * 20_000}})
     assert (long.status_code, long.json()["code"]) == (400, "EXTRA_TOO_LARGE")
+
+
+def test_what_is_not_fresh_is_stale(
+    client: httpx.Client, gateway: Any, put: Any, put_records: Any, script: Any, stub: Any
+) -> None:
+    keeper = script.definition("keeper")
+    for name, seconds in (("hour", 3600), ("decade", 315_000_000), ("never", 60)):
+        keeper.tasks[0].outlets.append(f"fresh/{name}")
+        keeper.assets.add(name=f"fresh/{name}").freshness.FromSeconds(seconds)
+    # Another DAG wants it fresher.
+    eager = script.definition("eager")
+    eager.tasks[0].inlets.append("fresh/decade")
+    eager.assets.add(name="fresh/decade").freshness.FromSeconds(300_000_000)
+    put_records(gateway.log, *(("workflow_definitions", f"{d.dag_id}@v1", d) for d in (keeper, eager)))
+    put(
+        gateway.log,
+        script.dag("keeper"),
+        script.dag("eager"),
+        *(
+            owner_says(
+                script,
+                events_pb2.AssetEvent(
+                    name=f"fresh/{name}",
+                    updated=inbox_pb2.AssetUpdated(asset=f"fresh/{name}", sequence=1, time=LONG_AGO),
+                ),
+            )
+            for name in ("hour", "decade")
+        ),
+    )
+    gateway.caught_up()
+    found = {a["name"]: a for a in client.get("/assets", params={"query": "fresh/"}).json()["items"]}
+    assert {name: asset["stale"] for name, asset in found.items()} == {
+        "fresh/hour": True, "fresh/decade": False, "fresh/never": True,
+    }  # fmt: skip
+    assert found["fresh/hour"]["fresh_until"] == "2026-01-01T01:00:00Z"
+    assert found["fresh/decade"]["freshness_seconds"] == 300_000_000
+    assert found["fresh/never"]["fresh_until"] is None
+    stale = client.get("/assets", params={"query": "fresh/", "stale": True}).json()["items"]
+    assert [asset["name"] for asset in stale] == ["fresh/hour", "fresh/never"]
+    listed = stub.ListAssets(gateway_pb2.ListAssetsRequest(query="fresh/", stale=True), timeout=20).assets
+    assert [(asset.name, asset.freshness.seconds, asset.stale) for asset in listed] == [
+        ("fresh/hour", 3600, True), ("fresh/never", 60, True),
+    ]  # fmt: skip
 
 
 # -- parameters --------------------------------------------------------------------------------------------------
@@ -180,12 +231,6 @@ def test_schedules_of_assets_are_told_in_words() -> None:
 
 
 # -- gRPC --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def stub(gateway: Any) -> Iterator[Any]:
-    with grpc.insecure_channel(gateway.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
-        yield gateway_pb2_grpc.GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
 def test_grpc_says_the_same_of_assets(stub: Any, client: httpx.Client, lineage: None, scheduler: Any) -> None:

@@ -374,6 +374,7 @@ class AssetDefinition(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; what schedules and events name it by."""
     uri: _builtins.str
@@ -382,6 +383,10 @@ class AssetDefinition(_message.Message):
     """JSON object."""
     alias: _builtins.bool
     """An alias stands for assets that a task names when it runs."""
+    @_builtins.property
+    def freshness(self) -> _duration_pb2.Duration:
+        """B7: how long after an update it is fresh; unset: for ever."""
+
     def __init__(
         self,
         *,
@@ -390,10 +395,11 @@ class AssetDefinition(_message.Message):
         group: _builtins.str = ...,
         extra_json: _builtins.str = ...,
         alias: _builtins.bool = ...,
+        freshness: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "extra_json", b"extra_json", "group", b"group", "name", b"name", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "extra_json", b"extra_json", "freshness", b"freshness", "group", b"group", "name", b"name", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ D3: the gateway for programs. The same actions as the REST API."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -1215,6 +1216,9 @@ class Asset(_message.Message):
     CONSUMERS_FIELD_NUMBER: _builtins.int
     UPDATE_COUNT_FIELD_NUMBER: _builtins.int
     LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    FRESH_UNTIL_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     alias: _builtins.bool
     """It stands for assets that are named when a task runs."""
@@ -1223,6 +1227,7 @@ class Asset(_message.Message):
     extra_json: _builtins.str
     """JSON object."""
     update_count: _builtins.int
+    stale: _builtins.bool
     @_builtins.property
     def producers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetUser]:
         """Tasks that update it, tasks that have it in their inlets, DAGs that it starts."""
@@ -1233,6 +1238,12 @@ class Asset(_message.Message):
     def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetUser]: ...
     @_builtins.property
     def last_update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def freshness(self) -> _duration_pb2.Duration:
+        """B7: how long after an update it is fresh (unset: for ever), until when it is, and whether that is over."""
+
+    @_builtins.property
+    def fresh_until(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1246,10 +1257,13 @@ class Asset(_message.Message):
         consumers: _abc.Iterable[Global___AssetUser] | None = ...,
         update_count: _builtins.int = ...,
         last_update_time: _timestamp_pb2.Timestamp | None = ...,
+        freshness: _duration_pb2.Duration | None = ...,
+        fresh_until: _timestamp_pb2.Timestamp | None = ...,
+        stale: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_update_time", b"last_update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fresh_until", b"fresh_until", "freshness", b"freshness", "last_update_time", b"last_update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumers", b"consumers", "extra_json", b"extra_json", "group", b"group", "last_update_time", b"last_update_time", "name", b"name", "producers", b"producers", "readers", b"readers", "update_count", b"update_count", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumers", b"consumers", "extra_json", b"extra_json", "fresh_until", b"fresh_until", "freshness", b"freshness", "group", b"group", "last_update_time", b"last_update_time", "name", b"name", "producers", b"producers", "readers", b"readers", "stale", b"stale", "update_count", b"update_count", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1262,20 +1276,24 @@ class ListAssetsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """Part of the name or URI; empty: all."""
     page_size: _builtins.int
     page_token: _builtins.str
+    stale: _builtins.bool
+    """Only those whose freshness is over."""
     def __init__(
         self,
         *,
         query: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        stale: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "query", b"query", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

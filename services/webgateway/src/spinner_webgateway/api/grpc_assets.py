@@ -25,7 +25,8 @@ class AssetMethods(GatewayMethods):
     ) -> gateway_pb2.ListAssetsResponse:
         self._check("asset.list", "assets")
         known, limit = self._gateway.definitions, limit_of(request.page_size)
-        page = await self._read(lambda c: views.listing(c, known, request.query, limit, request.page_token or None))
+        token = request.page_token or None
+        page = await self._read(lambda c: views.listing(c, known, request.query, limit, token, request.stale))
         return gateway_pb2.ListAssetsResponse(
             assets=[_asset(item) for item in page["items"]], next_page_token=page["next_cursor"] or ""
         )
@@ -88,7 +89,11 @@ def _asset(found: dict[str, Any]) -> gateway_pb2.Asset:
         extra_json=_text(found["extra"]),
         update_count=found["update_count"],
         last_update_time=words.from_iso(found["last_update_time"]),
+        fresh_until=words.from_iso(found["fresh_until"]),
+        stale=found["stale"],
     )
+    if found["freshness_seconds"] is not None:
+        made.freshness.FromMicroseconds(int(found["freshness_seconds"] * 1_000_000))
     for field in ("producers", "readers", "consumers"):
         for user in found[field]:
             getattr(made, field).add(dag_id=user["dag_id"], task_id=user["task_id"] or "")

@@ -26,6 +26,9 @@ class Asset(BaseModel):
     consumers: list[AssetUser] = Field(description="DAGs that it starts.")
     update_count: int
     last_update_time: datetime | None
+    freshness_seconds: float | None = Field(description="How long after an update it is fresh; null: for ever.")
+    fresh_until: datetime | None
+    stale: bool = Field(description="Its freshness is over, or it was never updated though it is to be fresh.")
 
 
 class AssetProducer(BaseModel):

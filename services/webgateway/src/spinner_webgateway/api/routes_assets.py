@@ -24,12 +24,13 @@ def list_assets(
     gateway: GatewayDependency,
     caller: CallerDependency,
     query: Text = "",
+    stale: bool = False,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
     """Assets and aliases with who makes, reads and waits for them."""
     gateway.access.check(caller, "asset.list", "assets")
-    return answer(gateway.query(lambda c: asset_views.listing(c, gateway.definitions, query, limit, cursor)))
+    return answer(gateway.query(lambda c: asset_views.listing(c, gateway.definitions, query, limit, cursor, stale)))
 
 
 @router.get("/assets/{name:path}/events", response_model=models.Page[models_assets.AssetEventEntry])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -90,6 +91,13 @@ def awaited(expression: definitions_pb2.AssetExpression) -> Iterator[tuple[bool,
             yield from awaited(item)
 
 
+def unnamed_asset() -> dict[str, Any]:
+    """What is known of an asset that no definition names. `freshness`: seconds, None for ever."""
+    return {
+        "uri": "", "group": "", "extra_json": "", "freshness": None, "producers": [], "readers": [], "consumers": [],
+    }  # fmt: skip
+
+
 class Lineage:
     """Who makes, reads and waits for each asset, gathered from definitions."""
 
@@ -103,6 +111,9 @@ class Lineage:
             entry["uri"] = entry["uri"] or named.uri
             entry["group"] = entry["group"] or named.group
             entry["extra_json"] = entry["extra_json"] or named.extra_json
+            if named.HasField("freshness"):
+                # Who wants it fresher decides.
+                entry["freshness"] = min(entry["freshness"] or math.inf, words.seconds_of(named.freshness))
         for task in definition.tasks:
             names = [(False, name) for name in task.outlets] + [(True, name) for name in task.outlet_aliases]
             for key in names:
@@ -114,5 +125,4 @@ class Lineage:
                 self._entry(key)["consumers"].append({"dag_id": dag_id, "task_id": None})
 
     def _entry(self, key: tuple[bool, str]) -> dict[str, Any]:
-        fresh = {"uri": "", "group": "", "extra_json": "", "producers": [], "readers": [], "consumers": []}
-        return self.assets.setdefault(key, fresh)
+        return self.assets.setdefault(key, unnamed_asset())

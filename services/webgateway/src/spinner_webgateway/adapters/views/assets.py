@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from spinner_webgateway.adapters.schema import asset_events, asset_runs, assets, dags, deadlines, definitions
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page, slice_page
-from spinner_webgateway.domain.asset_rows import Lineage, asset_key
+from spinner_webgateway.domain.asset_rows import Lineage, asset_key, unnamed_asset
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso
@@ -32,12 +33,13 @@ def _all(connection: sa.Connection, known: Definitions) -> list[dict[str, Any]]:
             lineage.add(graph.definition)
     updates = {row["name"]: dict(row) for row in connection.execute(sa.select(assets)).mappings()}
     found = [_shape(alias, name, entry, updates.pop(name, None)) for (alias, name), entry in lineage.assets.items()]
-    nobody: dict[str, Any] = {"uri": "", "group": "", "extra_json": "", "producers": [], "readers": [], "consumers": []}
-    found += [_shape(False, name, nobody, row) for name, row in updates.items()]
+    found += [_shape(False, name, unnamed_asset(), row) for name, row in updates.items()]
     return sorted(found, key=lambda asset: (asset["name"], asset["alias"]))
 
 
 def _shape(alias: bool, name: str, entry: dict[str, Any], row: Row | None) -> dict[str, Any]:
+    seconds = entry["freshness"]
+    until = row["last_time"] + int(seconds * 1_000_000) if row and seconds is not None else None
     return {
         "name": name,
         "alias": alias,
@@ -49,6 +51,9 @@ def _shape(alias: bool, name: str, entry: dict[str, Any], row: Row | None) -> di
         "consumers": entry["consumers"],
         "update_count": row["update_count"] if row else 0,
         "last_update_time": iso(row["last_time"]) if row else None,
+        "freshness_seconds": seconds,
+        "fresh_until": iso(until),
+        "stale": seconds is not None and (until is None or until < time.time_ns() // 1000),
     }
 
 
@@ -61,11 +66,18 @@ def _extra(text: str) -> dict[str, Any]:
 
 
 def listing(
-    connection: sa.Connection, known: Definitions, query: str, limit: int, cursor: str | None
+    connection: sa.Connection, known: Definitions, query: str, limit: int, cursor: str | None, stale: bool = False
 ) -> dict[str, Any]:
-    """Returns a page of assets and aliases by name, with who makes, reads and waits for each."""
+    """Returns a page of assets and aliases by name, with who makes, reads and waits for each.
+
+    `stale`: only those whose freshness is over, or that were never updated though they are to be fresh.
+    """
     wanted = query.lower()
-    found = [asset for asset in _all(connection, known) if wanted in f"{asset['name']} {asset['uri']}".lower()]
+    found = [
+        asset
+        for asset in _all(connection, known)
+        if wanted in f"{asset['name']} {asset['uri']}".lower() and (asset["stale"] or not stale)
+    ]
     return slice_page(found, limit, cursor)
 
 

@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { toastGood } from '../../components/Toasts';
 import { Dialog, ExactTime, IconButton, Loading, Problem } from '../../components/ui';
 import { checkConf } from '../../lib/conf';
+import { formatDuration } from '../../lib/time';
 import { actorName } from '../../lib/words';
 import { assetEventsQuery, useUpdateAsset } from '../../queries/assets';
 import type { Asset, AssetEventEntry, AssetUser } from '../../queries/client';
@@ -28,6 +29,20 @@ export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => voi
         </IconButton>
       </header>
       {asset.uri && asset.uri !== asset.name && <p className="mono small muted">{asset.uri}</p>}
+      {asset.freshness_seconds !== null && (
+        <p className={asset.stale ? undefined : 'muted'} style={asset.stale ? { color: 'var(--warn)' } : undefined}>
+          {asset.stale ? 'Stale' : 'Fresh'}
+          {asset.fresh_until ? (
+            <>
+              {asset.stale ? ' since ' : ' until '}
+              <ExactTime value={asset.fresh_until} />
+            </>
+          ) : (
+            ': it was never updated'
+          )}
+          , {formatDuration(asset.freshness_seconds)} after an update.
+        </p>
+      )}
       <Lineage asset={asset} />
       {!asset.alias && (
         <>

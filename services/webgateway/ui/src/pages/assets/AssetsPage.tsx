@@ -67,6 +67,7 @@ export function AssetsPage() {
                   cell: (asset) => (
                     <span className="truncate">
                       <strong>{asset.name}</strong> {asset.alias && <span className="chip">alias</span>}
+                      {asset.stale && <span className="chip warn">stale</span>}
                     </span>
                   ),
                 },
