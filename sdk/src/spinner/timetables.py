@@ -2,7 +2,8 @@
 
 A cron string, a preset or a timedelta has data intervals: the run of [a, b) starts at b with logical date a. The
 Trigger timetables run at the tick itself. A cron string has five fields, or six with the seconds last. Assets start a
-run when they were updated. A custom timetable is a subclass of :class:`Timetable` with ``next_dagrun_info``: dag-sync asks it ahead of time, and again before its answers run out.
+run when they were updated. A custom timetable is a subclass of :class:`Timetable` with ``next_dagrun_info``: dag-sync
+asks it ahead of time, and again before its answers run out.
 """
 
 from __future__ import annotations
