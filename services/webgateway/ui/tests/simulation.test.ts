@@ -19,12 +19,17 @@ test('a run over midnight lies in both days, and its wait before it', () => {
     DAY,
     '2026-03-03T00:00:00Z',
   );
-  expect(rows.map((row) => new Date(row.start).toISOString().slice(0, 10))).toEqual(['2026-03-01', '2026-03-02']);
+  expect(rows.map((row) => new Date(row.start).toISOString().slice(0, 10))).toEqual([
+    '2026-03-01',
+    '2026-03-02',
+  ]);
   expect(rows[0]?.lanes.flat().map((piece) => [piece.waits, piece.left, piece.width])).toEqual([
     [true, 0.5, 0.25],
     [false, 0.75, 0.25],
   ]);
-  expect(rows[1]?.lanes.flat().map((piece) => [piece.waits, piece.left, piece.width])).toEqual([[false, 0, 0.25]]);
+  expect(rows[1]?.lanes.flat().map((piece) => [piece.waits, piece.left, piece.width])).toEqual([
+    [false, 0, 0.25],
+  ]);
 });
 
 test('runs that overlap lie in lanes, others share one', () => {

@@ -1019,6 +1019,18 @@ export interface components {
             update_count: number;
             /** Last Update Time */
             last_update_time: string | null;
+            /**
+             * Freshness Seconds
+             * @description How long after an update it is fresh; null: for ever.
+             */
+            freshness_seconds: number | null;
+            /** Fresh Until */
+            fresh_until: string | null;
+            /**
+             * Stale
+             * @description Its freshness is over, or it was never updated though it is to be fresh.
+             */
+            stale: boolean;
         };
         /** AssetEventEntry */
         AssetEventEntry: {
@@ -9117,6 +9129,7 @@ export interface operations {
         parameters: {
             query?: {
                 query?: string;
+                stale?: boolean;
                 /** @description Items a page. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */

@@ -30,7 +30,10 @@ export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => voi
       </header>
       {asset.uri && asset.uri !== asset.name && <p className="mono small muted">{asset.uri}</p>}
       {asset.freshness_seconds !== null && (
-        <p className={asset.stale ? undefined : 'muted'} style={asset.stale ? { color: 'var(--warn)' } : undefined}>
+        <p
+          className={asset.stale ? undefined : 'muted'}
+          style={asset.stale ? { color: 'var(--warn)' } : undefined}
+        >
           {asset.stale ? 'Stale' : 'Fresh'}
           {asset.fresh_until ? (
             <>

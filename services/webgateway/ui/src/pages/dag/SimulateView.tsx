@@ -89,7 +89,9 @@ function Controls({ wish, onChange }: { wish: Wish; onChange: (wish: Wish) => vo
               min={1}
               max={1000}
               value={wish.maxActiveRuns}
-              onChange={(event) => onChange({ ...wish, maxActiveRuns: Math.max(1, Number(event.target.value)) })}
+              onChange={(event) =>
+                onChange({ ...wish, maxActiveRuns: Math.max(1, Number(event.target.value)) })
+              }
             />
           </label>
         </>
@@ -102,7 +104,10 @@ function Controls({ wish, onChange }: { wish: Wish; onChange: (wish: Wish) => vo
           min={0}
           value={wish.duration ?? ''}
           onChange={(event) =>
-            onChange({ ...wish, duration: event.target.value === '' ? undefined : Number(event.target.value) })
+            onChange({
+              ...wish,
+              duration: event.target.value === '' ? undefined : Number(event.target.value),
+            })
           }
         />
       </label>
@@ -139,7 +144,8 @@ function Outcome({ result }: { result: Schemas['SimulationResult'] }) {
       <Timeline rows={rows} length={length} />
       {result.runs.length < result.run_count && (
         <p className="muted">
-          The first {result.runs.length.toLocaleString()} of {result.run_count.toLocaleString()} runs are shown.
+          The first {result.runs.length.toLocaleString()} of {result.run_count.toLocaleString()} runs are
+          shown.
         </p>
       )}
     </>
