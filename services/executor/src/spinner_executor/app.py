@@ -88,6 +88,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
 
     controller = Controller(context, address_of, runs)
     runtime = Runtime(controller, shared, runs, secret_chain(settings, OwnSecrets(shared)))
+    controller.triggers.answer = runtime.answer_trigger
     sockets = WorkerSockets(runtime, paths)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
 

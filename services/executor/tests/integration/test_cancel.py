@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from spinner_eventlog.interface import Outgoing, TransactionalProducer
+from spinner_eventlog.kafka import KafkaLog
+from spinner_executor.app import serve
+from spinner_executor.control.metrics import Metrics
+from spinner_executor.settings import Settings
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.orders.v1 import orders_pb2 as o
 from stage import Stage, until
@@ -123,3 +132,74 @@ def test_what_a_crashed_worker_leaves_is_killed(stage: Stage) -> None:
     order = start(stage, "crash")
     assert stage.wait(order).ended.outcome == c.OUTCOME_CRASHED
     nothing_is_left(stage)
+
+
+class Held:
+    """A Kafka log whose grants wait for a gate."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+        self.gate = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def transactional_producer(self, transactional_id: str) -> Any:
+        return HeldProducer(self._log.transactional_producer(transactional_id), self.gate)
+
+
+class HeldProducer:
+    def __init__(self, producer: TransactionalProducer, gate: threading.Event) -> None:
+        self._producer, self._gate = producer, gate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        if any(record.value is not None for record in records):
+            self._gate.wait()
+        return self._producer.append(records)
+
+
+class Life:
+    def __init__(self) -> None:
+        self.is_ready = threading.Event()
+
+    def ready(self, grpc: str = "", http: str = "") -> None:
+        self.is_ready.set()
+
+    def crash(self, failure: BaseException) -> None:
+        raise failure
+
+
+def test_a_try_that_waits_for_its_grant_is_cancelled_before_it_runs(stage: Stage) -> None:
+    log, life = Held(stage.log), Life()
+    settings = Settings(
+        kafka=stage.bootstrap, topic_prefix=stage.prefix, tiers="1", object_store=stage.store_url,
+        grpc_address="127.0.0.1:0", executor_data=stage.folder / "data", executor_stop_workers=True,
+    )  # fmt: skip
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(serve(settings, log, life, Metrics()))  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
+    thread.start()
+    try:
+        assert life.is_ready.wait(30)
+        source = f"DAEMON = {DAEMON!r}\n{FAMILY.replace('FOLDER', str(stage.folder))}"
+        order = stage.order("wait", stage.bundle(dag=source), "dag.py")
+        stage.write(order)
+        (record,) = until(  # type: ignore[misc]
+            lambda: list((stage.folder / "data" / "tries").glob("*/*/worker-*.json")), "the worker waits for its grant"
+        )
+        pid = json.loads(record.read_text())["pid"]
+        cancel(stage, order)
+        until(lambda: not lives(pid), "it ends without a grant")
+        assert not stage.of(order, "ended")  # nothing is said that isn't in a fenced write
+        log.gate.set()
+        assert stage.wait(order).ended.outcome == c.OUTCOME_KILLED_BY_USER
+        assert not stage.of(order, "started")
+        assert not (stage.folder / "pids").exists()
+    finally:
+        log.gate.set()
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join(30)
+        loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cryptography.fernet import Fernet
 from spinner.core.values import encode_json
+from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1 import orders_pb2 as o
+from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 from stage import Stage, until
 
 WAITS = """
@@ -60,6 +64,18 @@ class Leaks(BaseTrigger):
             kept.append(b"x" * (8 << 20))
             await asyncio.sleep(0.01)
         yield
+
+class Asks(BaseTrigger):
+    async def run(self):
+        from spinner import Variable
+        from spinner.connections import Connection
+        inline = Variable.get("password")
+        beside = await asyncio.to_thread(Connection.get, "db")
+        print("it is", inline, "at", beside.host)
+        try:
+            Variable.set("password", "other")
+        except Exception as error:
+            yield TriggerEvent([inline, beside.host, str(error)])
 
 class Talks(BaseTrigger):
     def __init__(self, path):
@@ -226,6 +242,23 @@ def test_a_trigger_that_fails_says_so_in_its_task_and_its_log(stage: Stage, resu
     (tmp_path / "go").touch()
     resuming.wait_fired(["talks"])
     assert "bytes, more than the limit" in resuming.fired["talks"].trigger_fired.error
+
+
+def test_a_trigger_reads_variables_and_connections_and_its_log_hides_them(stage: Stage, resuming: Resuming) -> None:
+    key = Fernet.generate_key()
+    secret = Fernet(key).encrypt(b"hunter2hunter2").decode()
+    stage.producer.send(Outgoing("variables", "password", Variable(name="password", value=secret, encrypted=True)))
+    stage.producer.send(Outgoing("connections", "db", Connection(connection_id="db", type="mysql", host="db.example")))
+    stage.executor(secret_key=key.decode())
+    resuming.deferred("asks", "waits.Asks")
+    resuming.to_resume = {"asks"}
+    resuming.write()
+    resuming.wait_fired(["asks"])
+    event = json.loads(resuming.fired["asks"].trigger_fired.payload_json)
+    assert event[:2] == ["hunter2hunter2", "db.example"]
+    assert "a trigger cannot call SetVariable" in event[2]
+    log = stage.store.get(stage.wait(resuming.orders["asks"]).ended.log_key).decode()
+    assert "it is ************** at db.example" in log
 
 
 def test_triggers_that_block_exit_or_leak_are_set_apart(stage: Stage, resuming: Resuming, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 from spinner.core.params import values_problem
+from spinner.runtime.local_frames import Status
 from spinner_eventlog.interface import Fenced, Outgoing
 from spinner_objectstore import NotFound
 from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunState, RunType, TaskKey
@@ -44,6 +45,9 @@ MAX_CONF_BYTES = 1024 * 1024
 INLINE_CONF_BYTES = 16 * 1024
 # How long a worker may take to begin to fetch its bundle.
 _URL_SECONDS = 3600
+
+# Of the calls those that only read: triggers may run twice.
+TRIGGER_CALLS = frozenset({"GetXCom", "GetVariable", "GetConnection", "GetTaskStates", "GetRunState"})
 
 R = TypeVar("R")
 
@@ -89,6 +93,19 @@ class Runtime:
         finally:
             tried.calls -= 1
             tried.heard = asyncio.get_running_loop().time()
+
+    async def answer_trigger(self, tried: Try, name: str, data: bytes) -> tuple[int, bytes]:
+        """Answers a call of a deferred try's trigger: gRPC status, and the response or why not."""
+        try:
+            if name not in TRIGGER_CALLS:
+                raise Rejected("UNIMPLEMENTED", f"a trigger cannot call {name}", fix="do it when the task is resumed")
+            kind, method = self.methods[name]
+            answer = await method(tried, kind.FromString(data))  # type: ignore[arg-type]
+        except Rejected as rejected:
+            return Status[rejected.code], str(rejected).encode()
+        except Unreadable as error:
+            return Status.FAILED_PRECONDITION, str(error).encode()
+        return 0, answer.SerializeToString()
 
     def authenticated(self, token: str) -> Try:
         try:

@@ -9,11 +9,14 @@ what is done to it, and what it prints, is in the log of its try.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from spinner.runtime.local_frames import Status
 from spinner.triggers.clock import Alarm, wall_clock
 from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired
 
@@ -32,6 +35,10 @@ _IDLE_SECONDS = 30.0
 _MAX_ALONE = 8
 # Triggers of the SDK need no bundle: they share a process whatever their DAG's version.
 _OWN_TRIGGERS = "spinner.triggers."
+
+
+async def _no_answer(tried: Try, method: str, request: bytes) -> tuple[int, bytes]:
+    return Status.UNAVAILABLE, b"this executor answers no triggers"
 
 
 @dataclass(slots=True)
@@ -53,6 +60,8 @@ class Triggers:
     def __init__(self, context: Context, runs: RunsView) -> None:
         self._context = context
         self._runs = runs
+        # Answers a trigger's call: try, method, request → gRPC status, body.
+        self.answer: Callable[[Try, str, bytes], Awaitable[tuple[int, bytes]]] = _no_answer
         self._log_file = context.settings.executor_data.absolute() / "triggerer.log"
         self._processes: list[TriggererProcess] = []
         self._waiting: dict[str, _Waiting] = {}
@@ -126,6 +135,8 @@ class Triggers:
             self._say(message["log"], message["text"])
         elif "watch" in message:
             self._watch(process, message)
+        elif "ask" in message:
+            self._context.spawn(self._asked(process, process.pid, message))
         elif (unwatch := process.watches.pop(message["unwatch"], None)) is not None:
             unwatch()
 
@@ -147,6 +158,15 @@ class Triggers:
             loop.call_soon_threadsafe(tell, states)
 
         process.watches[number] = self._runs.watch(query, changed)
+
+    async def _asked(self, process: TriggererProcess, pid: int | None, message: dict[str, Any]) -> None:
+        waiting = self._waiting.get(message["trigger"])
+        if waiting is None:
+            status, body = int(Status.CANCELLED), b"nobody waits for this trigger any more"
+        else:
+            status, body = await self.answer(waiting.tried, message["name"], base64.b64decode(message["request"]))
+        if process.pid == pid:
+            process.write({"answer": message["ask"], "status": status, "body": base64.b64encode(body).decode()})
 
     def died(self, process: TriggererProcess, death: Death) -> bool:
         found = blame(death, process.limit_bytes)

@@ -1,14 +1,13 @@
 """The process: `python -m spinner_executor.adapters.triggerer <bundle folder> <ledger> <stack> <bytes>`.
 
 `ledger` and `stack` are file descriptors; on SIGUSR1 it writes what it is doing to `stack`. It may allocate so
-many bytes. It ends when its stdin does, and on Linux at once with its executor.
+many bytes. It ends when its stdin does, whatever its triggers do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import faulthandler
 import json
 import os
@@ -18,14 +17,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from spinner.runtime.api import RuntimeApi
+from spinner.runtime.current import set_current
 from spinner.triggers.states import set_source
 
 from spinner_executor.adapters.local.worker import limit_memory
+from spinner_executor.adapters.triggerer.calls import Calls
 from spinner_executor.adapters.triggerer.ledger import Ledger
-from spinner_executor.adapters.triggerer.running import Output, Triggerer, configure_logging
+from spinner_executor.adapters.triggerer.running import Output, Triggerer, configure_logging, current_trigger
 
 LINE_LIMIT = 16 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
 
 
 async def _serve(out: int, ledger: Ledger) -> None:
@@ -43,11 +44,20 @@ async def _serve(out: int, ledger: Ledger) -> None:
     set_source(triggerer.watches)
     loop = asyncio.get_running_loop()
     loop.set_task_factory(triggerer.make_task)
-    reader = asyncio.StreamReader(limit=LINE_LIMIT)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb"))
-    while line := await reader.readline():
-        triggerer.handle(json.loads(line))
-    os._exit(0)  # nobody is there any more to hear of events; threads of triggers are not waited for
+    calls = Calls(send, current_trigger)
+    set_current(RuntimeApi(calls))
+
+    def read() -> None:
+        for line in os.fdopen(0, "rb"):
+            message = json.loads(line)
+            if "answer" in message:
+                calls.answered(message)
+            else:
+                loop.call_soon_threadsafe(triggerer.handle, message)
+        os._exit(0)  # nobody is there any more to hear of events
+
+    threading.Thread(target=read, name="executor", daemon=True).start()
+    await asyncio.Event().wait()
 
 
 def main() -> None:
@@ -55,8 +65,6 @@ def main() -> None:
     os.dup2(2, 1)
     folder, (ledger, stack, limit) = sys.argv[1], map(int, sys.argv[2:5])
     limit_memory(limit, limit)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     faulthandler.register(signal.SIGUSR1, stack, all_threads=True)
     if folder:
         sys.path.insert(0, folder)

@@ -143,6 +143,9 @@ class TriggererProcess:
             self._process = None
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            if process.stdin is not None:
+                process.stdin.close()
+            await process.wait()
             self._ledger.close()
             self._ledger = None
             os.close(self._stack)

@@ -46,6 +46,12 @@ class _Running:
 _current: contextvars.ContextVar[_Running | None] = contextvars.ContextVar("trigger", default=None)
 
 
+def current_trigger() -> str | None:
+    """Identity of the trigger whose code runs, in a thread of its, too."""
+    running = _current.get()
+    return None if running is None else running.identity
+
+
 class _Steps(Coroutine[Any, Any, Any]):
     """A coroutine of a trigger's whose every step is noted in the ledger."""
 
