@@ -1,4 +1,4 @@
-"""One DAG starts another, and waits for one of its tasks."""
+"""One DAG starts another, and waits for one of its tasks; no worker and no question while it does."""
 
 from sample_defaults import COMMON
 from spinner import DAG, BashOperator, Tier
@@ -17,8 +17,7 @@ with DAG("sample_parent", tier=Tier.TIER1, tags=["sample", "cross-dag"], doc_md=
         external_dag_id="sample_child",
         external_task_id="finish",
         failed_states=["failed", "upstream_failed", "skipped"],
-        mode="reschedule",
-        poke_interval=1,
+        deferrable=True,
         timeout=120,
     )
     trigger >> wait >> BashOperator(task_id="done", bash_command="echo the child of {{ run_id }} has finished")

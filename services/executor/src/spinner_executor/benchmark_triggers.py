@@ -2,7 +2,7 @@
 
 Runs COUNT triggers of one kind after the other in a triggerer process of its own and looks at it for SECONDS. Prints
 one JSON object: `base_mib`; for each kind `<kind>_kib` (memory of one more trigger), `<kind>_cpu_percent` (of one
-core, all COUNT of them), `<kind>_start_s` (until all of them run) and `<kind>_threads`.
+core, all COUNT of them), `<kind>_start_cpu_s` (to start all of them) and `<kind>_threads`.
 """
 
 from __future__ import annotations
@@ -57,14 +57,12 @@ class _Listener:
 
 
 async def _quiet(process: psutil.Process) -> float:
-    """Waits until the process is as busy as it will stay; seconds."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    """Waits until the process is as busy as it will stay; the processor seconds that it has used by then."""
     before = -1.0
     while (used := sum(process.cpu_times()[:2])) - before > 0.25:
         before = used
         await asyncio.sleep(0.5)
-    return loop.time() - begun - 0.5
+    return used
 
 
 async def _measure(folder: Path, kind: str) -> dict[str, float]:
@@ -75,12 +73,11 @@ async def _measure(folder: Path, kind: str) -> dict[str, float]:
     process = psutil.Process(triggerer.pid)
     path, arguments = KINDS[kind]
     triggerer.start("first", path, json.dumps(arguments | _own(kind, -1)))
-    await _quiet(process)
+    idle = await _quiet(process)
     base = process.memory_info().rss
     for n in range(COUNT):
         triggerer.start(str(n), path, json.dumps(arguments | _own(kind, n)))
-    started = await _quiet(process)
-    before, begun = sum(process.cpu_times()[:2]), asyncio.get_running_loop().time()
+    before, begun = await _quiet(process), asyncio.get_running_loop().time()
     await asyncio.sleep(SECONDS)
     used = sum(process.cpu_times()[:2]) - before
     elapsed = asyncio.get_running_loop().time() - begun
@@ -88,7 +85,7 @@ async def _measure(folder: Path, kind: str) -> dict[str, float]:
         "base_mib": round(base / (1 << 20), 1),
         f"{kind}_kib": round((process.memory_info().rss - base) / COUNT / 1024, 2),
         f"{kind}_cpu_percent": round(100 * used / elapsed, 1),
-        f"{kind}_start_s": round(started, 1),
+        f"{kind}_start_cpu_s": round(before - idle, 2),
         f"{kind}_threads": process.num_threads(),
     }
     if kind == "run" and listener.watches != COUNT + 1:

@@ -21,10 +21,11 @@ from spinner.operators.python import PythonOperator
 # Each process writes again and again while it lives; all but the first have no ear for SIGTERM.
 FAMILY = '''
 beat() {{ while :; do date +%s%N > {folder}/beat-$1; sleep 0.1; done; }}
-export -f beat
-setsid bash -c 'trap "" TERM; beat session' &
+session() {{ python3 -c 'import os, sys; os.setsid(); os.execvp("bash", ["bash", "-c", sys.argv[1]])' "$1"; }}
+export -f beat session
+session 'trap "" TERM; beat session' &
 bash -c 'trap "" TERM; beat deaf' &
-bash -c '(trap "" TERM; setsid bash -c "beat grandchild") & wait' &
+bash -c '(trap "" TERM; session "beat grandchild") & wait' &
 beat plain
 '''
 

@@ -185,11 +185,11 @@ def triggerers(executor_pid: int) -> list[psutil.Process]:
 def test_thousands_of_triggers_survive_the_deaths_of_triggerer_and_executor(
     stage: Stage, resuming: Resuming, tmp_path: Path
 ) -> None:
-    executor = stage.executor(executor_parallelism=8)
+    executor = stage.executor(executor_parallelism=4)
     flags = [f"flag{n}" for n in range(3000)]
-    moments = [f"moment{n}" for n in range(100)]
-    resuming.to_resume = {*flags[:150], *moments[:50]}
-    moment = datetime.now(UTC) + timedelta(seconds=6)
+    moments = [f"moment{n}" for n in range(60)]
+    resuming.to_resume = {*flags[:60], *moments}
+    moment = datetime.now(UTC) + timedelta(seconds=4)
     for name in flags:
         resuming.deferred(name, "waits.Flag", {"path": str(tmp_path / "go"), "seconds": 1})
     for name in moments:
@@ -200,20 +200,14 @@ def test_thousands_of_triggers_survive_the_deaths_of_triggerer_and_executor(
     for process in killed:
         process.kill()
     until(lambda: len(set(triggerers(executor.pid)) - set(killed)) == 2, "they are started again")
-    executor.kill()
-    executor.wait()
-    resuming.turn()
-    assert not resuming.fired
-    (tmp_path / "go").touch()  # events of a time when nobody is there
-    until(lambda: datetime.now(UTC) > moment, "the moment is over")
-    executor = stage.executor(executor_parallelism=8)
-    until(lambda: len(triggerers(executor.pid)) == 2, "triggerers of the next executor")
-    until(lambda: resuming.turn() or len(resuming.resumed()) > 20, "some are resumed", 30)
+    until(lambda: resuming.turn() or len(resuming.resumed()) > 5, "the moment is there and some are resumed", 30)
     assert all(process.num_threads() < 16 for process in triggerers(executor.pid))
-    assert max(process.memory_info().rss for process in triggerers(executor.pid)) < 300 << 20
+    assert max(process.memory_info().rss for process in triggerers(executor.pid)) < 100 << 20
     executor.kill()
     executor.wait()
-    stage.executor(executor_parallelism=8)
+    assert not resuming.fired.keys() & set(flags)
+    (tmp_path / "go").touch()  # events of a time when nobody is there
+    stage.executor(executor_parallelism=4)
     resuming.wait_fired(flags + moments, 40)
     assert {report.trigger_fired.error for report in resuming.fired.values()} == {""}
     for name in resuming.to_resume:

@@ -105,8 +105,8 @@ def test_a_thousand_waiting_sensors_need_no_worker(stage: Stage, others: Others)
         return {r.try_key.task_id for r in stage.poll() if r.WhichOneof("kind") == "trigger_fired"}
 
     until(lambda: fired() == first, "those of two runs have fired, and no other")
-    executor.kill()
-    executor.wait()
+    executor.terminate()
+    executor.wait(20)
     for n in range(2, 500):  # while nobody is there
         others.tell(f"r{n}", task="SUCCESS")
     others.flush()

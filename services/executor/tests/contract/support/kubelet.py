@@ -19,10 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from spinner_servers.kubernetes import Cluster
 
 _POLL_SECONDS = 0.05
 _HEARTBEAT_SECONDS = 5.0
+# By it the processes of a container are found.
+_CONTAINER = "KUBELET_CONTAINER"
 
 
 def _now() -> str:
@@ -40,6 +43,14 @@ def token_of(cluster: Cluster, pod: dict[str, Any]) -> str:
     path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{spec['serviceAccountName']}/token"
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": asked}
     return str(cluster.request("POST", path, request)["status"]["token"])
+
+
+def _end_all_of(uid: str) -> None:
+    """What the kernel does when process 1 of a container ends: nothing in it lives on."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_CONTAINER) == uid:
+                process.kill()
 
 
 class Kubelet:
@@ -126,6 +137,7 @@ class Kubelet:
         if process.poll() is not None:
             if uid not in self._ended:
                 self._ended.add(uid)
+                _end_all_of(uid)
                 self._tell_end(pod, process.returncode)
             if deleting:
                 self._delete(pod)
@@ -139,7 +151,7 @@ class Kubelet:
             return  # the pod is gone meanwhile
         container = next(c for c in pod["spec"]["containers"] if c["name"] == "worker")
         environment = {entry["name"]: entry.get("value", "") for entry in container["env"]}
-        environment |= {"SPINNER_TOKEN_FILE": str(token), **self._variables}
+        environment |= {"SPINNER_TOKEN_FILE": str(token), _CONTAINER: uid, **self._variables}
         with (self._folder / f"{name}-{uid}.log").open("wb") as log:
             self.processes[uid] = subprocess.Popen(
                 [sys.executable, *container["command"][1:]],
