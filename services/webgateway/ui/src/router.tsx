@@ -181,7 +181,6 @@ const routeTree = root.addChildren([
     dagRuns,
     dagBackfills,
     dagSimulate,
-    dagSimulate,
     dagCode,
     dagDetails,
     dagErrors,
