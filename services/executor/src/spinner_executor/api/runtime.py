@@ -329,6 +329,7 @@ class Runtime:
 
     async def push_log(self, tried: Try, request: rt.PushLogRequest) -> rt.PushLogResponse:
         following = await self._blocking(tried.log.append, request.offset, request.text)
+        tried.logging = True
         return rt.PushLogResponse(next_offset=following)
 
     async def publish_layout(self, tried: Try, request: rt.PublishLayoutRequest) -> rt.PublishLayoutResponse:

@@ -464,7 +464,9 @@ class Controller:
                     tried.heard = now
                 if tried.removed:
                     continue
-                tried.log.publish(self.context.reporter.post)
+                if tried.logging:
+                    tried.log.publish(self.context.reporter.post)
+                    tried.logging = self.backend.shares_files
                 s = tried.situation
                 if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
                     tried.heard = now

@@ -41,6 +41,8 @@ class Try:
     granting: asyncio.Future[None] | None = None
     bundle: asyncio.Task[Path] | None = None
     xcoms_cleared: asyncio.Future[int] | None = None
+    # Its log may have grown: the worker writes it itself, or has sent some.
+    logging: bool = True
     # Event-loop time of the latest word from the worker.
     heard: float = 0.0
     # Calls of the worker that are being answered: while it waits for us it cannot send a heartbeat.

@@ -17,6 +17,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ UID = 50000
 _BASE = "base"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PodSettings:
-    """What all pods of this executor have in common.
+    """What all pods of this executor have in common; equal only to itself.
 
     `priority_classes`: class name of each tier that has one. `template`: a pod that the platform gives to all workers.
     `cache`: the volume source of unpacked bundles and installed packages. `legacy_image`: of jobs that name none.
@@ -77,16 +78,25 @@ def build(launch: Launch, nonce: str, settings: PodSettings) -> dict[str, Any]:
 
     Raises LaunchFailed (a configuration error) when the task's `executor_config` cannot be honoured.
     """
-    asked = _asked(launch)
+    order = launch.order
+    amounts = launch.memory_request_bytes, launch.memory_limit_bytes
+    return merge(_kind(settings, order.runtime, order.resources_json, amounts), _identity(launch, nonce, settings))
+
+
+@lru_cache(256)
+def _kind(settings: PodSettings, runtime: str, resources_json: str, memory: tuple[int, int]) -> dict[str, Any]:
+    """What pods of one kind of task have in common: most tasks ask for the same. Not to be changed."""
+    asked = _asked(resources_json)
     pod: dict[str, Any] = _defaults(settings)
-    for layer in (_template(settings), _task(launch, asked, settings), _override(asked.get("pod_override") or {})):
+    task = _task(runtime, memory, asked, settings)
+    for layer in (_template(settings), task, _override(asked.get("pod_override") or {})):
         pod = merge(pod, layer)
-    return merge(pod, _identity(launch, nonce, settings))
+    return pod
 
 
-def _asked(launch: Launch) -> dict[str, Any]:
+def _asked(resources_json: str) -> dict[str, Any]:
     try:
-        resources = json.loads(launch.order.resources_json or "{}")
+        resources = json.loads(resources_json or "{}")
     except ValueError as error:
         raise LaunchFailed(f"executor_config is not JSON: {error}", Outcome.OUTCOME_CONFIG_ERROR) from error
     if not isinstance(resources, dict):
@@ -162,17 +172,17 @@ def _with_our_name(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {**layer, "spec": {**spec, **({"containers": containers} if containers else {})}}
 
 
-def _task(launch: Launch, asked: Mapping[str, Any], settings: PodSettings) -> dict[str, Any]:
+def _task(runtime: str, memory: tuple[int, int], asked: Mapping[str, Any], settings: PodSettings) -> dict[str, Any]:
     container: dict[str, Any] = {"name": WORKER}
     for name, target in (("image", "image"), ("image_pull_policy", "imagePullPolicy")):
         if name in asked:
             container[target] = asked[name]
     environment = [{"name": name, "value": _text(value)} for name, value in sorted((asked.get("env") or {}).items())]
     mounts = list(asked.get("volume_mounts") or ())
-    amounts = _amounts(launch, asked)
+    amounts = _amounts(memory, asked)
     spec: dict[str, Any] = {"containers": [container], "volumes": list(asked.get("volumes") or ())}
     legacy_image = asked.get("legacy_image") or settings.legacy_image
-    if launch.order.runtime == "pinball" and legacy_image:
+    if runtime == "pinball" and legacy_image:
         sidecar = legacy.container(legacy_image, settings.image_pull_policy, security(read_only=False))
         sidecar |= {"env": environment, "volumeMounts": [*sidecar["volumeMounts"], *mounts]}
         spec["initContainers"] = [sidecar | ({"resources": amounts} if amounts else {})]
@@ -201,9 +211,9 @@ def _task(launch: Launch, asked: Mapping[str, Any], settings: PodSettings) -> di
     return {"metadata": metadata, "spec": spec}
 
 
-def _amounts(launch: Launch, asked: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _amounts(bytes_of_memory: tuple[int, int], asked: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     amounts: dict[str, dict[str, str]] = {}
-    for kind, memory in (("requests", launch.memory_request_bytes), ("limits", launch.memory_limit_bytes)):
+    for kind, memory in zip(("requests", "limits"), bytes_of_memory, strict=True):
         values = {
             "memory": str(memory) if memory else "",
             "cpu": _text(asked.get(f"{kind[:-1]}_cpu", "")),
