@@ -82,5 +82,5 @@ bench-executor: setup  ## One executor on a real Kubernetes API with simulated n
 simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
-bench-peers: setup  ## Spinner beside Airflow, Prefect and Dagster, taking turns; writes docs/benchmarks.md
-	@$(BIN)/python -m bench.peers
+bench-peers: setup  ## Spinner beside Airflow, Prefect and Dagster; goes on where it stopped (AGAIN=1: anew); writes docs/benchmarks.md
+	@$(BIN)/python -m bench.peers $(if $(AGAIN),--again)

@@ -1,11 +1,11 @@
 """`make bench-peers`: the workloads of performance.md on Spinner, Airflow, Prefect and Dagster, taking turns.
 
-Every round gives each peer one turn: start, W1 twice, W2 once, in the first round memory and W3 too, stop. So all see
-the same machine, and nobody runs while another is measured. Each result is kept at once, below build/bench/peers: what
-is there isn't measured again (unless with --again), so a comparison may be made in parts, such as
-`python -m bench.peers --peer airflow --workload w1 --round 2`. The report is made of all that is kept: a table, figures
-in build/bench/bench-peers.json, and the section and plot of docs/benchmarks.md. A peer that fails is named; the others
-go on.
+Every round gives each peer one turn: start, W1 twice, W2 once, in the first round W3, memory and the web API too,
+stop. So all see the same machine, and nobody runs while another is measured. Each result is kept at once, below
+build/bench/peers: what is there isn't measured again (unless with --again), so a comparison may be made in parts, such
+as `python -m bench.peers --peer airflow --workload w1 --round 2`. The report is made of all that is kept: a table,
+figures in build/bench/bench-peers.json, and the section and plot of docs/benchmarks.md. A peer that fails is named; the
+others go on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from bench.peers.prefect import Prefect
 from bench.peers.processes import cpu_seconds, memory_mib, memory_peak
 from bench.peers.sizes import FULL, SMALL, Sizes
 from bench.peers.spinner import Spinner
+from bench.peers.web import look
 from e2e.harness import ROOT
 
 PEERS: dict[str, Callable[[Sizes], Peer]] = {
@@ -45,8 +46,8 @@ PEERS: dict[str, Callable[[Sizes], Peer]] = {
     "prefect": lambda sizes: Prefect(sizes, isolated=False),
     "prefect-processes": lambda sizes: Prefect(sizes, isolated=True),
 }
-TIMES = {"w1": 2, "w2": 1, "w3": 1, "memory": 1}
-IN_FIRST_ROUND_ONLY = {"memory", "w3"}
+TIMES = {"w1": 2, "w2": 1, "w3": 1, "memory": 1, "web": 1}
+IN_FIRST_ROUND_ONLY = {"memory", "w3", "web"}
 REST_SECONDS = 5.0
 SETTLE_SECONDS = 3.0  # what servers still do for a run that has ended is counted
 
@@ -68,6 +69,9 @@ def measure(peer: Peer, workload: str) -> dict[str, list[float]]:
             with memory_peak(peer.processes) as samples:
                 peer.run("w2")
             found["w2_peak_mib"] = max(samples)
+        elif workload == "web":
+            page = peer.dags_page()
+            found = look(page) if page else {}
         else:
             found = peer.run(workload)
             if workload == "w2":
@@ -139,7 +143,7 @@ def main() -> int:
 
 def _round(peers: dict[str, Peer], number: int, workloads: Sequence[str], pieces: Pieces, again: bool) -> None:
     for name, peer in peers.items():
-        due = [w for w in workloads if w in {*peer.workloads, "memory"} and (again or not pieces.has(name, w, number))]
+        due = [w for w in workloads if w in peer.workloads and (again or not pieces.has(name, w, number))]
         if not due:
             print(f"== round {number}, {peer.name}: is there", flush=True)
             continue

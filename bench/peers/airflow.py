@@ -14,6 +14,7 @@ from bench.peers import postgres
 from bench.peers.marks import Marks
 from bench.peers.peer import WORKLOADS, PackagedPeer
 from bench.peers.processes import free_ports, wait_until
+from bench.peers.web import Page
 
 
 class Airflow(PackagedPeer):
@@ -27,7 +28,7 @@ class Airflow(PackagedPeer):
         "200 runs looked at a loop (20), DAG files read again every 5 minutes (30 s), "
         "a file a workload, the many DAGs of W3's only made where they are needed (get_parsing_context)"
     )
-    workloads = ("w1", "w2", "w3")
+    workloads = ("w1", "w2", "w3", "memory", "web")
     requirements = ("apache-airflow==3.3.2", "psycopg2-binary==2.9.*", "asyncpg==0.31.*")
     environment_name = "airflow"
 
@@ -101,6 +102,10 @@ class Airflow(PackagedPeer):
         if workload != "w3":
             wait_until("the run's end", lambda: self._call("GET", runs[0])["state"] == "success", 60)
         return marks.values(workload)
+
+    def dags_page(self) -> Page:
+        authorization = self._client.headers["Authorization"]
+        return Page(str(self._client.base_url.join("/api/v2/dags?limit=50")), {"Authorization": authorization})
 
 
 def _key() -> str:

@@ -9,7 +9,7 @@ from bench.peers.sizes import Sizes
 class Dagster(PackagedPeer):
     """See the module and `Peer`. `isolated`: a process a step."""
 
-    workloads = ("w1", "w2")
+    workloads = ("w1", "w2", "memory")
     serves = False
     requirements = ("dagster==1.13.29",)
     environment_name = "dagster"

@@ -20,6 +20,7 @@ import psutil
 from bench.peers.marks import Marks
 from bench.peers.processes import Processes
 from bench.peers.sizes import Sizes
+from bench.peers.web import Page
 from e2e.harness import ROOT
 
 CACHE = Path(os.environ.get("SPINNER_PEERS_CACHE") or Path.home() / ".cache" / "spinner" / "peers")
@@ -63,6 +64,10 @@ class Peer(ABC):
     @abstractmethod
     def processes(self) -> list[psutil.Process]:
         """All its live processes."""
+
+    def dags_page(self) -> Page | None:
+        """Its web API's first 50 DAGs; None when it has no such thing."""
+        return None
 
     @abstractmethod
     def stop(self) -> None:

@@ -34,6 +34,8 @@ METRICS = {
     "w2_tasks_per_s": Metric("W2: 1 → 200 → 1, tasks/s", "tasks/s", "higher"),
     "w3_tasks_per_s": Metric("W3: 200 DAGs × 10 at once, tasks/s", "tasks/s", "higher"),
     "w3_first_task_p95_s": Metric("W3: first task late by p95, s", "s", "lower"),
+    "web_dags_p50_ms": Metric("list of DAGs by web API, 50 clients, p50, ms", "ms", "lower"),
+    "web_dags_p95_ms": Metric("… p95, ms", "ms", "lower"),
     "w2_cpu_ms_per_task": Metric("CPU, ms a task (W2)", "ms", "lower"),
     "rest_cpu_percent": Metric("CPU at rest, % of a core", "% of a core", "lower"),
     "rest_mib": Metric("memory at rest, MiB", "MiB", "lower"),

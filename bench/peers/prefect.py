@@ -25,7 +25,7 @@ class Prefect(PackagedPeer):
         self.tuning = ("ProcessPoolTaskRunner with 4 processes" if isolated else "its default task runner") + (
             "; its server on PostgreSQL"
         )
-        self.workloads = ("w1", "w2") if isolated else ("w1", "w2", "w3")
+        self.workloads = ("w1", "w2", "memory") if isolated else ("w1", "w2", "w3", "memory")
 
     def install(self) -> None:
         super().install()

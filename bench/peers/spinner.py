@@ -14,6 +14,7 @@ from bench.parts import bench_stack, run_workload, w3_is_done, w3_marks
 from bench.peers.marks import Marks
 from bench.peers.peer import Peer
 from bench.peers.sizes import FULL, Sizes
+from bench.peers.web import Page
 from e2e.harness import ROOT, Stack, unique, wait_for
 
 
@@ -24,7 +25,7 @@ class Spinner(Peer):
     isolation = "process a task"
     durable = "every state of a task, in Kafka, before anything follows from it"
     tuning = "none: as `make up` starts it"
-    workloads = ("w1", "w2", "w3")
+    workloads = ("w1", "w2", "w3", "memory", "web")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(FULL)
@@ -73,6 +74,9 @@ class Spinner(Peer):
 
     def processes(self) -> list[psutil.Process]:
         return self._stack.processes() if self._stack else []
+
+    def dags_page(self) -> Page:
+        return Page(f"{self.stack.url}/api/v1/dags?limit=50", {})
 
     def stop(self) -> None:
         if self._stack:
