@@ -29,7 +29,6 @@ class Dagster(PackagedPeer):
     def start(self) -> None:
         self.new_home(DAGSTER_HOME="{home}")
         (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-        self.run("w1")
 
     def run(self, workload: str) -> dict[str, float]:
         marks = self.marks()

@@ -55,7 +55,7 @@ class Peer(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Returns when it can take work and has run W1 once."""
+        """Returns when it can take work; servers have run W1 once."""
 
     @abstractmethod
     def run(self, workload: str) -> dict[str, float]:
