@@ -30,7 +30,7 @@ from bench.peers import report
 from bench.peers.airflow import Airflow
 from bench.peers.dagster import Dagster
 from bench.peers.peer import Peer
-from bench.peers.pieces import Piece, Pieces, figures
+from bench.peers.pieces import Piece, Pieces, figures, undisturbed
 from bench.peers.prefect import Prefect
 from bench.peers.processes import cpu_seconds, memory_mib, memory_peak
 from bench.peers.sizes import FULL, SMALL, Sizes
@@ -129,14 +129,15 @@ def main() -> int:
             due = [w for w in workloads if arguments.round or number == 1 or w not in IN_FIRST_ROUND_ONLY]
             _round(chosen, number, due, pieces, arguments.again)
     if not arguments.small and not arguments.no_report:
-        kept = pieces.all()
+        everything = pieces.all()
+        kept = undisturbed(everything)
         if not kept:
             print("nothing was measured yet", file=sys.stderr)
             return 0
         facts = machine() | {"load": max(piece.load for piece in kept)}
         rows = report.rows(peers, kept)
         write(arguments.output, facts, figures(kept))
-        report.write_docs(arguments.docs, facts, rows, kept)
+        report.write_docs(arguments.docs, facts, rows, kept, len(everything) - len(kept))
         print(f"\n{report.table(rows)}\n\nwritten to {arguments.output} and {arguments.docs}/benchmarks.md")
     return 0
 

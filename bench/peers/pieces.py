@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.figures import Figure, figure
+
+DISTURBED_PERCENT = 50.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ class Pieces:
         """All pieces, oldest first."""
         found = [Piece(**json.loads(path.read_text())) for path in self._folder.glob("*.json")]
         return sorted(found, key=lambda piece: piece.time)
+
+
+def undisturbed(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces during which others used at most DISTURBED_PERCENT of a core, and those with no such counterpart."""
+    quiet = {(piece.peer, piece.workload) for piece in pieces if piece.others_cpu_percent <= DISTURBED_PERCENT}
+    return [
+        piece
+        for piece in pieces
+        if piece.others_cpu_percent <= DISTURBED_PERCENT or (piece.peer, piece.workload) not in quiet
+    ]
 
 
 def values_by_peer(pieces: Iterable[Piece]) -> dict[str, dict[str, list[float]]]:

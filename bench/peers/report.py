@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers.peer import Peer
-from bench.peers.pieces import METRICS, Piece, median, values_by_peer
+from bench.peers.pieces import DISTURBED_PERCENT, METRICS, Piece, median, values_by_peer
 
 BEGIN, END = "<!-- peers: written by make bench-peers -->", "<!-- /peers -->"
 PLOTTED = ("w1_ms_per_task", "w2_tasks_per_s", "w3_tasks_per_s", "w2_cpu_ms_per_task")
@@ -55,7 +55,7 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows:
             value = row.median(name)
             text = "–" if value is None else _text(value)
-            cells.append(f"**{text}**" if value == best else text)
+            cells.append(f"**{text}**" if value == best and len(known) > 1 else text)
         lines.append(f"| {metric.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -123,12 +123,17 @@ def plot(rows: Sequence[Row]) -> str:
     )
 
 
-def write_docs(folder: Path, facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Piece]) -> None:
-    """Writes the plot, and the section into benchmarks.md (between its marks, or at its end)."""
+def write_docs(
+    folder: Path, facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Piece], left_out: int = 0
+) -> None:
+    """Writes the plot, and the section into benchmarks.md (between its marks, or at its end).
+
+    `left_out`: how many more pieces there were, disturbed ones.
+    """
     (folder / "benchmarks-peers.svg").write_text(plot(rows))
     path = folder / "benchmarks.md"
     text = path.read_text() if path.exists() else "# Benchmarks\n"
-    section = f"{BEGIN}\n{_section(facts, rows, pieces)}\n{END}"
+    section = f"{BEGIN}\n{_section(facts, rows, pieces, left_out)}\n{END}"
     if BEGIN in text and END in text:
         before, rest = text.split(BEGIN, 1)
         text = before + section + rest.split(END, 1)[1]
@@ -137,7 +142,7 @@ def write_docs(folder: Path, facts: Mapping[str, Any], rows: Sequence[Row], piec
     path.write_text(text)
 
 
-def _section(facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Piece]) -> str:
+def _section(facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Piece], left_out: int) -> str:
     loads = [piece.load for piece in pieces]
     others = [piece.others_cpu_percent for piece in pieces]
     about = "\n".join(
@@ -156,7 +161,9 @@ def _section(facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Pie
         f"Measured {_span(pieces)} (UTC) on {facts['cores']} cores, {facts['memory_gib']:g} GiB, "
         f"Python {facts['python']}. "
         f"Load before a turn: median {_text(median(loads))}, at most {_text(max(loads))}; what everything else used "
-        f"during a measurement: median {_text(median(others))}, at most {_text(max(others))} % of a core."
+        f"during a measurement: median {_text(median(others))}, at most {_text(max(others))} % of a core. "
+        f"Left out: {left_out} measurements during which that was more than {DISTURBED_PERCENT:g} %, where a quieter one "
+        "is there."
     )
 
 

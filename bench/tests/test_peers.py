@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 from bench.peers.__main__ import PEERS, turn
 from bench.peers.marks import Marks
 from bench.peers.peer import Peer
-from bench.peers.pieces import Piece, Pieces, figures
+from bench.peers.pieces import Piece, Pieces, figures, undisturbed
 from bench.peers.processes import Processes, cpu_seconds
 from bench.peers.report import ahead, plot, rows, table, write_docs
 from bench.peers.sizes import FULL
@@ -74,6 +75,13 @@ def test_pieces_are_kept_and_forgotten_one_by_one(tmp_path: Path):
     pieces.keep(piece("airflow", w1_ms_per_task=150.0))
     assert pieces.has("airflow", "w1", 1) and not pieces.has("airflow", "w1", 2)
     assert Pieces(tmp_path / "pieces").all() == [piece("airflow", w1_ms_per_task=150.0)]
+
+
+def test_a_disturbed_piece_counts_only_where_there_is_no_quieter_one():
+    loud = replace(piece("airflow", number=2), others_cpu_percent=99.0)
+    alone = replace(piece("airflow", "w3"), others_cpu_percent=99.0)
+    quiet = piece("airflow")
+    assert undisturbed([quiet, loud, alone]) == [quiet, alone]
 
 
 class Failing(Peer):
