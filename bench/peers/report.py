@@ -162,8 +162,8 @@ def _section(facts: Mapping[str, Any], rows: Sequence[Row], pieces: Sequence[Pie
         f"Python {facts['python']}. "
         f"Load before a turn: median {_text(median(loads))}, at most {_text(max(loads))}; what everything else used "
         f"during a measurement: median {_text(median(others))}, at most {_text(max(others))} % of a core. "
-        f"Left out: {left_out} measurements during which that was more than {DISTURBED_PERCENT:g} %, where a quieter one "
-        "is there."
+        f"Left out: {left_out} measurements during which that was more than {DISTURBED_PERCENT:g} %, where a quieter "
+        "one is there."
     )
 
 
