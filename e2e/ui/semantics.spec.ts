@@ -1,4 +1,4 @@
-/** What a run would do, and what is refused before anything is written: simulate, params, decisions, clear. */
+/** What a run would do, and what is refused before anything is written: simulate, params, documentation, clear. */
 import { expect, test } from '@playwright/test';
 import { ended, runPath, trigger } from './api';
 
@@ -29,11 +29,7 @@ test('a parameter that does not fit is refused by name, and nothing runs', async
   await expect(page).toHaveURL(/\/runs\//);
 });
 
-test('what a task asks is Markdown, and so is the documentation of a DAG', async ({ page, request }) => {
-  const runId = await trigger(request, 'sample_approval');
-  await ended(request, 'sample_approval', runId);
-  await page.goto(`${runPath('sample_approval', runId)}/tasks/approve/-1`);
-  await expect(page.locator('.markdown strong')).toHaveText('42');
+test('the documentation of a DAG is Markdown', async ({ page }) => {
   await page.goto('/dags/sample_approval/details');
   await expect(page.locator('.markdown code').first()).toHaveText('spinner decisions list');
 });
@@ -44,7 +40,7 @@ test('a clear says what it does before it does it', async ({ page, request }) =>
   await page.goto(runPath('sample_templates', runId));
   await page.getByRole('button', { name: 'Clear all', exact: true }).click();
   const dialog = page.getByRole('dialog');
-  await expect(dialog.getByRole('status')).toContainText(/Clears \d+ tasks? in 1 run/);
+  await expect(dialog.getByText(/Clears \d+ tasks? in 1 run/)).toBeVisible();
   await dialog.getByRole('checkbox', { name: /Latest version/ }).check();
   await expect(dialog.getByRole('list', { name: 'Tasks to clear' }).getByRole('listitem').first()).toBeVisible();
 });
