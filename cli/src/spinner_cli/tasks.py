@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+import time
 from typing import Annotated, Any
 
 import typer
 
+from spinner_cli.api import Api
 from spinner_cli.options import DagId, JsonOption, MapIndex, RunId, json_object
 from spinner_cli.output import (
     duration,
@@ -21,6 +23,9 @@ from spinner_cli.output import (
 )
 from spinner_cli.runs import print_cleared, run_of
 
+MOST_TAIL_LINES = 10_000
+MOST_FRUITLESS = 30
+"""Seconds that a log may stay without news while nobody has it."""
 app = typer.Typer(help="Task instances: list, logs, clear, mark.", no_args_is_help=True)
 TaskId = Annotated[str, typer.Argument(help="Task id.", metavar="TASK_ID")]
 TaskIds = Annotated[list[str], typer.Argument(help="Task ids.", metavar="TASK_ID...")]
@@ -103,8 +108,9 @@ def logs(
     map_index: MapIndex = -1,
     try_number: Annotated[int | None, typer.Option("--try", min=1, help="Which try; default: the latest.")] = None,
     as_json: JsonOption = False,
+    tail: Annotated[int | None, typer.Option("--tail", "-n", min=1, help="Only so many lines of its end.")] = None,
 ) -> None:
-    """Print the log of a try (one JSON object a line with --json: its stage, time, level and text)."""
+    """Print the log of a try, piece by piece however long it is (one JSON object a line with --json)."""
     from spinner_cli.errors import CliError
 
     api, run_path = run_of(dag_id, run_id)
@@ -114,17 +120,48 @@ def logs(
         if try_number < 1:
             raise CliError(f"Task {task_id} hasn't started yet.", "Try again later: `spinner runs watch` shows when.")
     log_path = f"{task_path}/tries/{try_number}/log"
+    show = print_json_line if as_json else _print_log_line
+    offset = 0
+    if tail is not None:
+        page = api.get(log_path, tail=min(tail, MOST_TAIL_LINES))
+        for line in page["lines"]:
+            show(line)
+        offset = page["next_offset"]
+        if not follow or page["complete"]:
+            return
     if not follow and not as_json:
         for piece in api.text(f"{log_path}/raw"):
             sys.stdout.write(piece)
         sys.stdout.flush()
         return
-    for page in _log_pages(api, log_path, follow):
+    for page in follow_log(api, log_path, offset) if follow else _log_pages(api, log_path):
         for line in page.get("lines", []):
-            print_json_line(line) if as_json else print(log_line(line))
+            show(line)
         sys.stdout.flush()
-        if page.get("complete"):
-            return
+
+
+def _print_log_line(line: dict[str, Any]) -> None:
+    print(log_line(line))
+
+
+def follow_log(api: Api, log_path: str, offset: int) -> Iterator[dict[str, Any]]:
+    """The pages of a log from a byte offset until its try has ended; goes on where it was when the stream breaks off."""
+    from spinner_cli.errors import CliError
+
+    fruitless = 0
+    while fruitless < MOST_FRUITLESS:
+        before = offset
+        for _, page in api.events(f"{log_path}/stream", offset=offset):
+            yield page
+            if page.get("complete"):
+                return
+            offset = page.get("next_offset", offset)
+        # Its executor went away; the next one, or the object store, has the rest in a moment.
+        fruitless = 0 if offset > before else fruitless + 1
+        time.sleep(1.0)
+    raise CliError(
+        f"The log went silent: nobody has its end after byte {offset:,}.", "Look at the task: `spinner tasks show`."
+    )
 
 
 @app.command()
@@ -262,12 +299,8 @@ def log_line(line: dict[str, Any]) -> str:
     return f"[{line['time']}]{stage} {line.get('level') or 'INFO'}{logger} {line['text']}"
 
 
-def _log_pages(api: Any, log_path: str, follow: bool) -> Iterator[dict[str, Any]]:
-    """Windows of lines: as they come, or those that are there."""
-    if follow:
-        for _, page in api.events(f"{log_path}/stream"):
-            yield page
-        return
+def _log_pages(api: Api, log_path: str) -> Iterator[dict[str, Any]]:
+    """Windows of the lines that are there."""
     line = 1
     while True:
         page = api.get(log_path, first_line=line, limit=LOG_LINES)

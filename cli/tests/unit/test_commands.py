@@ -167,6 +167,42 @@ def test_a_followed_log_ends_with_the_try(spinner: Callable[..., Result]) -> Non
     assert spinner(handler, "tasks", "logs", "etl", "manual+1", "load", "-f").out == "first\n"
 
 
+def test_a_followed_log_goes_on_when_its_executor_went_away(
+    spinner: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    asked: list[str] = []
+    pages = {
+        "0": {"lines": [_line(1, "first")], "complete": False, "next_offset": 6},
+        "6": {"lines": [_line(2, "second")], "complete": True, "next_offset": 13},
+    }
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/log/stream"):
+            asked.append(request.url.params["offset"])
+            text = f"data: {json.dumps(pages[asked[-1]])}\n\n"
+            return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
+        return httpx.Response(200, json={"try_number": 1})
+
+    assert spinner(handler, "tasks", "logs", "etl", "manual+1", "load", "-f").out == "first\nsecond\n"
+    assert asked == ["0", "6"]
+
+
+def test_the_end_of_a_long_log_is_asked_for_alone(spinner: Callable[..., Result]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/log"):
+            assert request.url.params["tail"] == "2"
+            page = {"lines": [_line(8, "eighth"), _line(9, "ninth")], "complete": True, "next_offset": 99}
+            return httpx.Response(200, json=page)
+        return httpx.Response(200, json={"try_number": 1})
+
+    assert spinner(handler, "tasks", "logs", "etl", "manual+1", "load", "--tail", "2").out == "eighth\nninth\n"
+
+
+def _line(number: int, text: str) -> dict[str, object]:
+    return {"line": number, "time": None, "level": "", "stage": "", "logger": "", "text": text}
+
+
 def test_a_log_line_looks_as_in_the_file() -> None:
     line = {
         "time": "2026-11-27T08:00:00.123Z",

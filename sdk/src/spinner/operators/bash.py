@@ -25,26 +25,23 @@ def run_command(
 
     ``started`` is called with the process, for whoever may have to kill its group.
     """
-    last = b""
+    from spinner.runtime.output import OutputCopy
+
+    copy = OutputCopy()
     sys.stdout.flush()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True
     ) as process:
         if started is not None:
             started(process)
-        output = process.stdout
         try:
-            for line in output or ():
-                last = line
-                sys.stdout.buffer.write(line) if hasattr(sys.stdout, "buffer") else sys.stdout.write(
-                    line.decode(errors="replace")
-                )
-                sys.stdout.flush()
+            if process.stdout is not None:
+                copy.run(process.stdout.fileno())
             code = process.wait()
         except BaseException:
             kill_group(process)
             raise
-    return code, last.decode("utf-8", "replace").rstrip("\r\n")
+    return code, copy.last_line
 
 
 def kill_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:

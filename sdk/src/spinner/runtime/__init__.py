@@ -19,6 +19,7 @@ _PRELOADED = (
     "spinner.sensors.time_sensor", "spinner.core.decorators", "spinner.core.dynamic", "spinner.timetables",
     "spinner.variables", "spinner.connections", "spinner.macros", "jinja2", "jinja2.nativetypes", "jinja2.sandbox",
     "dateutil.relativedelta", "json", "csv", "decimal", "tempfile", "subprocess", "zoneinfo", "traceback", "queue",
+    "spinner.runtime.output",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.exceptions import TaskTerminated, TaskTimeout
 from spinner.runtime.connection import CallError, shield
+from spinner.runtime.logs import LogWatch
 from spinner.runtime.report import Stages
 from spinner.runtime.usage import meter
 
@@ -31,16 +32,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("spinner.runtime")
 _LOOK_SECONDS = 1.0
+_LOG_SECONDS = 0.1
 
 
 class Control:
-    """Interrupts of one try. ``task`` is whose ``on_kill`` is called."""
+    """Interrupts of one try. ``task`` is whose ``on_kill`` is called; ``watch`` keeps its log bounded."""
 
-    def __init__(self, connection: Connection, stages: Stages, heartbeat_seconds: float) -> None:
+    def __init__(
+        self, connection: Connection, stages: Stages, heartbeat_seconds: float, watch: LogWatch | None = None
+    ) -> None:
         self._connection = connection
         self._stages = stages
         self._period = heartbeat_seconds or 5.0
         self._ended = threading.Event()
+        self._watch = watch
         self.task: BaseOperator | None = None
         self.terminated = False
         # The executor said so; a pod gets SIGTERM also when somebody deletes it or its node drains.
@@ -61,8 +66,16 @@ class Control:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._ended.set()
 
+    def end_log(self) -> None:
+        """Brings the log within its bounds, when all that the try started is over. Blocks."""
+        if self._watch is not None:
+            self._watch.stop()
+
     def _beat(self) -> None:
         due = time.monotonic() + self._period
+        # Most tries are over before their log is worth a thread.
+        if self._watch is not None and not self._ended.wait(min(_LOG_SECONDS, self._period)):
+            self._watch.start()
         while not self._ended.wait(min(_LOOK_SECONDS, max(0.0, due - time.monotonic()))):
             meter.look()
             if time.monotonic() < due:

@@ -16,7 +16,7 @@ from spinner.runtime.logs import LogKeeper
 
 def run_below(worker: Callable[[LogKeeper], int]) -> int:
     """Runs ``worker`` in a child whose output is kept; returns its exit status (128 + n when signal n ended it)."""
-    keeper = LogKeeper()
+    keeper = LogKeeper.from_environment()
     child = os.fork()
     if not child:
         os.setsid()

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from spinner.exceptions import SpinnerException
+from spinner.runtime.output import OutputCopy
 from spinner.runtime.usage import meter
 
 _READY_SECONDS = 60.0
@@ -46,8 +46,8 @@ def await_ready(shared: Path, seconds: float = _READY_SECONDS) -> None:
         raise SpinnerException(f"The legacy container is not ready after {seconds:.0f} s; see its log in the pod.")
 
 
-def run(shared: Path, command: str, on_line: Callable[[bytes], None], grace_seconds: float = 10.0) -> Ended:
-    """Runs the command; ``on_line`` gets each line of its output. Blocks.
+def run(shared: Path, command: str, copy: OutputCopy, grace_seconds: float = 10.0) -> Ended:
+    """Runs the command; its output goes to ``copy``. Blocks.
 
     Raises ContainerLost. An exception that interrupts it (cancellation, time-out) ends all of the container's processes
     and is raised on.
@@ -56,8 +56,7 @@ def run(shared: Path, command: str, on_line: Callable[[bytes], None], grace_seco
         with (shared / "command").open("wb") as pipe:
             pipe.write(command.encode())
         with (shared / "output").open("rb") as output:
-            for line in output:
-                on_line(line)
+            copy.run(output.fileno())
         return _status(shared)
     except BaseException:
         _end(shared, grace_seconds)

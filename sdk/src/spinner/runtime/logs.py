@@ -16,10 +16,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from spinner_proto.runtime.v1 import runtime_pb2 as pb
+
+from spinner.runtime.boundedlog import BoundedLog, Bounds, opened
 
 # Text is sent at most this long after it was written.
 _PUSH_SECONDS = 0.2
 _PUSH_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
+_PIPE_BYTES = 1 << 20
+_WATCH_SECONDS = 0.2
 
 _log = logging.getLogger("spinner.runtime")
 _stage = "LaunchStage"
@@ -93,20 +101,74 @@ class _Keeper(logging.Handler):
         self.records.append(record)
 
 
+class LogWatch:
+    """Keeps the log that this process and its children write within its bounds, in a thread of its own.
+
+    It looks the more often the faster the log grows. Where it cannot (user code holds the interpreter's lock), the
+    executor does it.
+    """
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        self._path = path
+        self._bounds = bounds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="log bounds", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; the log is within its bounds when this returns."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._trim()
+
+    def _watch(self) -> None:
+        size, wait = self._trim(), _WATCH_SECONDS
+        while not self._ended.wait(wait):
+            before, size = size, self._trim()
+            rate = (size - before) / wait
+            wait = min(_WATCH_SECONDS, max(_WATCH_SECONDS / 10, self._bounds.tail / 2 / rate if rate > 0 else 1.0))
+
+    def _trim(self) -> int:
+        try:
+            size = self._path.stat().st_size
+            if size > self._bounds.longest:
+                with opened(self._path, self._bounds) as log:
+                    log.trim()
+        except OSError as error:
+            _log.warning("The log cannot be kept within its bounds: %s", error)
+            return 0
+        return size
+
+
 class LogKeeper:
     """The pipe that a worker's stdout and stderr go to, read by a process that outlives the worker.
 
-    What comes is written to this process's own stdout, which a kubelet keeps, and to a file without a name, which the
-    worker's :class:`LogSender` reads. So what is printed waits for the disk, never for an executor, and the last words
-    of a worker that is killed are kept. After ``limit_bytes`` a mark says that only stdout has the rest.
+    What comes is written to this process's own stdout, which a kubelet keeps, and to a bounded log without a name,
+    which the worker's :class:`LogSender` reads. So what is printed waits for the disk, never for an executor, and the
+    last words of a worker that is killed are kept. Beyond ``bounds.head`` bytes, stdout gets ``bytes_per_second`` at
+    most, and the worker waits: a kubelet looks only every ten seconds whether a container's log is too long.
     """
 
-    def __init__(self, limit_bytes: int = 1 << 30) -> None:
-        self._limit = limit_bytes
-        self._written = 0
-        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
+    def __init__(self, bounds: Bounds | None = None, bytes_per_second: int = 32 << 20) -> None:
+        self.bounds = bounds or Bounds()
+        self._pace = Pace(self.bounds.head, bytes_per_second)
+        self._files = [tempfile.TemporaryFile(buffering=0) for _ in range(2)]  # noqa: SIM115 - live as long as this
+        self.log = BoundedLog(self._files[0].fileno(), self._files[1].fileno(), self.bounds)
+        self._since_trim = 0
         self._read_end, self._write_end = os.pipe()
         self.control, self._asked = socket.socketpair()
+
+    @classmethod
+    def from_environment(cls) -> LogKeeper:
+        """Bounds and pace as the executor says: SPINNER_LOG_HEAD, SPINNER_LOG_TAIL, SPINNER_LOG_RATE, in bytes."""
+        usual = Bounds()
+        head = int(os.environ.get("SPINNER_LOG_HEAD") or usual.head)
+        tail = int(os.environ.get("SPINNER_LOG_TAIL") or usual.tail)
+        return cls(Bounds(head, tail), int(os.environ.get("SPINNER_LOG_RATE") or 32 << 20))
 
     def enter_worker(self) -> None:
         """Makes the pipe the stdout and stderr of this process, a child of the keeper's."""
@@ -137,33 +199,54 @@ class LogKeeper:
                 if not self._asked.recv(1):
                     sources.remove(self._asked.fileno())
                     continue
-                # Everything that was written before the question is taken before the answer.
+                # Everything that was written before the question is taken before the answer; no more than a pipe holds.
                 os.set_blocking(self._read_end, False)
                 with contextlib.suppress(BlockingIOError):
-                    while self._take():
-                        pass
+                    for _ in range(_PIPE_BYTES // _READ_BYTES):
+                        if not self._take():
+                            break
                 os.set_blocking(self._read_end, True)
                 self._asked.send(b".")
 
     def _take(self) -> bool:
-        data = os.read(self._read_end, 1 << 16)
+        data = os.read(self._read_end, _READ_BYTES)
+        self._pace.wait(len(data))
         _write_all(1, data)
-        if data and self._written < self._limit:
-            if self._written + len(data) >= self._limit:
-                mark = f"[the log is longer than {self._limit} bytes; the rest is on the container's standard output]"
-                data = data[: self._limit - self._written] + f"\n{mark}\n".encode()
-            _write_all(self.file.fileno(), data)
-            self._written += len(data)
+        _write_all(self.log.file, data)
+        self._since_trim += len(data)
+        if self._since_trim > self.bounds.tail // 2:
+            self._since_trim = 0
+            self.log.trim()
         return bool(data)
 
 
-class LogSender:
-    """Sends a worker's log from its keeper's file to ``push(offset, text) -> next offset``, in a thread of its own.
+class Pace:
+    """``free`` bytes at once, then ``per_second``."""
 
-    An executor that has less than was sent (it took over) says so by the next offset, and gets it again.
+    def __init__(self, free: int, per_second: int) -> None:
+        self._left = float(free)
+        self._per_second = per_second
+        self._at = time.monotonic()
+
+    def wait(self, count: int) -> None:
+        """Blocks until ``count`` more bytes are due."""
+        now = time.monotonic()
+        if self._left < self._per_second:
+            self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        self._left -= count
+        if self._left < 0:
+            time.sleep(-self._left / self._per_second)
+
+
+class LogSender:
+    """Sends a worker's log from its keeper's file to ``push(request) -> next offset``, in a thread of its own.
+
+    An executor that has less than was sent (it took over) says so by the next offset, and gets it again. Beyond the
+    head it gets a piece each _PUSH_SECONDS at most; where the log outruns that, it is told what it will not get.
     """
 
-    def __init__(self, push: Callable[[int, bytes], int], keeper: LogKeeper) -> None:
+    def __init__(self, push: Callable[[pb.PushLogRequest], int], keeper: LogKeeper) -> None:
         self._push = push
         self._keeper = keeper
         self._wake = threading.Event()
@@ -172,24 +255,26 @@ class LogSender:
         self._thread.start()
 
     def _send(self) -> None:
-        offset, file = 0, self._keeper.file.fileno()
+        offset, log = 0, self._keeper.log
         while True:
             closing, asked = self._closing, self._closing or self._moved
             self._moved = False
-            text = os.pread(file, _PUSH_BYTES, offset)
+            request = _piece(log, offset)
             # Empty when asked: the answer says whether the executor has it all.
-            if text or asked:
+            if request.text or request.skipped or asked:
                 try:
-                    following = self._push(offset, text)
+                    following = self._push(request)
                 except Exception as error:  # noqa: BLE001 - a log that cannot be sent must not end the try
                     _log.warning("The log is no longer sent to the executor: %s", error)
                     return
-                if following == offset and (text or closing):
+                if following == offset and (request.text or closing):
                     return  # it has all of it, or wants no more
-                offset = max(0, min(following, offset + len(text)))
-            if len(text) < _PUSH_BYTES and not closing:
+                offset = max(0, min(following, request.offset + len(request.text)))
+            slow = offset > log.bounds.head or len(request.text) < _PUSH_BYTES
+            if slow and not closing:
                 self._wake.wait(_PUSH_SECONDS)
-                self._wake.clear()
+                if not (self._closing or self._moved):
+                    self._wake.clear()
 
     def moved(self) -> None:
         """Another executor answers now: it is asked how much it has."""
@@ -207,6 +292,21 @@ class LogSender:
         self._closing = True
         self._wake.set()
         self._thread.join(seconds)
+
+
+def _piece(log: BoundedLog, offset: int) -> pb.PushLogRequest:
+    """What is to be sent next to an executor that has ``offset`` bytes."""
+    while True:
+        gap = log.gap()
+        if gap is not None and gap.start <= offset < gap.end:
+            at = gap.end
+            request = pb.PushLogRequest(offset=at, skipped=True, line_ends_before=log.line_ends(at))
+        else:
+            at, request = offset, pb.PushLogRequest(offset=offset)
+        end = at + _PUSH_BYTES if gap is None or at >= gap.end else min(at + _PUSH_BYTES, gap.start)
+        request.text = os.pread(log.file, end - at, at)
+        if log.gap() == gap:
+            return request
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner.exceptions import SpinnerException
 from spinner.operators.bash import kill_group
 from spinner.runtime import legacy
+from spinner.runtime.output import OutputCopy
 
 if TYPE_CHECKING:
     from spinner.runtime.runner import Work
@@ -103,33 +104,33 @@ def _run(command: str, cwd: str | None) -> tuple[int, dict[str, str], bool]:
     """Exit code, event attributes, and whether memory ran out."""
     attributes: dict[str, str] = {}
 
-    def pass_on(line: bytes) -> None:
-        os.write(1, line)
+    def keep(line: bytes) -> None:
         found = _EVENT_ATTRIBUTE.match(line)
         if found:
             attributes[found[1].decode("utf-8", "replace")] = found[2].decode("utf-8", "replace")
 
+    copy = OutputCopy(b"PINBALL:EVENT_ATTR:", keep)
     sys.stdout.flush()
     shared = legacy.folder()
     if shared is None:
-        code, out_of_memory = _run_here(command, cwd, pass_on), False
+        code, out_of_memory = _run_here(command, cwd, copy), False
     else:
-        ended = legacy.run(shared, command, pass_on)
+        ended = legacy.run(shared, command, copy)
         code, out_of_memory = ended.exit_code, ended.out_of_memory
     if code < 0:
         raise SpinnerException(f"The command was killed by {signal.Signals(-code).name}.")
     return code, attributes, out_of_memory
 
 
-def _run_here(command: str, cwd: str | None, pass_on: Callable[[bytes], None]) -> int:
+def _run_here(command: str, cwd: str | None, copy: OutputCopy) -> int:
     environment = {name: value for name, value in os.environ.items() if name != "SPINNER_SECRET_KEY"}
     with subprocess.Popen(
         ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=environment,
         start_new_session=True,
     ) as process:  # fmt: skip
         try:
-            for line in process.stdout or ():
-                pass_on(line)
+            if process.stdout is not None:
+                copy.run(process.stdout.fileno())
             return process.wait()
         except BaseException:
             kill_group(process)

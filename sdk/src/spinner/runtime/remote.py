@@ -43,8 +43,8 @@ def _work(addresses: str, token: str, keeper: LogKeeper) -> int:
     # A pod's container is a control group of its own; a process on a shared machine is not, and then has no such files.
     meter.cgroup = Cgroup.find() if os.environ.get("SPINNER_POD") else None
 
-    def push(offset: int, text: bytes) -> int:
-        return connection.call("PushLog", pb.PushLogRequest(offset=offset, text=text), pb.PushLogResponse).next_offset
+    def push(request: pb.PushLogRequest) -> int:
+        return connection.call("PushLog", request, pb.PushLogResponse).next_offset
 
     sender = LogSender(push, keeper)
     connection.on_moved = sender.moved

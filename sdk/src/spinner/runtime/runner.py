@@ -23,6 +23,7 @@ from spinner_proto.runtime.v1 import runtime_pb2 as pb
 from spinner.exceptions import SpinnerException, TaskTerminated
 from spinner.runtime import logs, processes
 from spinner.runtime.api import RuntimeApi
+from spinner.runtime.boundedlog import Bounds
 from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
 from spinner.runtime.control import Control
 from spinner.runtime.current import set_current
@@ -56,7 +57,11 @@ class Work:
         self.conf_json = answer.conf_json
         self.started = started
         self.stages = Stages()
-        self.control = Control(connection, self.stages, answer.heartbeat_seconds)
+        watch = None
+        if answer.log_path:
+            bounds = Bounds(answer.log_head_bytes, answer.log_tail_bytes)
+            watch = logs.LogWatch(Path(answer.log_path), bounds)
+        self.control = Control(connection, self.stages, answer.heartbeat_seconds, watch)
         # Set by what runs the order; used whatever way it ends.
         self.rendered: dict[str, Any] = {}
 
@@ -119,6 +124,7 @@ def run_try(connection: Connection, worker: str, before_finish: Callable[[], Non
     left = processes.end_leftovers()
     if left:
         _log.warning("The task left %d processes running; they were ended: %s", len(left), ", ".join(map(str, left)))
+    work.control.end_log()
     if before_finish is not None:
         before_finish()
     try:

@@ -152,6 +152,8 @@ async def _backend(settings: Settings, data: Path, partition_of: Callable[[str],
         legacy_image=settings.kubernetes_legacy_image,
         annotations=settings.kubernetes_annotations,
         kill_grace_seconds=max(1, round(settings.kill_grace_seconds)),
+        log_bounds=settings.log_bounds,
+        log_rate=settings.kubernetes_log_rate,
     )
     limits = Limits(
         settings.kubernetes_pending_seconds, settings.kubernetes_image_seconds, settings.kubernetes_resync_seconds

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
+from spinner.runtime.boundedlog import Bounds
 from spinner_servicekit.quantities import parse_bytes
 from spinner_servicekit.settings import ServiceSettings
 
@@ -78,6 +79,11 @@ class Settings(ServiceSettings):
     triggerer_memory: Bytes = Field(
         default=512 << 20, description="what one triggerer process may hold before its largest trigger is set apart"
     )
+    log_head: Bytes = Field(default=64 << 20, gt=0, description="bytes (or 64Mi) kept from a long log's beginning")
+    log_tail: Bytes = Field(default=16 << 20, gt=0, description="bytes kept from its end, and up to twice as much")
+    kubernetes_log_rate: Bytes = Field(
+        default=32 << 20, gt=0, description="bytes a second that a pod may print beyond log_head: it waits, disks last"
+    )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")
     lost_after_seconds: float = Field(default=45.0, gt=0, description="a worker without heartbeat so long is lost")
@@ -105,3 +111,8 @@ class Settings(ServiceSettings):
     aws_secrets_prefix: str = Field(default="spinner", description="before connections/ and variables/ of back end aws")
     aws_secrets_region: str = Field(default="", description="AWS region; empty: as boto3 finds it")
     aws_secrets_endpoint: str = Field(default="", description="address of AWS Secrets Manager; empty: AWS")
+
+    @property
+    def log_bounds(self) -> Bounds:
+        """What is kept of a try's log."""
+        return Bounds(self.log_head, self.log_tail)

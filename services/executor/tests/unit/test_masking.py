@@ -44,3 +44,13 @@ def test_only_whole_lines_are_passed_on_and_a_long_line_is_cut_between_character
 
 def test_invalid_bytes_become_question_marks_one_by_one() -> None:
     assert valid_utf8(b"a\xff\xfeb\xc3") == b"a??b?"
+
+
+def test_random_bytes_cost_no_more_than_text() -> None:
+    import random
+    import time
+
+    noise = random.Random(1).randbytes(1 << 20)
+    begun = time.process_time()
+    assert len(valid_utf8(noise)) == len(noise)
+    assert time.process_time() - begun < 2

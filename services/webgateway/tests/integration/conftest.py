@@ -206,6 +206,8 @@ class Executor(executor_pb2_grpc.ExecutorServiceServicer):
     def __init__(self) -> None:
         self.text = b""
         self.final = False
+        # What is left out of the text: from, to, and the line that says so.
+        self.gap: tuple[int, int, bytes] | None = None
         self.changed = threading.Condition()
 
     def append(self, text: str, final: bool = False) -> None:
@@ -218,13 +220,17 @@ class Executor(executor_pb2_grpc.ExecutorServiceServicer):
         offset = request.offset
         while context.is_active():
             with self.changed:
-                part, final = self.text[offset:], self.final
+                if self.gap and self.gap[0] <= offset < self.gap[1]:
+                    yield executor_pb2.TailLogResponse(offset=offset, text=self.gap[2])
+                    offset = self.gap[1]
+                end = self.gap[0] if self.gap and offset < self.gap[0] else len(self.text)
+                part, final = self.text[offset:end], self.final and end == len(self.text)
                 if not part and not final and request.follow:
                     self.changed.wait(0.2)
                     continue
             yield executor_pb2.TailLogResponse(offset=offset, text=part, final=final)
             offset += len(part)
-            if final or not request.follow:
+            if final or (not request.follow and offset == len(self.text)):
                 return
 
 

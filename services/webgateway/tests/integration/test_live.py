@@ -118,6 +118,49 @@ def test_a_running_log_is_followed_to_its_end(
     ]
 
 
+def test_a_long_log_is_read_across_what_is_left_out_live_and_when_it_is_final(
+    gateway: Any, client: httpx.Client, put: Any, put_records: Any, script: Any, executor: Any, store: ObjectStore
+) -> None:
+    service, address = executor
+    lines = [f"line {n}\n" for n in range(1, 1001)]
+    begin_at, end_at = len("".join(lines[:300])), len("".join(lines[:900]))
+    mark = (
+        "[2026-11-27T08:00:00.123Z] {TaskExecStage} WARNING spinner.log.left_out: "
+        f"{end_at - begin_at:,} bytes (600 lines) are left out here: of a long log …\n"
+    )
+    with service.changed:
+        service.text, service.final = b"", False
+        service.gap = begin_at, end_at, mark.encode()
+    service.append("".join(lines))
+    try:
+        path = begin(gateway, put, put_records, script, "long", executor=address)
+        page = client.get(path, params={"tail": 3}).json()
+        assert [(line["line"], line["text"]) for line in page["lines"]] == [
+            (399, "line 998"), (400, "line 999"), (401, "line 1000"),
+        ]  # fmt: skip
+        assert (page["next_offset"], page["left_out_line"]) == (len("".join(lines)), 301)
+        (shown,) = client.get(path, params={"first_line": 301, "limit": 1}).json()["lines"]
+        assert shown["level"] == "WARNING" and "600 lines" in shown["text"]
+        with client.stream("GET", f"{path}/stream", params={"offset": page["next_offset"]}) as response:
+            service.append("the end\n", final=True)
+            pages = [data for _, data in sse(response)]
+        assert [(line["line"], line["text"]) for data in pages for line in data["lines"]] == [(402, "the end")]
+    finally:
+        service.gap = None
+    final = "".join(lines[:300]) + mark + "".join(lines[900:]) + "the end\n"
+    store.put("logs/long.log", final.encode())
+    put(gateway.log, script.ended("long", "r1", "t0", "success", log_key="logs/long.log", log_bytes=len(final)))
+    gateway.caught_up()
+    page = client.get(path, params={"tail": 2}).json()
+    assert (page["total_lines"], page["left_out_line"], page["complete"]) == (402, 301, True)
+    assert page["next_offset"] == len("".join(lines)) + len("the end\n")
+    # A reader of the live log goes on where it was, in the final one.
+    with client.stream("GET", f"{path}/stream", params={"offset": len("".join(lines[:950]))}) as response:
+        pages = [data for _, data in sse(response)]
+    assert next(line["text"] for data in pages for line in data["lines"]) == "line 951"
+    assert client.get(f"{path}/raw").text == final
+
+
 def test_xcoms_are_listed(
     gateway: Any, client: httpx.Client, put: Any, put_records: Any, script: Any, store: ObjectStore
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 from spinner_webgateway.adapters.linefile import BLOCK, LineIndex
+from spinner_webgateway.adapters.logs import Follower
+from spinner_webgateway.domain.leftout import NEEDLE, jumps_of
 from spinner_webgateway.domain.logtext import MAX_LINE_CHARS, parse_lines
 
 STAMPED = "[2026-11-27T08:00:00.123Z] {TaskExecStage} ERROR etl.load: boom"
@@ -72,3 +74,34 @@ def test_an_endless_line_is_cut() -> None:
     lines, cut, _ = parse_lines(["x" * (MAX_LINE_CHARS + 10)], 1, "", set())
     assert cut
     assert len(lines[0]["text"]) < MAX_LINE_CHARS + 100
+
+
+def test_the_line_that_says_what_is_left_out_is_found_wherever_pieces_are_cut() -> None:
+    mark = b"[2026-11-27T08:00:00.000Z] {TaskExecStage} WARNING spinner.log.left_out: 1,000 bytes (10 lines) are\n"
+    text = b"".join(b"line %d\n" % n for n in range(100)) + mark + b"tail\n" * 50
+    at = text.index(mark)
+    for step in (1, 7, 100, 5000):
+        index = LineIndex(lambda offset, length: text[offset : offset + length], NEEDLE)
+        for size in range(step, len(text) + step, step):
+            index.extend(min(size, len(text)))
+        assert index.seen == (101, at)
+        assert index.window(101, 1).lines == [mark.decode().rstrip()]
+    jumps = jumps_of(mark, at)
+    assert [jumps.to_log(n) for n in (0, at, at + len(mark), at + len(mark) + 5)] == [0, at, at + 1000, at + 1005]
+    assert [jumps.to_text(n) for n in (0, at, at + 1000, at + 1005)] == [0, at, at + len(mark), at + len(mark) + 5]
+    assert at <= jumps.to_text(at + 500) <= at + len(mark)
+
+
+def test_a_follower_takes_pieces_jumps_and_an_endless_line() -> None:
+    follower = Follower(0, 1, frozenset())
+    assert follower.take(0, b"one\ntw", False)["lines"][0]["text"] == "one"
+    page = follower.take(6, b"o\n", False)
+    assert ([line["text"] for line in page["lines"]], page["next_offset"]) == (["two"], 8)
+    for n in range(40):
+        assert not follower.take(8 + n * 10_000, b"x" * 10_000, False)["lines"]
+    page = follower.take(400_008, b"\nthree\n", False)
+    assert [line["line"] for line in page["lines"]] == [3, 4]
+    assert page["truncated"] and page["next_offset"] == 400_015
+    page = follower.take(900_000, b"four\nfi", True)
+    assert [(line["line"], line["text"]) for line in page["lines"]] == [(5, "four"), (6, "fi")]
+    assert (page["total_lines"], page["next_offset"]) == (6, 900_007)

@@ -35,6 +35,17 @@ describe('a window into a log', () => {
     expect(held.take(400, 1200)).toEqual([1001]);
   });
 
+  it('numbers lines anew when the final text lacks what the live one had', () => {
+    const held = new LogWindow();
+    held.put({ ...page(1, 900, null), left_out_line: 301 });
+    expect([held.total, held.leftOutLine]).toEqual([900, 301]);
+    held.put({ ...page(880, 21, 700), lines: [], left_out_line: 201 });
+    expect([held.total, held.leftOutLine, held.loaded]).toEqual([700, 201, 0]);
+    expect(held.take(1, 700)).toEqual([1, 501]);
+    held.put(page(501, 200, 700));
+    expect(held.get(700)?.text).toBe('line 700');
+  });
+
   it('completes a chunk that began with the tail', () => {
     const held = new LogWindow();
     held.put(page(801, 100, 900));

@@ -535,6 +535,7 @@ class TailLogResponse(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
+    """Greater than where the last answer ended when the log is longer than what is kept of it: the text before says so."""
     text: _builtins.bytes
     final: _builtins.bool
     def __init__(

@@ -21,7 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class TaskLogChunk(_message.Message):
     """Value of topics task_logs-<cluster>; key: try key as text. Chunks of a try are in order and do not
-    overlap: the next chunk's offset is this one's offset plus its length.
+    overlap. The topic has the beginning of a log and, with the final chunk, its end: a chunk whose offset is greater than
+    the last one's plus its length comes after text that is not on the topic.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

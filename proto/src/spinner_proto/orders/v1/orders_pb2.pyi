@@ -325,10 +325,15 @@ class TaskGrant(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     END_REPORT_FIELD_NUMBER: _builtins.int
+    SEALED_SECRETS_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     worker: _builtins.str
     end_report: _builtins.bytes
     """Set when the end is known but not yet tombstoned by the scheduler, so that a next owner reports it."""
+    sealed_secrets: _builtins.bytes
+    """What must be masked in the try's log, as a JSON list of texts encrypted with SPINNER_SECRET_KEY, so that a next owner
+    masks it, too, also on another machine.
+    """
     @_builtins.property
     def try_key(self) -> _common_pb2.TryKey: ...
     @_builtins.property
@@ -341,10 +346,11 @@ class TaskGrant(_message.Message):
         worker: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         end_report: _builtins.bytes = ...,
+        sealed_secrets: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_report", b"end_report", "segment", b"segment", "time", b"time", "try_key", b"try_key", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_report", b"end_report", "sealed_secrets", b"sealed_secrets", "segment", b"segment", "time", b"time", "try_key", b"try_key", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

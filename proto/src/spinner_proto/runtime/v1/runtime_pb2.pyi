@@ -51,6 +51,9 @@ class GetWorkResponse(_message.Message):
     CACHE_PATH_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
     READINESS_ADDRESSES_FIELD_NUMBER: _builtins.int
+    LOG_PATH_FIELD_NUMBER: _builtins.int
+    LOG_HEAD_BYTES_FIELD_NUMBER: _builtins.int
+    LOG_TAIL_BYTES_FIELD_NUMBER: _builtins.int
     bundle_path: _builtins.str
     """The bundle unpacked, when the executor shares a file system with the worker."""
     conf_json: _builtins.bytes
@@ -64,6 +67,13 @@ class GetWorkResponse(_message.Message):
     """Where a worker that shares no file system fetches the packed bundle: an HTTP address, signed for this try."""
     cache_path: _builtins.str
     """Where unpacked bundles and installed packages are kept between tries; empty: SPINNER_CACHE of the worker."""
+    log_path: _builtins.str
+    """The file that the worker's output goes to, when the executor shares a file system with it: the worker keeps it
+    within the bounds below.
+    """
+    log_head_bytes: _builtins.int
+    """Of a longer log its first bytes and at least its last are kept."""
+    log_tail_bytes: _builtins.int
     @_builtins.property
     def order(self) -> _orders_pb2.TaskOrder: ...
     @_builtins.property
@@ -87,10 +97,13 @@ class GetWorkResponse(_message.Message):
         cache_path: _builtins.str = ...,
         readiness: _abc.Iterable[Global___ReadinessCheck] | None = ...,
         readiness_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        log_path: _builtins.str = ...,
+        log_head_bytes: _builtins.int = ...,
+        log_tail_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "bundle_url", b"bundle_url", "cache_path", b"cache_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "order", b"order", "readiness", b"readiness", "readiness_addresses", b"readiness_addresses", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_path", b"bundle_path", "bundle_url", b"bundle_url", "cache_path", b"cache_path", "conf_json", b"conf_json", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "log_head_bytes", b"log_head_bytes", "log_path", b"log_path", "log_tail_bytes", b"log_tail_bytes", "order", b"order", "readiness", b"readiness", "readiness_addresses", b"readiness_addresses", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,17 +727,26 @@ class PushLogRequest(_message.Message):
 
     OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    LINE_ENDS_BEFORE_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     text: _builtins.bytes
+    skipped: _builtins.bool
+    """The worker has left out what came before `offset` and was not sent yet; there are `line_ends_before` line ends
+    in all of its log before `offset`.
+    """
+    line_ends_before: _builtins.int
     def __init__(
         self,
         *,
         offset: _builtins.int = ...,
         text: _builtins.bytes = ...,
+        skipped: _builtins.bool = ...,
+        line_ends_before: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_ends_before", b"line_ends_before", "offset", b"offset", "skipped", b"skipped", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

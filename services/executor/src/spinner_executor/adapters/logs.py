@@ -1,27 +1,36 @@
 """The log of a try: the worker's file, followed to the topic and uploaded at the end; secrets masked on the way.
 
-Offsets are byte offsets in the file everywhere (see domain.masking). Chunks are whole lines of at most CHUNK bytes;
-after TOPIC_CAP bytes of a try only the object has the rest. Nothing holds more than a chunk in memory. How far the
-topic got is kept beside the log, so a next owner goes on there.
+Offsets are byte offsets in the file everywhere (see domain.masking). A log longer than its bounds has a gap
+(`spinner.runtime.boundedlog`): read on from inside it, the text is the line that says what is left out, and goes on
+behind it. Only the final object counts without the gap. Chunks are whole lines of at most CHUNK bytes; the topic has
+the first TOPIC_CAP bytes of a try and, when it is over, the last TOPIC_TAIL. Nothing holds more than a chunk in memory.
+How far the topic got is kept beside the log, so a next owner goes on there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from spinner.runtime.boundedlog import ALIGN, BoundedLog, Bounds, Gap, gap_of, line_start, opened
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1.common_pb2 import TryKey
 from spinner_proto.logs.v1.logs_pb2 import TaskLogChunk
 
 from spinner_executor.domain.masking import Masker, whole_lines
+from spinner_executor.domain.overlap import unsent
 
 CHUNK = 256 * 1024
 TOPIC_CAP = 1024 * 1024
+TOPIC_TAIL = 256 * 1024
+NODE_MARK = b"\n[what came before is left out: the node keeps only the end of a long log]\n"
 
 
 class Uploads(Protocol):
@@ -31,45 +40,98 @@ class Uploads(Protocol):
     def put(self, key: str, data: bytes) -> object: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text at an offset, and the offset to go on at."""
+
+    text: bytes
+    following: int
+
+
 class TryLog:
     """One try's log. `post` queues a record for the topic."""
 
-    def __init__(self, path: Path, key: str, try_key: TryKey, topic: str, masker: Masker) -> None:
+    def __init__(
+        self, path: Path, key: str, try_key: TryKey, topic: str, masker: Masker, bounds: Bounds | None = None
+    ) -> None:
         self.path = path
         self.key = key
         self.masker = masker
+        self.bounds = bounds or Bounds()
         self._try_key = try_key
         self._topic = topic
         self._published_file = path.with_name("published")
         self._published = 0
         self._final = False
-        self._differs = False
-        self._base_file, self._base = path.with_name("base"), 0
+        # Where the text of a worker begins that pushes it, and how many lines are before.
+        self._base_file, self._base, self._base_lines = path.with_name("base"), 0, 0
         with contextlib.suppress(OSError, ValueError):
-            self._base = int(self._base_file.read_text())
+            self._base, self._base_lines = map(int, self._base_file.read_text().split())
         with contextlib.suppress(OSError, ValueError):
             self._published = int(self._published_file.read_text())
 
     def size(self) -> int:
+        """Bytes written, those that are left out too."""
         try:
             return self.path.stat().st_size
         except OSError:
             return 0
 
-    def read(self, offset: int, limit: int = CHUNK, final: bool = False) -> bytes:
-        """Masked text from `offset`: whole lines, or with `final` also the unfinished last one."""
+    def length(self) -> int:
+        """Bytes of the text with the line that says what is left out."""
+        gap = gap_of(self.path)
+        return self.size() if gap is None else self.size() - (gap.end - gap.start) + len(self._mark(gap))
+
+    def overgrown(self) -> bool:
+        """Whether the worker doesn't keep its log within the bounds."""
+        size = self.size()
+        if size <= 2 * self.bounds.longest:
+            return False
+        gap = gap_of(self.path)
+        return gap is None or size - gap.end > 2 * self.bounds.longest_end
+
+    def trim(self) -> None:
+        """Leaves out what is beyond the bounds. Blocks."""
+        if self.size() > self.bounds.longest:
+            with opened(self.path, self.bounds) as log:
+                log.trim()
+
+    def read(self, offset: int, limit: int = CHUNK, final: bool = False) -> Piece:
+        """Masked text from `offset`: whole lines, or with `final` also the unfinished last one. Empty at the end."""
+        while True:
+            gap = gap_of(self.path)
+            piece = self._read(offset, limit, final, gap)
+            if gap_of(self.path) == gap:
+                return piece
+
+    def _read(self, offset: int, limit: int, final: bool, gap: Gap | None) -> Piece:
+        low, high = 0, 1 << 62
+        if gap is not None:
+            if gap.start <= offset < gap.end:
+                return Piece(self._mark(gap), gap.end)
+            low, high = (0, gap.start) if offset < gap.start else (gap.end, high)
         reach = self.masker.reach
-        before = min(offset, reach)
+        begin = max(low, offset - reach)
+        before = offset - begin
         try:
             with self.path.open("rb") as file:
-                file.seek(offset - before)
-                data = file.read(before + limit + reach)
+                file.seek(begin)
+                data = file.read(min(high, offset + limit + reach) - begin)
+                if gap is not None and reach:
+                    data = _without_halves(file.fileno(), data, begin, gap, reach)
         except OSError:
-            return b""
+            return Piece(b"", offset)
         text = data[before : before + limit]
-        if not final or len(text) == limit:
+        if offset + len(text) != high and (not final or len(text) == limit):
             text = whole_lines(text, limit)
-        return self.masker.mask(data, before, before + len(text))
+        return Piece(self.masker.mask(data, before, before + len(text)), offset + len(text))
+
+    def _mark(self, gap: Gap) -> bytes:
+        mark = gap.mark(self.bounds).encode()
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            if gap.start and os.pread(file.fileno(), 1, gap.start - 1) != b"\n":
+                return b"\n" + mark
+        return mark
 
     def note(self, message: str) -> None:
         """Adds the executor's own word on how the try ended; nothing when no worker ever wrote here."""
@@ -86,79 +148,95 @@ class TryLog:
         """A worker begins that has no access to this file: offsets of its text count from here."""
         self._base = self.size()
         if self._base:
-            self._base_file.write_text(str(self._base))
+            with opened(self.path, self.bounds) as log:
+                self._base_lines = log.line_ends(self._base)
+            self._base_file.write_text(f"{self._base} {self._base_lines}")
 
-    def append(self, offset: int, text: bytes) -> int:
-        """Adds text of such a worker, from `offset` of its own log; returns the offset that is to come next."""
+    def append(self, offset: int, text: bytes, skipped: bool = False, line_ends_before: int = 0) -> int:
+        """Adds text of such a worker, from `offset` of its own log; returns the offset that is to come next.
+
+        `skipped`: the worker has left out what is between, and has written so many line ends before `offset`.
+        """
         have = self.size() - self._base
+        if skipped and offset > have:
+            self._make_folder()
+            with opened(self.path, self.bounds) as log:
+                log.skip(self._base + offset, self._base_lines + line_ends_before)
+            have = offset
         fresh = text[have - offset :] if offset <= have else b""
         if fresh:
             self._write(fresh)
+            self.trim()
         return have + len(fresh)
 
-    def _write(self, text: bytes) -> None:
+    def _make_folder(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, text: bytes) -> None:
+        self._make_folder()
         with self.path.open("ab") as file:
             file.write(text)
 
-    def complete(self, offset: int, piece: bytes) -> None:
-        """Takes a piece of the worker's log as its node kept it, in order from `offset` 0; adds what was not sent.
+    def node_log(self) -> NodeLog:
+        """Where the worker's log as its node kept it is gathered, to be joined to this one."""
+        self._make_folder()
+        return NodeLog(self)
 
-        Where the two differ (the node keeps only the latest part of a long log) the node's follows after a mark.
-        """
-        if offset == 0:
-            self._differs = False
-        if not self._differs:
-            with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
-                file.seek(self._base + offset)
-                known = file.read(len(piece))
-                self._differs = not piece.startswith(known)
-                if not self._differs:
-                    piece = piece[len(known) :]
-            if self._differs:
-                self._write(b"\n[from here on the log as the node kept it]\n")
-        if piece:
+    def join(self, node: BoundedLog) -> None:
+        """Adds what the worker did not send; a mark tells where nothing shows how the two fit together. Blocks."""
+        self._write(b"")
+        kept, left_out = node.gap(), gap_of(self.path)
+        start = max(self._base, left_out.end if left_out else 0)
+        with self.path.open("rb") as ours, mapped(ours.fileno()) as mine, mapped(node.file) as theirs:
+            begin, joined = unsent(mine, start, start == self._base, theirs, kept.end if kept else 0)
+        if not joined:
+            self._write(NODE_MARK)
+        while piece := os.pread(node.file, CHUNK, begin):
             self._write(piece)
+            begin += len(piece)
+        self.trim()
 
     def publish(self, post: Callable[[Outgoing], None], final: bool = False) -> None:
         """Queues what is new; with `final` the end, once."""
-        if self._final:
+        size, before = self.size(), self._published
+        if self._final or (not final and (size <= before or before >= TOPIC_CAP)):
             return
-        size = self.size()
-        if size <= self._published and not final:
-            return
-        while self._published < TOPIC_CAP:
-            text = self.read(self._published, min(CHUNK, TOPIC_CAP - self._published), final)
-            if not text:
-                break
-            last = final and self._published + len(text) >= min(size, TOPIC_CAP)
-            self._post(post, text, last)
-            self._published += len(text)
-            if last:
-                self._final = True
-                return
-        if final:
+        self._publish(post, TOPIC_CAP, size, final)
+        if final and not self._final and size > TOPIC_CAP:
+            if size - self._published > TOPIC_TAIL:
+                with self.path.open("rb") as file:
+                    self._published = line_start(file.fileno(), size - TOPIC_TAIL)
+            self._publish(post, size + CHUNK, size, final)
+        if final and not self._final:
             self._post(post, b"", True)
-            self._final = True
-        else:
+        elif self._published > before:
             with contextlib.suppress(OSError):
                 self._published_file.write_text(str(self._published))
+
+    def _publish(self, post: Callable[[Outgoing], None], end: int, size: int, final: bool) -> None:
+        while self._published < min(end, size):
+            piece = self.read(self._published, min(CHUNK, end - self._published), final)
+            if not piece.text:
+                return
+            self._post(post, piece.text, final and piece.following >= size)
+            self._published = piece.following
 
     def _post(self, post: Callable[[Outgoing], None], text: bytes, final: bool) -> None:
         chunk = TaskLogChunk(try_key=self._try_key, offset=self._published, text=text, final=final)
         chunk.time.FromDatetime(datetime.now(UTC))
         post(Outgoing(self._topic, self.key, chunk))
+        self._final = final
 
     def finish(self, post: Callable[[Outgoing], None], store: Uploads, object_key: str) -> int:
-        """Publishes the rest and uploads all of it; returns the log's length in bytes. Blocks."""
+        """Publishes the rest and uploads all of it; returns the text's length in bytes. Blocks."""
+        self.trim()
         self.publish(post, final=True)
         return self.upload(store, object_key)
 
     def upload(self, store: Uploads, object_key: str) -> int:
         """Stores the whole masked text; returns its length in bytes. Blocks."""
-        size = self.size()
-        if size <= CHUNK:
-            data = self.read(0, CHUNK + 1, final=True)
+        if self.size() <= CHUNK:
+            data = b"".join(self._all())
             store.put(object_key, data)
             return len(data)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix="upload-") as masked:
@@ -172,6 +250,54 @@ class TryLog:
 
     def _all(self) -> Iterator[bytes]:
         offset = 0
-        while text := self.read(offset, CHUNK, final=True):
-            yield text
-            offset += len(text)
+        while (piece := self.read(offset, CHUNK, final=True)).text:
+            yield piece.text
+            offset = piece.following
+
+
+class NodeLog:
+    """The end of a dead worker's log, as its node kept it: as much as there is room for, on disk."""
+
+    def __init__(self, log: TryLog) -> None:
+        self._log = log
+        folder = log.path.parent
+        self._files = [tempfile.TemporaryFile(dir=folder, buffering=0) for _ in range(2)]  # noqa: SIM115 - see join
+        bounds = Bounds(0, log.bounds.head + log.bounds.tail)
+        self._kept = BoundedLog(self._files[0].fileno(), self._files[1].fileno(), bounds)
+
+    def take(self, piece: bytes) -> None:
+        """Takes the next piece. Blocks."""
+        self._files[0].write(piece)
+        self._kept.trim()
+
+    def join(self) -> None:
+        """Adds what is missing to the try's log. Call it once, at the end. Blocks."""
+        try:
+            self._log.join(self._kept)
+        finally:
+            for file in self._files:
+                file.close()
+
+
+@contextlib.contextmanager
+def mapped(file: int) -> Iterator[mmap.mmap | bytes]:
+    """A file's bytes, without reading them."""
+    if not os.fstat(file).st_size:
+        yield b""
+        return
+    with mmap.mmap(file, 0, prot=mmap.PROT_READ) as view:
+        yield view
+
+
+def _without_halves(file: int, data: bytes, begin: int, gap: Gap, reach: int) -> bytes:
+    """`data` (from offset `begin`) without what may be half a secret, where a gap cuts a line."""
+    half = None
+    if begin < gap.start:
+        if os.pread(file, 1, gap.start - 1) != b"\n":
+            half = gap.start - reach, gap.start
+    elif begin < gap.end + reach and b"\n" not in os.pread(file, ALIGN, gap.end):
+        half = gap.end, gap.end + reach
+    if half is None:
+        return data
+    start, end = (min(max(at - begin, 0), len(data)) for at in half)
+    return data[:start] + b"*" * (end - start) + data[end:]

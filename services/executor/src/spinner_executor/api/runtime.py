@@ -60,7 +60,7 @@ class Runtime:
         self._context = controller.context
         self._shared = shared
         self._runs = runs
-        secrets = SecretCalls(controller.context, shared, chain)
+        secrets = SecretCalls(controller, shared, chain)
         self._readiness = Readiness(self._context, shared, chain)
         self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
         for name, request, method in (
@@ -126,11 +126,14 @@ class Runtime:
             heartbeat_seconds=settings.heartbeat_seconds,
             lease_seconds=settings.lease_seconds,
             traceparent=tried.traceparent,
+            log_head_bytes=settings.log_head,
+            log_tail_bytes=settings.log_tail,
         )
         work.readiness.extend(await self._readiness.checks())
         work.readiness_addresses.extend(settings.executor_readiness)
         if self._context.backend.shares_files:
             work.cache_path = str(self._context.bundles.cache)
+            work.log_path = str(tried.log.path)
         elif order.bundle.object_key:
             work.bundle_url = self._context.objects.download_url(order.bundle.object_key, _URL_SECONDS) or ""
         if order.HasField("bundle") and not work.bundle_url:
@@ -328,7 +331,9 @@ class Runtime:
         return rt.FinishResponse()
 
     async def push_log(self, tried: Try, request: rt.PushLogRequest) -> rt.PushLogResponse:
-        following = await self._blocking(tried.log.append, request.offset, request.text)
+        following = await self._blocking(
+            tried.log.append, request.offset, request.text, request.skipped, request.line_ends_before
+        )
         tried.logging = True
         return rt.PushLogResponse(next_offset=following)
 

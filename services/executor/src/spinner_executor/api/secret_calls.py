@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from spinner_eventlog.interface import Outgoing
+from spinner_eventlog.interface import Fenced, Outgoing
 from spinner_proto.common.v1.common_pb2 import Actor
 from spinner_proto.portal.v1.portal_pb2 import Variable
 from spinner_proto.runtime.v1 import runtime_pb2 as rt
@@ -19,7 +19,7 @@ from spinner_servicekit.errors import Rejected
 from spinner_executor.adapters.secrets.chain import SecretChain
 from spinner_executor.adapters.secrets.simple import OwnSecrets
 from spinner_executor.adapters.views import SharedView
-from spinner_executor.control.context import Context
+from spinner_executor.control.controller import Controller
 from spinner_executor.control.tries import Try
 from spinner_executor.domain.clock import timestamp
 
@@ -29,8 +29,9 @@ R = TypeVar("R")
 class SecretCalls:
     """Runs on the event loop; back ends are asked in the pool. Methods raise Unreadable and Rejected."""
 
-    def __init__(self, context: Context, shared: SharedView, chain: SecretChain) -> None:
-        self._context = context
+    def __init__(self, controller: Controller, shared: SharedView, chain: SecretChain) -> None:
+        self._controller = controller
+        self._context = controller.context
         self._shared = shared
         self._chain = chain
 
@@ -42,9 +43,21 @@ class SecretCalls:
 
         return await asyncio.get_running_loop().run_in_executor(self._context.pool, ask)
 
-    def _mask(self, tried: Try, values: list[str]) -> None:
-        if tried.masker.add(values):
+    async def _mask(self, tried: Try, values: list[str]) -> None:
+        """Returns when also an executor on another machine would mask them; only then may the worker have them."""
+        fresh = tried.masker.add(values)
+        if fresh:
             tried.journal.store_secrets(tried.masker.words)
+        if self._context.backend.shares_files:
+            return
+        s = tried.situation
+        if fresh:
+            self._controller.ownership.grant(tried, tried.end if s.ended_segment == s.segment else None)
+        try:
+            if tried.granting is not None:
+                await asyncio.shield(tried.granting)
+        except Fenced as error:
+            raise Rejected("UNAVAILABLE", str(error), reason="NOT_OWNER") from error
 
     def _is_secret(self, name: str, backend: str) -> bool:
         stored = self._shared.stored_variable(name)
@@ -55,7 +68,7 @@ class SecretCalls:
         if found is None:
             return rt.GetVariableResponse(found=False)
         if self._is_secret(request.name, found.backend):
-            self._mask(tried, [found.value])
+            await self._mask(tried, [found.value])
         return rt.GetVariableResponse(found=True, value=found.value)
 
     async def set_variable(self, tried: Try, request: rt.SetVariableRequest) -> rt.SetVariableResponse:
@@ -81,7 +94,7 @@ class SecretCalls:
                 actor=Actor(name=f"task:{tried.key}", via="task"),
             )
             if secret:
-                self._mask(tried, [request.value])
+                await self._mask(tried, [request.value])
         await self._context.reporter.send(Outgoing("variables", request.name, variable))
         shared.set_local(request.name, variable)
         return rt.SetVariableResponse()
@@ -91,7 +104,7 @@ class SecretCalls:
         if found is None:
             return rt.GetConnectionResponse(found=False)
         this = found.value
-        self._mask(tried, this.secrets())
+        await self._mask(tried, this.secrets())
         return rt.GetConnectionResponse(
             found=True, type=this.type, host=this.host, port=this.port, schema=this.schema,
             login=this.login, password=this.password, extra_json=this.extra_json,

@@ -10,8 +10,10 @@ from spinner_proto.executor.v1 import executor_pb2, executor_pb2_grpc
 from spinner_proto.runtime.v1 import runtime_pb2, runtime_pb2_grpc
 from spinner_servicekit.errors import Rejected
 
+from spinner_executor.adapters.logs import CHUNK
 from spinner_executor.api.runtime import Runtime
 from spinner_executor.control.controller import Controller
+from spinner_executor.control.tries import Try
 from spinner_executor.domain.keys import try_key_text
 
 RUNTIME_SERVICE = runtime_pb2.DESCRIPTOR.services_by_name["TaskRuntimeService"].full_name
@@ -56,14 +58,27 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
             raise Rejected(
                 "NOT_FOUND", "this executor holds no such try", fix="read its final log from the object store"
             )
-        offset = request.offset
+        tried.readers += 1
+        try:
+            async for answer in self._tail(tried, request.offset, request.follow):
+                yield answer
+        finally:
+            tried.readers -= 1
+
+    async def _tail(self, tried: Try, offset: int, follow: bool) -> AsyncIterator[executor_pb2.TailLogResponse]:
+        """Reads as fast as its reader takes it: a slow one is behind, and is told what it missed, but holds nobody."""
+        loop, pool = asyncio.get_running_loop(), self._controller.context.pool
         while True:
-            over = tried.removed or tried.uploaded_bytes >= 0 or not request.follow
-            while text := tried.log.read(offset, final=over):
-                yield executor_pb2.TailLogResponse(offset=offset, text=text)
-                offset += len(text)
-            if over:
-                yield executor_pb2.TailLogResponse(offset=offset, final=tried.removed or tried.uploaded_bytes >= 0)
+            over = tried.removed or tried.uploaded_bytes >= 0
+            while True:
+                # A line that is not finished may hold half a secret.
+                piece = await loop.run_in_executor(pool, tried.log.read, offset, CHUNK, over)
+                if not piece.text:
+                    break
+                yield executor_pb2.TailLogResponse(offset=offset, text=piece.text)
+                offset = piece.following
+            if over or not follow:
+                yield executor_pb2.TailLogResponse(offset=offset, final=over)
                 return
             await asyncio.sleep(_FOLLOW_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Coroutine
 from concurrent.futures import Executor
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken
 from spinner_objectstore import ObjectStore
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import OrderKind
@@ -55,6 +56,19 @@ class Context:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the controller failed", exc_info=error)
+
+    def seal(self, secrets: list[str]) -> bytes:
+        """What only executors of this cluster can read; without SPINNER_SECRET_KEY, what nobody can."""
+        key = self.settings.secret_key.get_secret_value()
+        return Fernet(key).encrypt(json.dumps(secrets).encode()) if key else b"-"
+
+    def unseal(self, sealed: bytes) -> list[str]:
+        """Raises ValueError when another key sealed it, or none."""
+        key = self.settings.secret_key.get_secret_value()
+        try:
+            return list(json.loads(Fernet(key).decrypt(sealed)))
+        except (InvalidToken, ValueError) as error:
+            raise ValueError("its secrets were sealed with another SPINNER_SECRET_KEY than this executor's") from error
 
     def report_of(self, tried: Try, sequence: int, segment: int | None = None) -> TaskReport:
         """An empty report about a try's ordered segment, or about `segment`."""

@@ -22,6 +22,7 @@ from spinner_executor.adapters.backend import Launch, LaunchFailed, Unproven
 from spinner_executor.adapters.journal import Journal
 from spinner_executor.adapters.logs import TryLog
 from spinner_executor.adapters.runs import RunsView
+from spinner_executor.control import trylogs
 from spinner_executor.control.context import Context
 from spinner_executor.control.ends import Ends, is_final
 from spinner_executor.control.ownership import Ownership
@@ -46,6 +47,7 @@ from spinner_executor.domain.slots import Slots
 _log = logging.getLogger(__name__)
 _SLOW_LAUNCH_SECONDS = 1.0
 _TICK_SECONDS = 1.0
+_READERS_SECONDS = 60.0
 
 
 class NotAllowed(Exception):  # noqa: N818 - an answer
@@ -173,7 +175,8 @@ class Controller:
 
     def _new_try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
         path = self.backend.log_path(key)
-        log = TryLog(path, key, order.try_key, f"task_logs-{self.settings.cluster}", Masker())
+        topic = f"task_logs-{self.settings.cluster}"
+        log = TryLog(path, key, order.try_key, topic, Masker(), self.settings.log_bounds)
         situation = Situation(desired_of(order), order.segment)
         tried = Try(key, partition, order, situation, log, Journal(path.parent, self.context.cipher), traceparent)
         self.tries[key] = tried
@@ -185,11 +188,7 @@ class Controller:
         s = tried.situation
         if grant is not None:
             s.granted_segment, s.granted_worker = grant.segment, grant.worker
-        try:
-            tried.masker.add(tried.journal.secrets())
-        except ValueError as error:
-            _log.error("the log of %s is masked as a whole: %s", key, error)
-            tried.masker.mask_everything()
+        trylogs.restore_secrets(self.context, tried, grant)
         granted = s.granted_worker if s.granted_segment == order.segment else ""
         observed = self.backend.observe(key, order, granted)
         if observed.state is WorkerState.FOREIGN:
@@ -419,10 +418,13 @@ class Controller:
             self._release(slot_name(tried.key, s.segment))
             self._cleanup(tried)
 
-    def _cleanup(self, tried: Try) -> None:
+    def _cleanup(self, tried: Try, waited: float = 0.0) -> None:
         if tried.key in self.tries:  # ordered again meanwhile
             return
-        if 0 <= tried.uploaded_bytes < tried.log.size():
+        if tried.readers and waited < _READERS_SECONDS:
+            self._loop.call_later(_TICK_SECONDS, self._cleanup, tried, waited + _TICK_SECONDS)
+            return
+        if 0 <= tried.uploaded_bytes < tried.log.length():
             self.context.spawn(self._upload_again(tried))
         else:
             self.backend.remove(tried.key)
@@ -464,9 +466,7 @@ class Controller:
                     tried.heard = now
                 if tried.removed:
                     continue
-                if tried.logging:
-                    tried.log.publish(self.context.reporter.post)
-                    tried.logging = self.backend.shares_files
+                trylogs.look(self.context, tried)
                 s = tried.situation
                 if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
                     tried.heard = now

@@ -138,10 +138,13 @@ class Ends:
 
     async def _complete_log(self, tried: Try) -> None:
         """What the worker printed and could not send any more."""
-        offset, loop = 0, asyncio.get_running_loop()
+        loop, node = asyncio.get_running_loop(), None
         async for piece in self._context.backend.read_log(tried.worker):
-            await loop.run_in_executor(self._context.pool, tried.log.complete, offset, piece)
-            offset += len(piece)
+            if node is None:
+                node = tried.log.node_log()
+            await loop.run_in_executor(self._context.pool, node.take, piece)
+        if node is not None:
+            await loop.run_in_executor(self._context.pool, node.join)
 
     async def finish(self, tried: Try, request: FinishRequest) -> None:
         """A worker's own word that its segment is over. Returns when the report is durable. Idempotent."""

@@ -68,7 +68,9 @@ class Ownership:
         s, loop = tried.situation, self._context.loop
         segment, worker = s.segment, tried.worker
         grant = TaskGrant(try_key=tried.order.try_key, segment=segment, worker=worker)
-        grant.time.FromDatetime(datetime.now(UTC))
+        grant.time.FromDatetime(tried.started_time or datetime.now(UTC))
+        if not self._context.backend.shares_files and (words := tried.masker.words):
+            grant.sealed_secrets = self._context.seal(words)
         if end is not None:
             grant.end_report = end.SerializeToString()
         begun = loop.time()

@@ -53,6 +53,9 @@ class Try:
     # Done when the end's report is acknowledged.
     end_done: asyncio.Future[None] | None = None
     uploaded_bytes: int = -1
+    trimming: bool = False
+    # Who follows its log; they may read it to the end after it is over.
+    readers: int = 0
     lease_timer: asyncio.TimerHandle | None = None
     kill_timer: asyncio.TimerHandle | None = None
     removed: bool = False

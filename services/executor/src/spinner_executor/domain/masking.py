@@ -7,6 +7,7 @@ secret of several lines is masked line by line; a line so long that it is cut in
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -68,23 +69,21 @@ class Masker:
         return valid_utf8(text[start:end])
 
 
+def _question_marks(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - it is registered for decoding only
+    return "?" * (error.end - error.start), error.end
+
+
+codecs.register_error("spinner_question_marks", _question_marks)
+
+
 def valid_utf8(text: bytes) -> bytes:
     """Replaces each byte that is not part of valid UTF-8 by "?", keeping the length."""
     try:
         text.decode()
         return text
     except UnicodeDecodeError:
-        parts: list[bytes] = []
-        rest = text
-        while rest:
-            try:
-                rest.decode()
-                parts.append(rest)
-                break
-            except UnicodeDecodeError as error:
-                parts.append(rest[: error.start] + b"?" * (error.end - error.start))
-                rest = rest[error.end :]
-        return b"".join(parts)
+        return text.decode("utf-8", "spinner_question_marks").encode()
 
 
 def whole_lines(data: bytes, limit: int) -> bytes:

@@ -264,15 +264,19 @@ MOST_PIECES = 5000
 
 
 def indexed_log(client: Elasticsearch, prefix: str, row: Mapping[str, Any]) -> bytes:
-    """Returns the text of a try's log as far as it is in the index: its beginning, without gaps. Blocks."""
+    """Returns the text of a try's log as far as it is in the index: its beginning and its end. Blocks."""
     wanted = [{"term": {name: row[name]}} for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")]
     answer = client.search(
         index=f"{prefix}-logs-*", ignore_unavailable=True, query={"bool": {"filter": wanted}}, size=MOST_PIECES
     )
     found = {int(hit["_id"].rpartition(":")[2]): hit["_source"]["text"].encode() for hit in answer["hits"]["hits"]}
-    text = bytearray()
-    while part := found.get(len(text)):
-        text += part
+    text, at = bytearray(), 0
+    for offset in sorted(found):
+        if offset > at:
+            text += f"[{offset - at:,} bytes of the log are not in the search index]\n".encode()
+        # An executor that took over may have cut the same text elsewhere.
+        text += found[offset][max(0, at - offset) :]
+        at = max(at, offset + len(found[offset]))
     return bytes(text)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 BLOCK = 64 * 1024
 SCAN = 4 * 1024 * 1024
+_LOOK_BACK = 200
 ReadRange = Callable[[int, int], bytes]
 
 
@@ -27,10 +28,16 @@ class Window:
 
 
 class LineIndex:
-    """Where lines are in a text read by `read(offset, length)`. Thread-safe."""
+    """Where lines are in a text read by `read(offset, length)`. Thread-safe.
 
-    def __init__(self, read: ReadRange) -> None:
+    `seen` is the line number and the byte offset of the last line that has `needle` in it.
+    """
+
+    def __init__(self, read: ReadRange, needle: bytes = b"") -> None:
         self._read = read
+        self._needle = needle
+        self._before_part = b""
+        self.seen: tuple[int, int] | None = None
         self._before = [0]
         self._partial = 0
         self._ends_open = False
@@ -56,7 +63,25 @@ class LineIndex:
                     return
                 self._add(part)
 
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the text."""
+        return self._read(offset, length)
+
+    def _look(self, part: bytes) -> None:
+        """Looks for the needle, also where it begins in the part before."""
+        text = self._before_part + part
+        behind = len(self._before_part)
+        found = text.rfind(self._needle)
+        if found >= 0 and found + len(self._needle) > behind:
+            start = text.rfind(b"\n", 0, found) + 1
+            earlier = text.count(b"\n", 0, start) - self._before_part.count(b"\n")
+            number = self._before[-1] + self._partial + earlier + 1
+            self.seen = number, self._size - behind + start
+        self._before_part = text[-_LOOK_BACK:]
+
     def _add(self, part: bytes) -> None:
+        if self._needle:
+            self._look(part)
         at = 0
         while at < len(part):
             step = min(BLOCK - self._size % BLOCK, len(part) - at)

@@ -314,7 +314,10 @@ class LogPage(BaseModel):
     total_lines: int | None = Field(description="Null while the try runs.")
     next_offset: int = Field(description="Byte offset after the last line.")
     complete: bool = Field(description="True when the try has ended and the log is whole.")
-    truncated: bool = False
+    truncated: bool = Field(default=False, description="A line was too long to be shown whole.")
+    left_out_line: int | None = Field(
+        default=None, description="The line that says what was left out of a long log; null when nothing was."
+    )
 
 
 class XComEntry(BaseModel):

@@ -15,6 +15,8 @@ TRACEBACK = re.compile(
     r"\s*Traceback \(most recent call last\)|(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b(?::|$)"
 )
 MAX_LINE_CHARS = 20_000
+LEFT_OUT_LOGGER = "spinner.log.left_out"
+"""The logger of the line that stands for what a long log lacks."""
 
 
 def parse_lines(

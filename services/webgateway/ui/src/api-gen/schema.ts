@@ -2308,9 +2308,15 @@ export interface components {
             complete: boolean;
             /**
              * Truncated
+             * @description A line was too long to be shown whole.
              * @default false
              */
             truncated: boolean;
+            /**
+             * Left Out Line
+             * @description The line that says what was left out of a long log; null when nothing was.
+             */
+            left_out_line?: number | null;
         };
         /** MarkRunRequest */
         MarkRunRequest: {

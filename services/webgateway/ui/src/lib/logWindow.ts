@@ -21,6 +21,8 @@ export interface LogPage {
   next_offset: number;
   complete: boolean;
   truncated?: boolean;
+  /** The line that says what was left out of a long log. */
+  left_out_line?: number | null;
 }
 
 export const CHUNK_LINES = 500;
@@ -34,6 +36,8 @@ export class LogWindow {
   total = 0;
   complete = false;
   truncated = false;
+  /** The line that says what was left out of a long log; `null` when nothing was, as far as is known. */
+  leftOutLine: number | null = null;
   nextOffset = 0;
   loaded = 0;
   version = 0;
@@ -52,6 +56,16 @@ export class LogWindow {
 
   /** Takes a window or a live increment in; the same lines twice are harmless. */
   put(page: LogPage): void {
+    // What is left out of a long log moves while it is written: the final text has other line numbers.
+    if (page.complete && !this.complete && page.total_lines !== null && page.total_lines < this.total) {
+      this.chunks.clear();
+      this.critical.clear();
+      this.loaded = 0;
+      this.total = page.total_lines;
+      this.leftOutLine = null;
+      page = { ...page, lines: [] };
+    }
+    if (page.left_out_line) this.leftOutLine = page.left_out_line;
     for (const line of page.lines) {
       const index = line.line - 1;
       const number = Math.floor(index / CHUNK_LINES);

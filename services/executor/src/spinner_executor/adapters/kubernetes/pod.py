@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 from spinner.core.resources import normalized, problems
+from spinner.runtime.boundedlog import Bounds
 from spinner_proto.common.v1.common_pb2 import Outcome
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed
@@ -45,6 +46,7 @@ class PodSettings:
 
     `priority_classes`: class name of each tier that has one. `template`: a pod that the platform gives to all workers.
     `cache`: the volume source of unpacked bundles and installed packages. `legacy_image`: of jobs that name none.
+    `log_rate`: bytes a second that a worker may print beyond the head of its log.
     """
 
     namespace: str
@@ -58,6 +60,8 @@ class PodSettings:
     template: Mapping[str, Any] = field(default_factory=dict)
     cache: Mapping[str, Any] = field(default_factory=lambda: {"emptyDir": {}})
     legacy_image: str = ""
+    log_bounds: Bounds = field(default_factory=Bounds)
+    log_rate: int = 32 << 20
 
 
 def read_template(path: Path | None) -> dict[str, Any]:
@@ -236,6 +240,9 @@ def _identity(launch: Launch, nonce: str, settings: PodSettings) -> dict[str, An
         "SPINNER_WORKER": launch.worker,
         "SPINNER_POD": launch.worker,
         "SPINNER_CACHE": CACHE_FOLDER,
+        "SPINNER_LOG_HEAD": str(settings.log_bounds.head),
+        "SPINNER_LOG_TAIL": str(settings.log_bounds.tail),
+        "SPINNER_LOG_RATE": str(settings.log_rate),
     }
     container = {
         "name": WORKER,

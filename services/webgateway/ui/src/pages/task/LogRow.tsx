@@ -2,6 +2,9 @@ import { memo, type Ref } from 'react';
 import { stripAnsi, type LogLine } from '../../lib/logWindow';
 import { formatClock, formatUtc } from '../../lib/time';
 
+/** The logger of the line that stands for what a long log lacks. */
+const LEFT_OUT = 'spinner.log.left_out';
+
 interface Props {
   ref?: Ref<HTMLDivElement>;
   index: number;
@@ -23,6 +26,7 @@ export const LogRow = memo(function LogRow(props: Props) {
   if (props.target) names.push('target');
   if (props.stageStart) names.push('stage-start');
   if (line?.level === 'DEBUG') names.push('debug');
+  if (line?.logger === LEFT_OUT) names.push('left-out');
   return (
     <div
       ref={props.ref}

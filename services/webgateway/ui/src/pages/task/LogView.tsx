@@ -244,7 +244,17 @@ export function LogView({ taskKey, attempt, live }: Props) {
           {total.toLocaleString()} {total === 1 ? 'line' : 'lines'}
           {attempt.log_bytes > 0 && ` · ${formatBytes(attempt.log_bytes)}`}
         </span>
-        {held.truncated && <span className="chip warn">truncated by the size limit</span>}
+        {held.leftOutLine !== null && (
+          <button
+            type="button"
+            className="chip warn"
+            title="The log is longer than what is kept of one: go to the line that says what is missing"
+            onClick={() => goTo(held.leftOutLine as number)}
+          >
+            the middle is left out
+          </button>
+        )}
+        {held.truncated && <span className="chip warn">long lines are cut</span>}
         {critical.length > 0 && <span>{critical.length} critical</span>}
         {find && (
           <span role="status">
