@@ -5,6 +5,8 @@ Members that would leave the folder, and links out of it, are refused.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import http.client
 import os
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 20.0
 _PAUSE_SECONDS = 0.5
+
+
+def keep(folder: str) -> None:
+    """Keeps an unpacked bundle from being evicted while this process, or one that it forks, lives."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def entry_name(bundle: BundleRef) -> str:

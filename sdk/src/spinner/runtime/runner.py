@@ -24,6 +24,7 @@ from spinner.exceptions import SpinnerException, TaskTerminated
 from spinner.runtime import logs, processes
 from spinner.runtime.api import RuntimeApi
 from spinner.runtime.boundedlog import Bounds
+from spinner.runtime.bundle import keep
 from spinner.runtime.connection import EXIT_LEASE_LOST, EXIT_START_REFUSED, CallError, Connection, LocalConnection
 from spinner.runtime.control import Control
 from spinner.runtime.current import set_current
@@ -51,6 +52,8 @@ class Work:
         # Fetched from `bundle_url` when the executor shares no file system with this worker.
         self.bundle_path = answer.bundle_path
         self.bundle_url = answer.bundle_url
+        if self.bundle_path:
+            keep(self.bundle_path)
         self.cache_path = answer.cache_path
         self.readiness = list(answer.readiness)
         self.readiness_addresses = list(answer.readiness_addresses)

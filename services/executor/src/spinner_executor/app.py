@@ -20,7 +20,7 @@ from spinner_servicekit import grpc_server
 from spinner_servicekit.app import App
 
 from spinner_executor.adapters.backend import Backend
-from spinner_executor.adapters.bundles import BundleCache
+from spinner_executor.adapters.bundles import BundleCache, Limits
 from spinner_executor.adapters.journal import journal_cipher
 from spinner_executor.adapters.local.backend import LocalBackend, short_socket_path
 from spinner_executor.adapters.orders import OrderFeed
@@ -71,7 +71,9 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     store = open_store(settings.object_store, settings.s3_endpoint or None)
     producer = log.producer(f"executor-{settings.cluster}")
     reporter = Reporter(producer, loop)
-    bundles = BundleCache(data / "bundles", store, pool)
+    bundles = BundleCache(
+        data / "bundles", store, pool, Limits(settings.bundle_cache_bytes, settings.bundle_cache_seconds)
+    )
     shared = SharedView(log, settings.secret_key.get_secret_value())
     runs = RunsView(log, [f"{settings.cluster}_tier_{tier}" for tier in settings.tiers])
     count = await asyncio.to_thread(log.partition_count, f"task_orders-{settings.cluster}")
@@ -126,6 +128,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         await server.stop(1.0)
         await controller.triggers.close()
         controller.close()
+        bundles.close()
         usage.flush(reporter.post)
         await asyncio.to_thread(producer.flush, 5.0)
         for view in (shared, runs, usage):
@@ -138,7 +141,8 @@ async def _backend(settings: Settings, data: Path, partition_of: Callable[[str],
         return LocalBackend(
             data, settings.executor_entry, settings.executor_ahead, partition_of, pool, settings.executor_niceness
         )
-    from spinner_executor.adapters.kubernetes.backend import KubernetesBackend, Limits
+    from spinner_executor.adapters.kubernetes.backend import KubernetesBackend
+    from spinner_executor.adapters.kubernetes.backend import Limits as PodLimits
     from spinner_executor.adapters.kubernetes.client import Client
     from spinner_executor.adapters.kubernetes.pod import PodSettings, read_template
 
@@ -155,7 +159,7 @@ async def _backend(settings: Settings, data: Path, partition_of: Callable[[str],
         log_bounds=settings.log_bounds,
         log_rate=settings.kubernetes_log_rate,
     )
-    limits = Limits(
+    limits = PodLimits(
         settings.kubernetes_pending_seconds, settings.kubernetes_image_seconds, settings.kubernetes_resync_seconds
     )
     client = await Client.connect(settings.kubernetes_config, settings.kubernetes_parallel_calls)

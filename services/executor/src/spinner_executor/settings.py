@@ -79,6 +79,12 @@ class Settings(ServiceSettings):
     triggerer_memory: Bytes = Field(
         default=512 << 20, description="what one triggerer process may hold before its largest trigger is set apart"
     )
+    bundle_cache_bytes: Bytes = Field(
+        default=10 << 30, ge=0, description="unpacked bundles here; those unused for longest go first; 0: no bound"
+    )
+    bundle_cache_seconds: float = Field(
+        default=7 * 86400.0, ge=0, description="an unpacked bundle that was not used for so long goes; 0: it stays"
+    )
     log_head: Bytes = Field(default=64 << 20, gt=0, description="bytes (or 64Mi) kept from a long log's beginning")
     log_tail: Bytes = Field(default=16 << 20, gt=0, description="bytes kept from its end, and up to twice as much")
     kubernetes_log_rate: Bytes = Field(

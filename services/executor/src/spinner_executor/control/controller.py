@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 _SLOW_LAUNCH_SECONDS = 1.0
 _TICK_SECONDS = 1.0
 _READERS_SECONDS = 60.0
+_EVICT_SECONDS = 60.0
 
 
 class NotAllowed(Exception):  # noqa: N818 - an answer
@@ -453,7 +454,8 @@ class Controller:
         return tried
 
     async def run(self) -> None:
-        """Leases, live logs and gauges, until cancelled."""
+        """Leases, live logs, gauges and unpacked bundles, until cancelled."""
+        evict_at = self._loop.time()
         while True:
             await asyncio.sleep(_TICK_SECONDS / 2)
             self.context.usage.flush(self.context.reporter.post)
@@ -461,6 +463,9 @@ class Controller:
             now = self._loop.time()
             paused = now - self._last_tick > self.settings.lease_seconds / 2
             self._last_tick = now
+            if now >= evict_at:
+                evict_at = now + _EVICT_SECONDS
+                self.context.spawn(self.context.bundles.evict(self._bundles_in_use))
             for tried in list(self._by_worker.values()):
                 if paused or tried.calls or tried.starting:  # its word could not have come
                     tried.heard = now
@@ -471,6 +476,9 @@ class Controller:
                 if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
                     tried.heard = now
                     self.ends.declare_lost(tried, f"no heartbeat for {self.settings.lost_after_seconds:.0f} s")
+
+    def _bundles_in_use(self) -> set[str]:
+        return {tried.order.bundle.object_key for tried in self.tries.values()}
 
     def _refresh_gauges(self) -> None:
         self.context.metrics.live.set(len(self._by_worker))

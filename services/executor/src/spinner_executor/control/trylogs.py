@@ -1,4 +1,4 @@
-"""What the controller does about the logs of its tries: secrets that an earlier owner knew, and the look at live ones."""
+"""What the controller does about logs: secrets that an earlier owner knew, and the look at those of live tries."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spinner.runtime.bundle import keep
+
 from spinner_executor.adapters.local.worker import limit_memory, output_to
 
 MAX_READERS = 8
@@ -52,6 +54,7 @@ def read(file: File) -> None:
     root, path = file
     output_to(os.devnull)
     os.chdir(root)
+    keep(root)
     before = set(os.listdir("/dev/fd"))  # noqa: PTH208 - also on macOS
     kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
     soft, hard = resource.getrlimit(kind)
