@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -145,7 +145,7 @@ def _print_log_line(line: dict[str, Any]) -> None:
 
 
 def follow_log(api: Api, log_path: str, offset: int) -> Iterator[dict[str, Any]]:
-    """The pages of a log from a byte offset until its try has ended; goes on where it was when the stream breaks off."""
+    """The pages of a log from a byte offset until its try has ended; goes on where a stream broke off."""
     from spinner_cli.errors import CliError
 
     fruitless = 0
