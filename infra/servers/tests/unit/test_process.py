@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +71,18 @@ def test_a_taken_port_is_passed_over() -> None:
         holder.listen()
         taken = holder.getsockname()[1]
         assert free_port(taken) > taken
+
+
+def test_compiled_modules_are_kept_where_python_may_not_put_them_beside_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "module.py").write_text("value = 1\n")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    assert process.bytecode_environment(tmp_path / "cache") == {}
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    env = {**os.environ, **process.bytecode_environment(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path / "sources", env=env, check=True)
+    assert list((tmp_path / "cache").rglob("module.*.pyc"))
+    assert not (tmp_path / "sources" / "__pycache__").exists()
