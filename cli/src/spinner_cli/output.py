@@ -81,9 +81,11 @@ def short_time(text: str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people: `0.42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Seconds for people: `4 ms`, `0.42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))} ms"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)

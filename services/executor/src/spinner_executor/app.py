@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
-from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record, partition_for
+from spinner_eventlog.dead_letter import dead_letter
+from spinner_eventlog.interface import EventLog, Poison, Record, partition_for
 from spinner_eventlog.kafka import KafkaLog
 from spinner_objectstore import open_store
 from spinner_proto.executor.v1.executor_pb2_grpc import add_ExecutorServiceServicer_to_server
@@ -95,11 +96,8 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
     controller.on_partition = lambda partition, owned: (sockets.open if owned else sockets.close)(partition)
 
     def poisoned(poison: Poison, record: Record) -> None:
-        metrics.poison.labels(record.topic).inc()
         _log.error("unreadable record: %s", poison)
-        headers = {"spinner-topic": record.topic, "spinner-partition": str(record.partition)}
-        headers |= {"spinner-offset": str(record.offset), "spinner-reason": poison.reason[:500]}
-        reporter.post(Outgoing("dead_letters", record.key, None, headers=headers, raw=record.value or b""))
+        reporter.post(dead_letter(record, poison.reason))
 
     def register(server: Any) -> None:
         add_TaskRuntimeServiceServicer_to_server(runtime_servicer(runtime), server)

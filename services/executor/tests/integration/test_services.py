@@ -130,7 +130,8 @@ def test_an_unreadable_order_goes_to_the_dead_letters_and_stops_nothing(stage: S
     good = stage.order("good")
     stage.write(good)
     assert stage.wait(good).ended.outcome == c.OUTCOME_SUCCESS
-    until(lambda: list(stage.log.read_all("dead_letters", 0)), "a dead letter")
+    (letter,) = until(lambda: list(stage.log.read_all("dead_letters", 0)), "a dead letter")
+    assert (letter.value, letter.headers["origin-topic"]) == (b"\xff\xff nonsense", topic)
 
 
 def test_a_worker_without_heartbeat_is_lost_and_killed(stage: Stage, tmp_path: Path) -> None:

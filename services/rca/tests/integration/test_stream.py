@@ -128,7 +128,9 @@ def test_aborted_and_unreadable_records_give_no_diagnosis(
     found = wait_for(lambda: diagnoses(log), "a diagnosis")
     assert set(found) == {"etl/r1/load/-1/8"}
     letters = list(log.read_all("dead_letters", 0))
-    assert [(letter.value, letter.headers["reader"]) for letter in letters] == [(b"\xff\xff not a record", "rca")]
+    assert [(letter.value, letter.headers["origin-topic"]) for letter in letters] == [
+        (b"\xff\xff not a record", "workflow_job_executions")
+    ]
 
 
 def test_a_killed_process_goes_on_where_it_was(log: Any, service: Service, make_execution: Any) -> None:

@@ -35,4 +35,3 @@ class Metrics:
             registry=registry,
         )
         self.ends = Counter("spinner_executor_ends", "Reported ends of segments", ["outcome"], registry=registry)
-        self.poison = Counter("spinner_executor_poison", "Records that cannot be read", ["topic"], registry=registry)

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Histogram
+from spinner_eventlog.dead_letter import dead_letter
 from spinner_eventlog.interface import EventLog, Outgoing, Poison, Record, Transient
 from spinner_objectstore import ObjectStore, Unavailable
 from spinner_proto.common.v1 import common_pb2
@@ -34,7 +35,6 @@ STAGES = {
 
 _log = logger("spinner.rca")
 _diagnosed = Counter("spinner_rca_diagnoses_total", "Diagnoses written", ["category"])
-_unreadable = Counter("spinner_rca_unreadable_total", "Records that could not be read")
 _seconds = Histogram("spinner_rca_diagnosis_seconds", "Time to diagnose one failed try")
 
 
@@ -140,12 +140,9 @@ class Diagnoser:
                 await asyncio.sleep(pause)
 
     def _letter(self, record: Record, reason: str) -> Outgoing:
-        where = f"{record.topic}/{record.partition}/{record.offset}"
-        _unreadable.inc()
-        _log.error("record_unreadable", where=where, reason=reason, fix="see topic dead_letters")
-        headers = {f"original-{name}": value for name, value in record.headers.items()}
-        headers |= {"reason": reason[:1000], "reader": "rca", "original-key": record.key}
-        return Outgoing("dead_letters", where, None, headers=headers, raw=record.value or b"")
+        letter = dead_letter(record, reason)
+        _log.error("record_unreadable", where=letter.key, reason=reason, fix="see topic dead_letters")
+        return letter
 
     def close(self) -> None:
         self._producer.close()

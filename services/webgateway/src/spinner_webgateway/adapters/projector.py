@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
-from spinner_eventlog.interface import EventLog, Outgoing, Poison, Producer, Reader, Record, TopicPartition, Transient
+from spinner_eventlog.dead_letter import dead_letter
+from spinner_eventlog.interface import EventLog, Poison, Producer, Reader, Record, TopicPartition, Transient
 from spinner_servicekit.logs import logger
 
 from spinner_webgateway.adapters import database, schema
@@ -40,7 +41,6 @@ RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
 _log = logger("spinner.webgateway.projector")
 _applied = Metric("spinner_views_records_total", "Records projected into the views", ["topic"])
-_unreadable = Metric("spinner_views_unreadable_total", "Records that could not be read", ["topic"])
 _seconds = Histogram("spinner_views_batch_seconds", "Time to project one batch")
 _behind = Gauge("spinner_views_lag_records", "Records not yet projected")
 
@@ -210,17 +210,9 @@ class Projector:
         if self._producer is None:
             self._producer = self._log.producer("webgateway-dead-letters")
         for letter in letters:
-            record = letter.record
-            where = f"{record.topic}/{record.partition}/{record.offset}"
-            _unreadable.labels(record.topic).inc()
-            _log.error("record_unreadable", where=where, reason=letter.reason, fix="see topic dead_letters")
-            headers = {
-                **{f"original-{name}": value for name, value in record.headers.items()},
-                "reason": letter.reason[:1000],
-                "reader": "webgateway",
-                "original-key": record.key,
-            }
-            self._producer.send(Outgoing("dead_letters", where, None, headers=headers, raw=record.value or b""))
+            buried = dead_letter(letter.record, letter.reason)
+            _log.error("record_unreadable", where=buried.key, reason=letter.reason, fix="see topic dead_letters")
+            self._producer.send(buried)
         self._producer.flush()
 
     def _rewind(self) -> None:

@@ -73,6 +73,8 @@ def parse_error(key: str, message: definitions_pb2.ParseError) -> Row:
         }
         for finding in message.findings
     ]
+    if key != f"{message.bundle}/{message.relative_path}":
+        raise Unreadable(f"key {key[:80]!r} is not that of the error's bundle and file")
     return {
         "error_key": error_key(key),
         "bundle": clip(message.bundle, 250),

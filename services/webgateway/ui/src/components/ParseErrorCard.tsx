@@ -10,7 +10,7 @@ export function ParseErrorCard({ error, open }: { error: ParseError; open: boole
       <header className="row wrap">
         <FileWarning size={15} style={{ color: 'var(--danger)', flex: 'none' }} aria-hidden="true" />
         <h2 className="mono">
-          {error.relative_path}
+          {error.relative_path === '.' ? error.bundle : error.relative_path}
           {error.line > 0 && <span className="faint">:{error.line}</span>}
         </h2>
         <CopyText text={error.relative_path} label="Copy the path" />

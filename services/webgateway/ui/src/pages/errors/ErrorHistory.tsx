@@ -14,7 +14,7 @@ const COLUMNS: Column<EndedParseError>[] = [
     width: 'minmax(140px, 1.4fr)',
     cell: (error) => (
       <span className="mono truncate" title={`${error.bundle}/${error.relative_path}`}>
-        {error.relative_path}
+        {error.relative_path === '.' ? error.bundle : error.relative_path}
         {error.line > 0 && <span className="faint">:{error.line}</span>}
       </span>
     ),

@@ -51,7 +51,9 @@ export function ParseErrorsPage() {
           </button>
         )}
         <span className="right muted" role="status">
-          {errors.data && `${errors.data.total} ${errors.data.total === 1 ? 'file' : 'files'}`}
+          {search.tab !== 'history' &&
+            errors.data &&
+            `${errors.data.total} ${errors.data.total === 1 ? 'file' : 'files'}`}
         </span>
       </div>
       {search.tab === 'history' ? (
