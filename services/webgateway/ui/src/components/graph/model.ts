@@ -58,7 +58,8 @@ export function graphModel(layout: Layout, folded: ReadonlySet<string>): GraphMo
       label,
       task,
       taskIds: [task.task_id],
-      width: widthOf(label),
+      // A mapped task's number of instances follows its name.
+      width: widthOf(task.mapped ? `${label} [0000]` : label),
       height: HEIGHT,
     });
   }
