@@ -23,6 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -38,7 +39,7 @@ from spinner_eventlog.interface import (
     TopicPartition,
     Transient,
 )
-from spinner_eventlog.owned_partition import OwnedPartition, Recipe, State
+from spinner_eventlog.owned_partition import OwnedPartition, Recipe, State, commit_thread
 
 logger = logging.getLogger("spinner_eventlog.loop")
 
@@ -87,7 +88,7 @@ class PartitionLoop:
     `retry_seconds`: first pause before a rebuild; doubles up to 5 s.
     `patience_seconds`: how long records of which none `is_urgent` wait for others, to share their transaction.
     `overlap`: decide during commits while there is a backlog (see owned_partition); for machines whose `handle` may be
-    called before the `committed` of the one before.
+    called before the `committed` of the one before. `commits`: what commits then, by name; simulators give their own.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class PartitionLoop:
         patience_seconds: float = 0.0,
         is_urgent: Callable[[Record], bool] = lambda _record: True,
         overlap: bool = False,
+        commits: Callable[[str], Executor] = commit_thread,
     ) -> None:
         self._log = log
         self._group_id = group_id
@@ -115,7 +117,7 @@ class PartitionLoop:
         self._instance_id = instance_id
         self._recipe = Recipe(
             log, transactional_id_for, machine_factory, clock, decode, on_poison, max_batch, max_wait_seconds,
-            patience_seconds, is_urgent, overlap,
+            patience_seconds, is_urgent, overlap, commits,
         )  # fmt: skip
         self._retry_seconds = retry_seconds
         self._tenures: dict[TopicPartition, _Tenure] = {}

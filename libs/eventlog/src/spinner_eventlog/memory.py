@@ -145,7 +145,7 @@ class MemoryTransactionalProducer:
         self._log = log
         self._id = transactional_id
         broker = log.broker
-        with broker.changed:
+        with broker.lock:
             self._epoch = broker.epochs[transactional_id] = broker.epochs.get(transactional_id, 0) + 1
             broker.end_transaction(transactional_id, commit=False)
 
@@ -160,7 +160,7 @@ class MemoryTransactionalProducer:
             prepared = [self._log.prepared(record) for record in records]
             if self._log.before_commit is not None:
                 self._log.before_commit(self._id)
-        with broker.changed:
+        with broker.lock:
             self._check_owner()
             if offsets:
                 if not isinstance(consumer, MemoryGroupConsumer):
@@ -174,7 +174,7 @@ class MemoryTransactionalProducer:
         broker = self._log.broker
         with self._aborting():
             prepared = [self._log.prepared(record) for record in records]
-        with broker.changed:
+        with broker.lock:
             self._check_owner()
             return [broker.append_open(self._id, at, stored) for at, stored in prepared]
 
@@ -189,7 +189,7 @@ class MemoryTransactionalProducer:
             yield
         except Transient:
             broker = self._log.broker
-            with broker.changed:
+            with broker.lock:
                 if broker.epochs[self._id] == self._epoch:
                     broker.end_transaction(self._id, commit=False)
             raise
@@ -212,7 +212,7 @@ class _Positions:
         deadline = time.monotonic() + timeout_seconds
         while True:
             self._before_reading()
-            with broker.changed:
+            with broker.lock:
                 records = self._ready(max_records)
                 left = deadline - time.monotonic()
                 if records or not self._log.wait or left <= 0:
@@ -299,7 +299,7 @@ class MemoryGroupConsumer(_Positions):
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Raises Transient when a partition is no longer this member's."""
         broker = self._log.broker
-        with broker.changed:
+        with broker.lock:
             group = broker.group(self.group_id)
             for at in offsets:
                 if group.owner.get(at) != self._member:
@@ -315,19 +315,20 @@ class MemoryGroupConsumer(_Positions):
 
     def _before_reading(self) -> None:
         broker = self._log.broker
-        with broker.changed:
+        with broker.lock:
             group = broker.group(self.group_id)
             expired = self._member not in group.members
             gone = [at for at in self._next if expired or group.target.get(at) != self._member]
         if gone:
             self._give_up(gone)
-        with broker.changed:
+        with broker.lock:
             if expired:
                 self._member = broker.join(self.group_id, self._topics)
             fresh = [
                 at for at, member in group.target.items() if member == self._member and group.owner.get(at) is None
             ]
             for at in fresh:
+                broker.generation += 1
                 group.owner[at] = self._member
                 self._next[at] = group.offsets.get(at, 0)
         if fresh and self._on_assigned is not None:
@@ -337,11 +338,12 @@ class MemoryGroupConsumer(_Positions):
         if partitions and self._on_revoked is not None:
             self._on_revoked(partitions)
         broker = self._log.broker
-        with broker.changed:
+        with broker.lock:
             group = broker.group(self.group_id)
             for at in partitions:
                 self._next.pop(at, None)
                 self._paused.discard(at)
                 if group.owner.get(at) == self._member:
+                    broker.generation += 1
                     del group.owner[at]
             broker.changed.notify_all()

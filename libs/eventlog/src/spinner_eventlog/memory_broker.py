@@ -39,30 +39,33 @@ class MemoryBroker:
     """Thread-safe. `clock_ms` stamps records."""
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.clock_ms = clock_ms
         self.epochs: dict[str, int] = {}
         # What each transactional id has appended and not yet committed, and what was aborted.
         self._open: dict[str, list[tuple[TopicPartition, int]]] = {}
         self._aborted: set[tuple[TopicPartition, int]] = set()
+        # Grows with each change of who is or should be a partition's owner.
+        self.generation = 0
         self._topics: dict[str, list[list[Stored | None]]] = {}
         self._groups: dict[str, Group] = {}
         self._next_member = 0
 
     def create_topic(self, name: str, partitions: int) -> None:
         """Idempotent; an existing topic keeps its partitions."""
-        with self.changed:
+        with self.lock:
             self._topics.setdefault(name, [[] for _ in range(partitions)])
             for group in self._groups.values():
                 self._assign(group)
 
     def count(self, topic: str) -> int:
-        with self.changed:
+        with self.lock:
             return len(self._partitions(topic))
 
     def end(self, topic: str, partition: int, uncommitted: bool = False) -> int:
         """The offset after the last record that a reader of committed records, or of all, may see."""
-        with self.changed:
+        with self.lock:
             size = len(self._partition(topic, partition))
             if uncommitted or not self._open:
                 return size
@@ -71,8 +74,13 @@ class MemoryBroker:
                 [offset for opened in self._open.values() for where, offset in opened if where == at], default=size
             )
 
+    def entries(self, topic: str, partition: int) -> Sequence[object]:
+        """A partition itself, for those who often look whether it has grown. Its length is its end."""
+        with self.lock:
+            return self._partition(topic, partition)
+
     def append(self, at: TopicPartition, stored: Stored | None) -> int:
-        with self.changed:
+        with self.lock:
             log = self._partition(*at)
             log.append(stored)
             self.changed.notify_all()
@@ -80,14 +88,14 @@ class MemoryBroker:
 
     def append_open(self, transactional_id: str, at: TopicPartition, stored: Stored) -> int:
         """Appends to the open transaction of an id."""
-        with self.changed:
+        with self.lock:
             offset = self.append(at, stored)
             self._open.setdefault(transactional_id, []).append((at, offset))
             return offset
 
     def end_transaction(self, transactional_id: str, commit: bool) -> None:
         """Ends the open transaction of an id, if there is one, with a marker in each partition."""
-        with self.changed:
+        with self.lock:
             opened = self._open.pop(transactional_id, [])
             if not commit:
                 self._aborted.update(opened)
@@ -96,7 +104,7 @@ class MemoryBroker:
 
     def read(self, at: TopicPartition, start: int, limit: int, uncommitted: bool = False) -> tuple[list[Record], int]:
         """Up to `limit` records from `start`, and the next offset to read."""
-        with self.changed:
+        with self.lock:
             log = self._partition(*at)
             end = self.end(*at, uncommitted)
             found: list[Record] = []
@@ -113,11 +121,11 @@ class MemoryBroker:
             return found, position
 
     def group(self, name: str) -> Group:
-        with self.changed:
+        with self.lock:
             return self._groups.setdefault(name, Group())
 
     def join(self, name: str, topics: Sequence[str]) -> int:
-        with self.changed:
+        with self.lock:
             for topic in topics:
                 self._partitions(topic)
             self._next_member += 1
@@ -128,9 +136,10 @@ class MemoryBroker:
 
     def leave(self, name: str, member: int) -> None:
         """Also what a session time-out does: the member's partitions are free at once."""
-        with self.changed:
+        with self.lock:
             group = self.group(name)
             if group.members.pop(member, None) is not None:
+                self.generation += 1
                 group.owner = {at: owner for at, owner in group.owner.items() if owner != member}
                 self._assign(group)
                 self.changed.notify_all()
@@ -149,6 +158,7 @@ class MemoryBroker:
 
     def _assign(self, group: Group) -> None:
         """Evenly, moving little: members keep what they have up to their share, the rest is dealt out."""
+        self.generation += 1
         topics = sorted({topic for subscribed in group.members.values() for topic in subscribed})
         before, group.target = group.target, {}
         for topic in topics:

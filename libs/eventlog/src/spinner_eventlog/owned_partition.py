@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,6 +38,12 @@ from spinner_eventlog.interface import (
 
 logger = logging.getLogger("spinner_eventlog.loop")
 
+
+def commit_thread(name: str) -> Executor:
+    """What commits while the partition's own thread decides."""
+    return ThreadPoolExecutor(1, name)
+
+
 State = Literal["restoring", "active", "waiting"]
 
 
@@ -56,6 +62,7 @@ class Recipe:
     patience_seconds: float
     is_urgent: Callable[[Record], bool]
     overlap: bool = False
+    commits: Callable[[str], Executor] = commit_thread
 
 
 # More outputs than this are not put into one transaction by deciding ahead.
@@ -91,7 +98,7 @@ class OwnedPartition:
         self._ahead: list[Record] = []
         self._next = _Decided()
         self._flight: tuple[_Decided, Future[list[int]]] | None = None
-        self._commits = ThreadPoolExecutor(1, f"commit-{topic}[{partition}]") if recipe.overlap else None
+        self._commits = recipe.commits(f"commit-{topic}[{partition}]") if recipe.overlap else None
         labels = (topic, str(partition))
         self._records = telemetry.RECORDS.labels(*labels)
         self._outputs = telemetry.OUTPUTS.labels(*labels)
@@ -206,26 +213,26 @@ class OwnedPartition:
         decided, self._next = self._next, _Decided()
         return decided
 
-    def _commit(self, decided: _Decided) -> list[int]:
-        assert self._producer is not None  # noqa: S101 - open() comes first
+    def _commit(self, producer: TransactionalProducer | None, decided: _Decided) -> list[int]:
+        assert producer is not None  # noqa: S101 - open() comes first
         if decided.position is None:
-            return self._producer.commit(decided.outputs)
-        return self._producer.commit(decided.outputs, {(self.topic, self.partition): decided.position}, self._group)
+            return producer.commit(decided.outputs)
+        return producer.commit(decided.outputs, {(self.topic, self.partition): decided.position}, self._group)
 
     def _commit_now(self, started: float) -> None:
         decided = self._taken()
-        offsets = self._commit(decided)
+        offsets = self._commit(self._producer, decided)
         self._commit_seconds.observe(time.perf_counter() - started)
         self._landed(decided, offsets)
 
     def _launch(self) -> None:
         assert self._commits is not None  # noqa: S101 - only with overlap
         decided = self._taken()
-        self._flight = (decided, self._commits.submit(self._timed_commit, decided))
+        self._flight = (decided, self._commits.submit(self._timed_commit, self._producer, decided))
 
-    def _timed_commit(self, decided: _Decided) -> list[int]:
+    def _timed_commit(self, producer: TransactionalProducer | None, decided: _Decided) -> list[int]:
         started = time.perf_counter()
-        offsets = self._commit(decided)
+        offsets = self._commit(producer, decided)
         self._commit_seconds.observe(time.perf_counter() - started)
         return offsets
 

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from spinner_eventlog.interface import Transient
 from spinner_eventlog.memory import MemoryTransactionalProducer
+from spinner_eventlog.owned_partition import OwnedPartition
 from spinner_scheduler.adapters import machine
 from spinner_scheduler.domain import (
+    assets,
     backfills,
     commands,
     core,
@@ -221,6 +224,83 @@ def zombies_commit(patch: Patch) -> None:
     patch.setattr(MemoryTransactionalProducer, "commit", commit)
 
 
+def what_was_decided_ahead_goes_on(patch: Patch) -> None:
+    """A transaction was aborted, and the next, decided upon it, is written all the same."""
+
+    def land(self: Any) -> None:
+        (decided, future), self._flight = self._flight, None
+        try:
+            self._landed(decided, future.result())
+        except Transient:
+            for handled, _, _ in decided.sizes:
+                if handled:
+                    self._machine._flights.popleft()
+        if self._next.sizes:
+            self._launch()
+
+    patch.setattr(OwnedPartition, "_land", land)
+
+
+def what_was_decided_ahead_is_remembered(patch: Patch) -> None:
+    """A transaction was aborted, and the next owner's memory begins with what was decided upon it."""
+    kept: dict[Any, Any] = {}
+    close, restore = OwnedPartition.close, machine.SchedulerMachine.restore
+
+    def closing(self: Any) -> None:
+        if self._machine is not None and self._next.sizes:
+            kept[self._recipe.log.process.world, self._machine.name] = self._machine.state
+        close(self)
+
+    def restoring(self: Any) -> None:
+        restore(self)
+        if hasattr(self._log, "process"):
+            self.state = kept.pop((self._log.process.world, self.name), self.state)
+
+    patch.setattr(OwnedPartition, "close", closing)
+    patch.setattr(machine.SchedulerMachine, "restore", restoring)
+
+
+def what_was_decided_ahead_is_not_read_again(patch: Patch) -> None:
+    """A transaction was aborted, and reading goes on after the batch that was decided upon it."""
+    kept: dict[Any, int] = {}
+    close, opened = OwnedPartition.close, OwnedPartition.open
+
+    def closing(self: Any) -> None:
+        if self._next.position is not None:
+            kept[self._recipe.log.process.world, self.topic, self.partition] = self._next.position
+        close(self)
+
+    def opening(self: Any) -> None:
+        opened(self)
+        position = kept.pop((self._recipe.log.process.world, self.topic, self.partition), self.position)
+        self._reader.seek(self.topic, self.partition, max(self.position, position))
+
+    patch.setattr(OwnedPartition, "close", closing)
+    patch.setattr(OwnedPartition, "open", opening)
+
+
+def deliveries_count_twice(patch: Patch) -> None:
+    """A DAG takes an update of an asset for a new one each time that it hears of it."""
+    original = assets._delivered
+
+    def delivered(d: Any, key: Any, delivery: Any) -> None:
+        original(d, key, delivery)
+        original(d, key, delivery)
+
+    patch.setattr(assets, "_delivered", delivered)
+
+
+def updates_skip_numbers(patch: Patch) -> None:
+    original = evolve._RARE["asset_event"]
+
+    def asset_event(state: Any, dag_id: str, run_id: str, event: Any) -> None:
+        original(state, dag_id, run_id, event)
+        if event.asset_event.HasField("updated"):
+            state.asset((event.asset_event.alias, event.asset_event.name)).last_sequence += 1
+
+    patch.setitem(evolve._RARE, "asset_event", asset_event)
+
+
 def partitions_are_forgotten(patch: Patch) -> None:
     """A process does not take up each partition that it is given."""
     original = processes.PartitionLoop._assigned
@@ -290,6 +370,11 @@ BUGS: list[tuple[Callable[[Patch], None], set[str], int]] = [
     (a_change_without_event, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
     (snapshots_forget, {"snapshots_equal_live_state"}, 3),
     (zombies_commit, {"one_writer"}, 3),
+    (what_was_decided_ahead_goes_on, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
+    (what_was_decided_ahead_is_remembered, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
+    (what_was_decided_ahead_is_not_read_again, {"each_command_is_answered_once"}, 1),
+    (deliveries_count_twice, {"an_update_reaches_a_dag_once"}, 1),
+    (updates_skip_numbers, {"updates_are_numbered"}, 1),
     (partitions_are_forgotten, {"each_partition_has_one_owner"}, 1),
     (holders_are_miscounted, {"sums_agree"}, 1),
     (work_for_ever, {"comes_to_rest"}, 1),

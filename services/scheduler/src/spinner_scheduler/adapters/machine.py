@@ -43,9 +43,6 @@ from spinner_scheduler.domain.state import Limits, PartitionState
 
 logger = logging.getLogger("spinner_scheduler.machine")
 
-# How long a decision after a restart may wait for runs that are being decoded.
-_ROUSE_SECONDS = 0.01
-
 # While nothing comes in, snapshots are written this much more often, and as much fewer with each transaction: what
 # comes meanwhile waits some milliseconds.
 _IDLE_SHARE = 4
@@ -73,6 +70,8 @@ class Policy:
     replay_records: int = 20_000
     definition_wait_seconds: float = 5.0
     compiled_tasks: int = SPARE_TASKS
+    # How long a decision after a restart may wait for runs that are being decoded; a DAG's are decoded at least.
+    rouse_seconds: float = 0.01
 
 
 def new_state(log: EventLog, definitions: Definitions, policy: Policy, tier: int, partition: int) -> PartitionState:
@@ -167,7 +166,7 @@ class SchedulerMachine:
             self._await_definition(message)
         with self._deciding:
             if self.state.asleep:
-                self.state.rouse(lambda: time.perf_counter() - started > _ROUSE_SECONDS)
+                self.state.rouse(lambda: time.perf_counter() - started > self._policy.rouse_seconds)
             result = decide(self.state, messages, times.from_datetime(now))
         outgoing, written = self._outgoing(result)
         outgoing.extend(saved)

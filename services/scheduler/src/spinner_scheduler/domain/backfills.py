@@ -31,7 +31,7 @@ from spinner_scheduler.domain.layout import BACKFILL_POOL, Layout
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.runs import create, end_run, stop_tasks
 from spinner_scheduler.domain.state import DagState
-from spinner_scheduler.domain.states import RUN_FAILED, RUN_QUEUED, RUN_RUNNING, RUN_STATE_NAMES, RUN_SUCCESS
+from spinner_scheduler.domain.states import OPEN, RUN_FAILED, RUN_QUEUED, RUN_RUNNING, RUN_STATE_NAMES, RUN_SUCCESS
 
 DEFAULT_MAX_ACTIVE_RUNS = 10
 LISTED_INTERVALS = 1_000
@@ -111,6 +111,8 @@ def judge(dag: DagState, request: CreateBackfill, known: dict[int, int], logical
         state = _state_of(dag, other)
         if state in (RUN_QUEUED, RUN_RUNNING):
             return BackfillAction.BACKFILL_ACTION_SKIP, other, f"run {other} of this interval is {_name(state)}"
+        if other in dag.runs and any(OPEN[held] for held in dag.runs[other].states):
+            return BackfillAction.BACKFILL_ACTION_SKIP, other, f"tasks of run {other} of this interval are being killed"
         ended = other
     if ended:
         state = _state_of(dag, ended)

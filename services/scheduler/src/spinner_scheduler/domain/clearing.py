@@ -278,10 +278,11 @@ def _clear_one(d: Decision, dag: DagState, run: Run, slot: int, actor: Actor, co
     state = run.states[slot]
     if state == RESTARTING:
         return
-    if HOLDING[state] or state == DEFERRED:
+    if HOLDING[state]:
         cancel(d, dag, run, slot, int(Outcome.OUTCOME_KILLED_BY_USER), "cleared while it ran", RESTARTING, conf)
         return
-    if state == UP_FOR_RESCHEDULE or slot in run.resumes:
+    if state in (DEFERRED, UP_FOR_RESCHEDULE) or slot in run.resumes:
+        # It has no worker to wait for, and a slot that it would hold until then may not be free.
         end_try(d, dag, run, slot, FAILED, "cleared while it waited")
     else:
         withdraw(d, run, slot)

@@ -25,6 +25,7 @@ from spinner_scheduler.domain.states import (
     QUEUED,
     RESTARTING,
     RUN_FAILED,
+    RUN_QUEUED,
     RUN_RUNNING,
     RUNNING,
     SCHEDULED,
@@ -165,7 +166,8 @@ def _ended(d: Decision, dag: DagState, run: Run, slot: int, report: TaskReport) 
         outcome = run.cancelled[slot]
         if outcome == Outcome.OUTCOME_TIMED_OUT:
             message = message or "it ran past its execution_timeout and its executor did not end it"
-    restarting = before == RESTARTING
+    # A run that was stopped meanwhile has no use for a next try.
+    restarting = before == RESTARTING and run.state in (RUN_QUEUED, RUN_RUNNING)
     started = said.HasField("start_time") or slot in run.first_start
     new, next_time, free, why = _what_it_becomes(d, run, slot, report, outcome, started)
     if restarting and new == UP_FOR_RETRY:

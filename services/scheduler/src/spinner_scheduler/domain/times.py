@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,8 +19,7 @@ def from_datetime(value: datetime) -> int:
 
 def to_datetime(value: int) -> datetime:
     """Returns microseconds as a datetime in UTC."""
-    seconds, micros = divmod(value, SECOND)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+    return _EPOCH + timedelta(microseconds=value)
 
 
 def from_timestamp(value: Timestamp) -> int:

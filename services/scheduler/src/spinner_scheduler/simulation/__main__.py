@@ -7,6 +7,7 @@ printed with what happened last and the command that repeats it.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import sys
@@ -21,6 +22,11 @@ _TRACE_LINES = 60
 
 def run_seed(seed: int) -> Outcome:
     return simulate(draw(seed))
+
+
+def _seldom_collect() -> None:
+    """A world is many small objects that live as long as it does."""
+    gc.set_threshold(20_000)
 
 
 def report(failed: Outcome, shrink_seconds: float) -> str:
@@ -53,14 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if outcome.violated else 0
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     started = time.monotonic()
-    transitions = runs = crashes = 0
+    transitions = runs = crashes = ahead = undone = 0
     faults: Counter[str] = Counter()
     failed: list[Outcome] = []
-    with multiprocessing.Pool(options.processes) as pool:
+    with multiprocessing.Pool(options.processes, _seldom_collect) as pool:
         for outcome in pool.imap_unordered(run_seed, seeds, chunksize=1):
             transitions += outcome.totals.transitions
             runs += outcome.totals.runs
             crashes += outcome.totals.crashes
+            ahead += outcome.totals.ahead
+            undone += outcome.totals.undone
             faults += outcome.totals.faults
             if outcome.violated:
                 failed.append(outcome)
@@ -70,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(report(outcome, options.shrink_seconds), flush=True)
     print("acts: " + " ".join(f"{kind}={number}" for kind, number in sorted(faults.items())))
     print(
-        f"seeds={len(seeds)} transitions={transitions} runs={runs} crashes={crashes} failures={len(failed)} "
-        f"seeds_per_s={len(seeds) / seconds:.2f}"
+        f"seeds={len(seeds)} transitions={transitions} runs={runs} crashes={crashes} decided_ahead={ahead} "
+        f"undone={undone} failures={len(failed)} seeds_per_s={len(seeds) / seconds:.2f}"
     )
     return 1 if failed else 0
 

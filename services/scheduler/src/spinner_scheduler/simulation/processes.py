@@ -11,13 +11,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from spinner_eventlog import topics
-from spinner_eventlog.interface import GroupConsumer, Outgoing, Record, StateMachine, TopicPartition, Transient
+from spinner_eventlog.interface import Fenced, GroupConsumer, Outgoing, Record, StateMachine, TopicPartition, Transient
 from spinner_eventlog.loop import PartitionLoop
-from spinner_eventlog.memory import MemoryGroupConsumer, MemoryLog, MemoryTransactionalProducer
+from spinner_eventlog.memory import MemoryGroupConsumer, MemoryLog, MemoryReader, MemoryTransactionalProducer
+from spinner_eventlog.owned_partition import OwnedPartition
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 
 from spinner_scheduler.adapters.machine import SchedulerMachine
 from spinner_scheduler.domain import times
+from spinner_scheduler.simulation.commits import Commits, Died, Flight
 from spinner_scheduler.simulation.violations import ViolatedError
 
 if TYPE_CHECKING:
@@ -26,10 +28,8 @@ if TYPE_CHECKING:
 CLUSTER = "spinner"
 TIERS = (1, 2)
 PARTITIONS = 2
-
-
-class Died(BaseException):
-    """The process is killed here."""
+_ELSE_CHANCE = 0.05
+_SLUGGISH_SECONDS = 3
 
 
 class FaultyProducer(MemoryTransactionalProducer):
@@ -38,6 +38,7 @@ class FaultyProducer(MemoryTransactionalProducer):
     def __init__(self, log: ProcessLog, transactional_id: str) -> None:
         super().__init__(log, transactional_id)
         self._process, self._name = log.process, transactional_id
+        self._reign = self._epoch
 
     def commit(
         self,
@@ -47,14 +48,22 @@ class FaultyProducer(MemoryTransactionalProducer):
     ) -> list[int]:
         process, world = self._process, self._process.world
         process.reach()
-        fault = process.in_for.pop() if process.in_for else ""
+        # Mostly they wait for a commit during which something else was decided.
+        met = process.in_for and (process.ahead or not process.overlap or process.dice.random() < _ELSE_CHANCE)
+        fault = process.in_for.pop() if met else ""
         if fault == "die_before_commit":
             raise Died
         if fault == "abort":
             raise Transient("the transaction was aborted")
-        lost = fault == "lose_ownership" and world.lose_ownership(process, self._name)
-        written = super().commit(records, offsets, consumer)
-        if lost:
+        if fault == "lose_ownership":
+            world.lose_ownership(process, self._name)
+        try:
+            written = super().commit(records, offsets, consumer)
+        except Fenced:
+            # Whoever fenced it is told of by the group within a heartbeat.
+            process.deaf_until = 0
+            raise
+        if not self.rules():
             raise ViolatedError("one_writer", f"an owner of {self._name} committed after the next one took over")
         world.note(f"{process.name} commits {len(records)} records under {self._name}")
         world.observe()
@@ -62,17 +71,40 @@ class FaultyProducer(MemoryTransactionalProducer):
             raise Died
         if fault == "lose_answer":
             raise Transient("the broker's answer to the commit was lost")
+        process.reach()
         return written
+
+    def rules(self) -> bool:
+        """Whether nobody has fenced it."""
+        return self._process.log.broker.epochs[self._name] == self._reign
 
 
 class FaultyGroupConsumer(MemoryGroupConsumer):
-    """A group member that finds no broker while there is none."""
+    """A group member that finds no broker while there is none, and hears nothing from its group while it is deaf."""
 
     process: Process
 
     def poll(self, max_records: int = 1000, timeout_seconds: float = 0.1) -> list[Record]:
+        if self.process.deaf():
+            return []
         self.process.reach()
         return super().poll(max_records, timeout_seconds)
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        self.process.reach()
+        return super().committed(topic, partition)
+
+
+class FaultyReader(MemoryReader):
+    """The reader of an inbox."""
+
+    process: Process
+
+    def poll(self, max_records: int = 1000, timeout_seconds: float = 0.1) -> list[Record]:
+        found = super().poll(max_records, timeout_seconds)
+        if found:
+            self.process.reach()
+        return found
 
 
 class ProcessLog(MemoryLog):
@@ -101,9 +133,20 @@ class ProcessLog(MemoryLog):
         self.members.append(member)
         return member
 
+    def reader(
+        self,
+        partitions: Sequence[TopicPartition],
+        start: Mapping[TopicPartition, int] | str = "earliest",
+        tail_only: bool = False,
+    ) -> MemoryReader:
+        reader = FaultyReader(self, partitions, start)
+        reader.process = self.process
+        return reader
+
     def read_all(self, topic: str, partition: int, start: int = 0, uncommitted: bool = False) -> Iterator[Record]:
         self.process.reach()
         for number, record in enumerate(super().read_all(topic, partition, start, uncommitted)):
+            self.process.reach()
             if number == 3 and self.process.dies_in_recovery:
                 self.process.dies_in_recovery = False
                 raise Died
@@ -119,15 +162,28 @@ class Process:
         self.name = f"process {number}.{life}"
         self.skew = 0
         self.asleep_until = 0
+        # It works, but its group does not reach it.
+        self.deaf_until = 0
+        # It has the processor only every few seconds.
+        self.sluggish_until = 0
         self.alive = True
         # Faults that the next commits meet, last first.
         self.in_for: list[str] = []
+        # It dies when it reaches for the broker so many times more; 0: it does not.
+        self.reaches_left = 0
         self.dies_in_recovery = False
         self.machines: dict[tuple[int, int], SchedulerMachine] = {}
         self.log = ProcessLog(self)
-        rng = world.scenario.rng(self.name)
-        most = rng.choice([1, 3, 50, 500])
+        self.flights: list[Flight] = []
+        # Whether the commit in work has something decided after it.
+        self.ahead = False
+        self.dice = world.scenario.rng(self.name)
+        most = self.dice.choice([1, 1, 3, 50])
+        self.overlap = self.dice.random() < 0.8
         self.loops = [self._loop(tier, most) for tier in TIERS]
+        # What it saw when it last found nothing to do, and when its next timer rings.
+        self._seen: tuple[object, ...] | None = None
+        self._due: int | None = None
 
     def _loop(self, tier: int, most: int) -> PartitionLoop:
         def machine(topic: str, partition: int) -> StateMachine:
@@ -145,21 +201,34 @@ class Process:
             decode=InboxMessage,
             max_batch=most,
             max_wait_seconds=0.0,
+            overlap=self.overlap,
+            commits=lambda name: Commits(self),
         )
 
     def clock(self) -> datetime:
         return times.to_datetime(self.world.now + self.skew)
 
     def reach(self) -> None:
-        """Raises Transient while the broker is away."""
+        """Reaches for the broker. Raises Transient while that is away; the process may die of it."""
+        if self.reaches_left:
+            self.reaches_left -= 1
+            if not self.reaches_left:
+                raise Died
         if not self.world.broker_up:
             raise Transient("the broker is away")
 
     def awake(self) -> bool:
         return self.alive and self.asleep_until <= self.world.now
 
+    def deaf(self) -> bool:
+        return self.deaf_until > self.world.now
+
     def step(self) -> bool:
         """One turn of all partitions; False when there was nothing to do. The process may die in it."""
+        seen = (self.world.inbox_ends(), self.log.broker.generation, self.world.broker_up, self.skew, self.deaf())
+        if seen == self._seen and (self._due is None or self._due > self.world.now):
+            return False
+        self._seen = None
         busy = False
         try:
             for loop in self.loops:
@@ -167,30 +236,66 @@ class Process:
         except Died:
             self.world.died(self)
             return True
+        self._due = self._next_due()
+        if not busy:
+            self._seen = seen
+            if self.sluggish_until > self.world.now:
+                self.world.pause(self, _SLUGGISH_SECONDS)
         return busy
 
+    def partitions(self) -> dict[tuple[int, int], OwnedPartition]:
+        """The partitions that it owns, as far as it knows."""
+        return {
+            (tier, tenure.owned.partition): tenure.owned
+            for tier, loop in zip(TIERS, self.loops, strict=True)
+            for tenure in loop._tenures.values()
+            if tenure.owned.state == "active"
+        }
+
     def active(self) -> dict[tuple[int, int], SchedulerMachine]:
-        """The partitions that it owns, as far as it knows, with their states."""
-        found = {}
-        for tier, loop in zip(TIERS, self.loops, strict=True):
-            for tenure in loop._all():
-                owned = tenure.owned
-                if owned.state == "active":
-                    found[(tier, owned.partition)] = self.machines[(tier, owned.partition)]
-        return found
+        """Its partitions with their states."""
+        return {place: self.machines[place] for place in self.partitions()}
+
+    def durable(self, place: tuple[int, int]) -> bool:
+        """Whether all that the memory of its partition says is in the log, and nothing else is."""
+        owned = self.partitions()[place]
+        producer = owned._producer
+        assert isinstance(producer, FaultyProducer)  # noqa: S101 - its log makes no others
+        return owned._flight is None and not owned._next.sizes and producer.rules()
 
     def next_due(self) -> int | None:
         """When a timer of its partitions is due, in the world's time (µs)."""
+        return self._due
+
+    def _next_due(self) -> int | None:
         dues = [due for machine in self.active().values() if (due := machine.next_due()) is not None]
         return times.from_datetime(min(dues)) - self.skew if dues else None
+
+    def set_clock(self, skew: int) -> None:
+        """`skew`: how much it is ahead, in µs."""
+        if self._due is not None:
+            self._due += self.skew - skew
+        self.skew = skew
 
     def expire(self) -> None:
         """The broker gives up waiting for its heartbeats."""
         for member in self.log.members:
             member.expire()
 
-    def leave(self) -> None:
-        """Stops as a process does that is asked to."""
+    def die(self) -> None:
+        """It is gone. What was on its way to the broker may have arrived."""
         self.alive = False
-        for loop in self.loops:
-            loop.close()
+        self.in_for.clear()
+        self.reaches_left = 0
+        for flight in self.flights:
+            if self.dice.random() < 0.5:
+                flight.fly()
+
+    def leave(self) -> None:
+        """Stops as a process does that is asked to; may die in it."""
+        try:
+            for loop in self.loops:
+                loop.close()
+        except Died:
+            self.world.died(self)
+        self.alive = False

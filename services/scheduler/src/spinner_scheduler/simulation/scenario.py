@@ -22,10 +22,14 @@ FAULTS: dict[str, int] = {
     "abort": 2,
     "lose_answer": 2,
     "lose_ownership": 3,
-    # … at the next read of a recovery, at once, or not at all for a while.
+    # … at any point at which it reaches for the broker, at the next read of a recovery, at once …
+    "die_at_any_point": 4,
     "die_in_recovery": 2,
     "die": 2,
+    # … or it sleeps, works on without hearing of its group, falls behind, goes, has a wrong clock.
     "pause": 2,
+    "deaf": 2,
+    "sluggish": 3,
     "leave": 2,
     "step_clock": 3,
     # What the schedulers depend on.

@@ -25,12 +25,14 @@ INVARIANTS = {
     "every_backfill_ends": "every backfill ends",
     "what_waits_is_explained": "explain is never empty for what waits, and empty for what has ended",
     "nothing_is_forgotten": "in a settled state nothing waits for the next decision",
+    "an_update_reaches_a_dag_once": "an update of an asset reaches each DAG that waits for it at most once",
+    "updates_are_numbered": "the updates of an asset are numbered without gaps",
     "sums_agree": "what is derived by sums equals what is summed",
 }
 
 
-class ViolatedError(Exception):
-    """The invariant `name` does not hold."""
+class ViolatedError(BaseException):
+    """The invariant `name` does not hold. Nothing that handles the failures of a scheduler takes it for one."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name} ({INVARIANTS[name]}): {text}")

@@ -61,6 +61,9 @@ class Totals:
     transitions: int = 0
     runs: int = 0
     crashes: int = 0
+    # Commits during which the next batch was decided, and those of them that failed.
+    ahead: int = 0
+    undone: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
 
@@ -80,12 +83,16 @@ class World:
         self.store = Store()
         self.totals = Totals()
         self.trace: deque[str] | None = deque(maxlen=trace) if trace else None
+        often = scenario.rng("policy").random() < 0.3
         self.policy = Policy(
             CLUSTER,
             TIERS,
             Limits(max_active_tasks=4, default_pool_slots=6, keep_finished_runs=50, queued_timeout=0),
             snapshot_seconds=20,
             snapshot_batch=3,
+            replay_records=40 if often else 20_000,
+            # One DAG with each decision, or all with the first: as fast as the machine is, or was.
+            rouse_seconds=0 if scenario.rng("rouse").random() < 0.5 else float("inf"),
         )
         self.checker = invariants.Checker(self.store.get, self.policy.limits, POOLS)
         self.state_checks: list[Callable[[PartitionState], None]] = [invariants.check_sums, check_explained]
@@ -109,6 +116,13 @@ class World:
         self.people = People(self)
         self.processes = [Process(self, number, 0) for number in range(PROCESSES)]
         self._in_step: list[Process] = []
+        self._to_compare: Process | None = None
+        self._inboxes = [
+            self.log.broker.entries(topics.inbox_topic(CLUSTER, tier), number)
+            for tier in TIERS
+            for number in range(PARTITIONS)
+        ]
+        self._written = [(at, self.log.broker.entries(*at)) for at in self._tails]
         self._turns = 0
         self.people.declare_pools()
         for number in scenario.dags:
@@ -130,6 +144,10 @@ class World:
         """Keeps a line of what happened, if anybody wants to read it."""
         if self.trace is not None:
             self.trace.append(f"{(self.now - START) / times.SECOND:12.3f}  {text}")
+
+    def inbox_ends(self) -> int:
+        """Grows with each record of any inbox."""
+        return sum(map(len, self._inboxes))
 
     # -- what others write -----------------------------------------------------------------------------------------
 
@@ -189,6 +207,12 @@ class World:
         kind = act.kind
         if kind in ("die_before_commit", "die_after_commit", "abort", "lose_answer", "lose_ownership"):
             process.in_for.append(kind)
+        elif kind == "die_at_any_point":
+            process.reaches_left = rng.randrange(1, 40)
+        elif kind == "sluggish":
+            process.sluggish_until = self.now + rng.choice([30, 300]) * times.SECOND
+        elif kind == "deaf":
+            self._deafen(process, rng.choice([5, 20, 60]))
         elif kind == "die_in_recovery":
             for other in self.processes:
                 other.dies_in_recovery = other is not process
@@ -196,14 +220,14 @@ class World:
         elif kind == "die":
             self.died(process)
         elif kind == "pause":
-            self._pause(process, rng.choice([1, 4, 10, 60, 600]))
+            self.pause(process, rng.choice([1, 4, 10, 60, 600]))
         elif kind == "leave":
             if process.alive and process.asleep_until <= self.now:
                 process.leave()
                 self.later(rng.uniform(0, 30), lambda: self._start(process))
         elif kind == "step_clock":
             size = rng.choice([1, 20, 300, 7200])
-            process.skew += int(rng.choice([-1, 1]) * size * times.SECOND)
+            process.set_clock(process.skew + int(rng.choice([-1, 1]) * size * times.SECOND))
             self.note(f"the clock of {process.name} is now {process.skew / times.SECOND:+.0f} s wrong")
         elif kind == "lose_broker":
             self.broker_up = False
@@ -223,9 +247,9 @@ class World:
         """A process is gone at once; its partitions wait for the end of its session."""
         if not process.alive:
             return
-        process.alive = False
         self.totals.crashes += 1
         self.note(f"{process.name} dies")
+        process.die()
         self.later(SESSION_SECONDS, process.expire)
         self.later(self.rng.uniform(0.5, 20), lambda: self._start(process))
 
@@ -234,14 +258,21 @@ class World:
             life = int(old.name.rpartition(".")[2]) + 1
             self.processes[old.number] = Process(self, old.number, life)
 
-    def _pause(self, process: Process, seconds: float) -> None:
+    def pause(self, process: Process, seconds: float) -> None:
         process.asleep_until = max(process.asleep_until, self.now + int(seconds * times.SECOND))
         self.later(seconds, lambda: None)
         if seconds > SESSION_SECONDS:
             self.later(SESSION_SECONDS, process.expire)
 
-    def lose_ownership(self, process: Process, transactional_id: str) -> bool:
-        """In the middle of a process's batch its session ends and others go on; True once it has a successor."""
+    def _deafen(self, process: Process, seconds: float) -> None:
+        """Cut off from its group, not from the partitions' leaders: it goes on until somebody fences it."""
+        process.deaf_until = max(process.deaf_until, self.now + int(seconds * times.SECOND))
+        self.later(seconds, lambda: None)
+        if seconds > SESSION_SECONDS:
+            self.later(SESSION_SECONDS, process.expire)
+
+    def lose_ownership(self, process: Process, transactional_id: str) -> None:
+        """In the middle of a process's batch its session ends and others go on, until it has a successor."""
         epochs = self.log.broker.epochs
         before = epochs[transactional_id]
         process.expire()
@@ -251,8 +282,7 @@ class World:
                 if other not in self._in_step and other.awake():
                     self._step(other)
             if epochs[transactional_id] != before:
-                return True
-        return False
+                return
 
     def _return_broker(self) -> None:
         if self.now < self._broker_back:
@@ -266,9 +296,10 @@ class World:
 
     def observe(self) -> None:
         """Reads what the latest commit wrote: the executor its orders, the checker everything."""
-        for at, position in self._tails.items():
+        for at, entries in self._written:
             topic, partition = at
-            if self.log.broker.end(topic, partition) == position:
+            position = self._tails[at]
+            if len(entries) == position:
                 continue
             records, self._tails[at] = self.log.broker.read(at, position, 1_000_000)
             for record in records:
@@ -305,7 +336,8 @@ class World:
         self._broker_back = 0
         self._return_broker()
         for process in self.processes:
-            process.skew = process.asleep_until = 0
+            process.set_clock(0)
+            process.asleep_until = process.deaf_until = process.sluggish_until = process.reaches_left = 0
             process.in_for.clear()
             process.dies_in_recovery = False
         self.executor.calm()
@@ -333,9 +365,11 @@ class World:
                     busy = self._step(process) or busy
             chance = self.rng.random()
             if chance < 0.004:
-                self._compare(self.rng.choice(self.processes))
+                self._to_compare = self.rng.choice(self.processes)
             elif chance < 0.03:
                 self._check_states()
+            if self._to_compare is not None and self._compare(self._to_compare):
+                self._to_compare = None
             if busy and self.broker_up and chance < 0.5:
                 continue
             if not self._advance(until, busy):
@@ -367,11 +401,17 @@ class World:
                     for check in self.state_checks:
                         check(machine.state)
 
-    def _compare(self, process: Process) -> None:
-        """Live memory equals what the log gives: from snapshots, and from all events alone."""
-        if not process.alive:
-            return
-        for (tier, partition), machine in process.active().items():
+    def _compare(self, process: Process) -> bool:
+        """Live memory equals what the log gives: from snapshots, and from all events alone.
+
+        False when something that it has decided is not in the log yet.
+        """
+        if not process.awake():
+            return True
+        machines = process.active()
+        if not all(process.durable(place) for place in machines):
+            return False
+        for (tier, partition), machine in machines.items():
             name = f"scheduler-{topics.cell(CLUSTER, tier)}_{partition}"
             if self.owner_of(tier, partition) is not process:
                 continue
@@ -385,6 +425,7 @@ class World:
                 evolve_record(folded.state, record.decode(WorkflowEvents))
             different = invariants.differences(live, invariants.dump(folded.state))
             require(not different, "fold_equals_live_state", f"{name}: {different[:5]}")
+        return True
 
     def owner_of(self, tier: int, partition: int) -> Process | None:
         """The process that the group has given a partition to."""
