@@ -5,12 +5,14 @@ BIN := .venv/bin
 UI := services/webgateway/ui
 SEEDS ?= 200
 FIRST_SEED ?= 1
+CASES ?= 100000
+SEED ?= 1
 PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spinner_dagbag \
   spinner_scheduler spinner_executor spinner_dag_sync spinner_token_fetcher spinner_webgateway spinner_rca \
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-executor bench-peers worker-image simulate bench-scheduler
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-executor bench-peers worker-image simulate model-check bench-scheduler
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +83,9 @@ bench-executor: setup  ## One executor on a real Kubernetes API with simulated n
 
 simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
 	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+model-check: setup  ## The scheduler against its oracle on cases that Hypothesis draws: CASES=100000 SEED=1
+	@$(BIN)/python -m services.scheduler.tests.model_check --cases $(CASES) --seed $(SEED)
 
 bench-peers: setup  ## Spinner beside Airflow, Prefect and Dagster; goes on where it stopped (AGAIN=1: anew); writes docs/benchmarks.md
 	@$(BIN)/python -m bench.peers $(if $(AGAIN),--again)

@@ -132,8 +132,6 @@ def test_what_waits_for_a_person_can_be_cleared_and_stopped(lab) -> None:  # typ
     waiting(lab)
     lab.command(clear_tasks={"run_id": "run", "task_ids": ["ask"]})
     assert code(decide(lab, chosen_options=["Approve"])) == "NOT_WAITING"
-    assert lab.order("ask").desired_state == 3
-    lab.end("ask", Outcome.OUTCOME_KILLED_BY_USER)
     assert lab.order("ask").try_key.try_number == 2
     lab.command(stop_run={"run_id": "run"})
     lab.end("ask", Outcome.OUTCOME_KILLED_BY_USER)

@@ -350,6 +350,8 @@ def backfills_lose_an_interval(patch: Patch) -> None:
     patch.setattr(backfills, "remaining", lambda layout, backfill, now: original(layout, backfill, now)[1:])
 
 
+# What shows that inputs were lost.
+LOST = {"each_command_is_answered_once", "every_run_ends", "slots_come_back", "no_order_is_left"}
 # Bug, what finds it, and the seed to begin with: those before it were seen to show nothing.
 BUGS: list[tuple[Callable[[Patch], None], set[str], int]] = [
     (intervals_twice, {"one_run_per_interval"}, 1),
@@ -370,9 +372,9 @@ BUGS: list[tuple[Callable[[Patch], None], set[str], int]] = [
     (a_change_without_event, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
     (snapshots_forget, {"snapshots_equal_live_state"}, 3),
     (zombies_commit, {"one_writer"}, 3),
-    (what_was_decided_ahead_goes_on, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
+    (what_was_decided_ahead_goes_on, {"fold_equals_live_state", "snapshots_equal_live_state", *LOST}, 1),
     (what_was_decided_ahead_is_remembered, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
-    (what_was_decided_ahead_is_not_read_again, {"each_command_is_answered_once"}, 1),
+    (what_was_decided_ahead_is_not_read_again, LOST, 1),
     (deliveries_count_twice, {"an_update_reaches_a_dag_once"}, 1),
     (updates_skip_numbers, {"updates_are_numbered"}, 1),
     (partitions_are_forgotten, {"each_partition_has_one_owner"}, 1),

@@ -1,7 +1,7 @@
 """The scheduler against an oracle that counts nothing: trigger rules, skips, setups and teardowns, mapping.
 
 Each decision of a run is judged when it is made, and after each step nothing may be left undecided that could be
-decided. `python -m services.scheduler.tests.model_check --cases 1000000` takes minutes.
+decided. `make model-check CASES=1000000` takes minutes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from spinner_scheduler.domain import layout, mapping, reports, run, tasks, trigger_rules
 
-from services.scheduler.tests.model_check import Case, DisagreementError, random_definition
+from services.scheduler.tests.model_check import Case, DisagreementError, check, main, random_definition
 
 Patch = pytest.MonkeyPatch
 
 
-@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_scheduler_and_oracle_agree(data: st.DataObject) -> None:
-    def choose(below: int) -> int:
-        return data.draw(st.integers(0, below - 1))
+def test_scheduler_and_oracle_agree() -> None:
+    assert check(1, 3_000) == (3_000, "")
 
-    Case(random_definition(choose), choose).run()
+
+def test_many_cases_are_played_by_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--cases", "400", "--seed", "7", "--processes", "1"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("cases=400 seeds=7..7 disagreements=0 ")
+
+
+def test_what_disagrees_becomes_small(monkeypatch: Patch) -> None:
+    longer(monkeypatch)
+    played, text = check(1, 2_000)
+    assert played > 10
+    assert "has length" in text and text.count("task_id:") <= 2
 
 
 def play(cases: int) -> None:

@@ -207,6 +207,9 @@ class World:
         kind = act.kind
         if kind in ("die_before_commit", "die_after_commit", "abort", "lose_answer", "lose_ownership"):
             process.in_for.append(kind)
+            if rng.random() < 0.5:
+                # With a backlog it decides while it commits, so that the fault meets both.
+                process.sluggish_until = max(process.sluggish_until, self.now + 120 * times.SECOND)
         elif kind == "die_at_any_point":
             process.reaches_left = rng.randrange(1, 40)
         elif kind == "sluggish":
@@ -364,9 +367,9 @@ class World:
                 if process.awake():
                     busy = self._step(process) or busy
             chance = self.rng.random()
-            if chance < 0.004:
+            if chance < 0.003:
                 self._to_compare = self.rng.choice(self.processes)
-            elif chance < 0.03:
+            elif chance < 0.02:
                 self._check_states()
             if self._to_compare is not None and self._compare(self._to_compare):
                 self._to_compare = None
