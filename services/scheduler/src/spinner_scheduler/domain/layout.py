@@ -117,7 +117,7 @@ class Layout:
         self.retries = array("I", (task.retries for task in tasks) if union.retries else bytes(4 * n))
         self.pools = [sys.intern(task.pool) or DEFAULT_POOL for task in tasks] if union.pool else [DEFAULT_POOL] * n
         self.pool_slots = array("I", (task.pool_slots or 1 for task in tasks) if union.pool_slots else [1] * n)
-        self.priorities = self._priorities(tasks)
+        self.priorities = self._priorities(tasks, union)
         # Custom weights by try, of the tasks that have them.
         self.weights: dict[int, tuple[int, ...]] = {}
         if union.custom_weights:
@@ -211,9 +211,13 @@ class Layout:
             if group_id:
                 self.inner[position] = sum(1 for above in self.up[position] if self.mapped_group[above] == group_id)
 
-    def _priorities(self, tasks: list[TaskDefinition]) -> array[int]:
+    def _priorities(self, tasks: list[TaskDefinition], union: TaskDefinition) -> array[int]:
         """The effective priority weight of each task by its weight rule."""
         weights = [task.priority_weight for task in tasks]
+        if not union.weight_rule and weights == weights[:1] * self.n:
+            # All by the default rule, and all the same, as in most DAGs.
+            weight = weights[0] if weights else 0
+            return array("q", [weight * (members.bit_count() + 1) for members in self.descendants])
         rules = [task.weight_rule for task in tasks]
         absolute = int(WeightRule.WEIGHT_RULE_ABSOLUTE)
         custom = int(WeightRule.WEIGHT_RULE_CUSTOM)
