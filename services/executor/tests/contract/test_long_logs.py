@@ -92,8 +92,8 @@ def peak_memory(pid: int) -> int:
 class Scene:
     """One executor with small bounds, and what a task costs it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, place: Place) -> None:
+        self.stage, self.place = stage, place
         self.bundle = stage.bundle(dag=DAG_FILE)
         self.executor = stage.executor(log_head=HEAD, log_tail=TAIL, kubernetes_log_rate="2Gi", lost_after_seconds=10)
         self.before = peak_memory(self.executor.pid)
@@ -120,15 +120,16 @@ class Scene:
         assert end.outcome == c.OUTCOME_SUCCESS, log[-2000:]
         assert len(log) == end.log_bytes <= MOST + 1000
         assert grown < 100 * MIB
-        assert end.usage.peak_memory_bytes < 300 * MIB
+        if isinstance(self.place, LocalPlace):  # a pod's control group counts its files' pages, too
+            assert end.usage.peak_memory_bytes < 300 * MIB
         # What is written in the moment before the next look comes on top.
         assert watch.most_bytes < MOST + 700 * MIB
         return log
 
 
 @pytest.fixture
-def scene(stage: Stage) -> Scene:
-    return Scene(stage)
+def scene(stage: Stage, place: Place) -> Scene:
+    return Scene(stage, place)
 
 
 def left_out(log: bytes) -> tuple[int, int]:
