@@ -94,7 +94,9 @@ class Scene:
 
     def __init__(self, stage: Stage, place: Place) -> None:
         self.stage, self.place = stage, place
-        self.bundle = stage.bundle(dag=DAG_FILE)
+        # containerd puts a time before each line of a container and takes some 600,000 a second.
+        self.line = b"y" * 127 + b"\n" if place.name == "node" else b"y\n"
+        self.bundle = stage.bundle(dag=DAG_FILE.replace("yes |", f"yes {self.line.decode().strip()} |"))
         self.executor = stage.executor(log_head=HEAD, log_tail=TAIL, kubernetes_log_rate="2Gi", lost_after_seconds=10)
         self.before = peak_memory(self.executor.pid)
 
@@ -146,9 +148,9 @@ def test_a_gigabyte_of_a_command_is_survived_and_the_log_says_what_is_missing(sc
     (mark,) = (line for line in log.splitlines(keepends=True) if MARK.match(line))
     text = log.replace(mark, b"")
     # Every byte and line is either there or counted.
-    rest = b"".join(line for line in text.splitlines(keepends=True) if line != b"y\n")
+    rest = b"".join(line for line in text.splitlines(keepends=True) if line != scene.line)
     assert len(text) + count == (1 << 30) + len(rest)
-    assert text.count(b"\n") + lines == (1 << 29) + rest.count(b"\n")
+    assert text.count(b"\n") + lines == (1 << 30) // len(scene.line) + rest.count(b"\n")
     assert log.index(b"it begins") < log.index(mark) < log.index(b"it ends")
     assert HEAD - 65_536 <= log.index(mark) <= HEAD and len(log) - log.index(mark) >= TAIL
 
