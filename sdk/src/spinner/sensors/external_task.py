@@ -97,8 +97,10 @@ class ExternalTaskSensor(BaseSensorOperator):
         return bool(states) and all(state in self.allowed_states for state in states)
 
     def execute(self, context: Context) -> Any:
-        if not self.deferrable or self.poke(context):
+        if not self.deferrable:
             return super().execute(context)
+        if self._ask(context):
+            return None
         if not self.remaining(context):
             raise self.resume_failed(TaskDeferralTimeout(f"Sensor {self.task_id!r} has waited {self.timeout:.0f} s."))
         trigger = ExternalTaskTrigger(
