@@ -1,49 +1,45 @@
-"""The try that does nothing goes through a whole try and leaves nothing."""
+"""The try that does nothing goes through a whole try and leaves nothing. In processes of its own, as it is meant."""
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import subprocess
 import sys
+from typing import Any
 
-import pytest
+from spinner_proto.common.v1 import common_pb2 as common
+
+_WHOLE = """
+import json, os, signal, subprocess, sys
+from pathlib import Path
+
 from spinner.exceptions import RuntimeUnavailable
 from spinner.runtime.current import current_context
 from spinner.runtime.rehearsal import prepare, rehearse
-from spinner_proto.common.v1 import common_pb2 as common
 
-
-@pytest.fixture
-def same_signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_rehearsal_is_a_whole_try(same_signals: None) -> None:
-    folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109
-    prepare()
-    ended = rehearse().ended
-    assert ended.outcome == common.OUTCOME_SUCCESS, ended.message
-    assert [stage.stage for stage in ended.stages] == [
-        common.STAGE_READINESS,
-        common.STAGE_PARSE,
-        common.STAGE_TASK_EXEC,
-    ]
-    assert os.getcwd() == folder  # noqa: PTH109
-    assert dict(os.environ) == environment
-    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
-    with pytest.raises(RuntimeUnavailable):
-        current_context()
-
-
+child = subprocess.Popen(["sleep", "60"])
+folder, environment = Path.cwd(), dict(os.environ)
+prepare()
+ended = rehearse().ended
+try:
+    current_context()
+    current = True
+except RuntimeUnavailable:
+    current = False
+print(json.dumps({
+    "outcome": ended.outcome, "message": ended.message, "stages": [stage.stage for stage in ended.stages],
+    "stays": Path.cwd() == folder and dict(os.environ) == environment,
+    "signals": signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGALRM) == signal.SIG_DFL,
+    "current": current, "child_lives": child.poll() is None,
+}))
+child.kill()
+"""
 _FAULTS = """
-import os, resource
+import json, os, resource
 from spinner.runtime import preload
 preload()
 from spinner.runtime.rehearsal import rehearse
+from spinner.runtime.usage import meter
 if os.fork() == 0:
     faults = []
     for _ in range(2):
@@ -51,15 +47,28 @@ if os.fork() == 0:
         rehearse()
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     own = resource.getrusage(resource.RUSAGE_SELF)
-    from spinner.runtime.usage import meter
-    print(*faults, meter.usage().cpu_seconds, own.ru_utime + own.ru_stime, flush=True)
+    used = own.ru_utime + own.ru_stime
+    print(json.dumps({"faults": faults, "counted": meter.usage().cpu_seconds, "used": used}), flush=True)
     os._exit(0)
 os.wait()
 """
 
 
+def answer(script: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_a_rehearsal_is_a_whole_try_and_leaves_nothing() -> None:
+    told = answer(_WHOLE)
+    assert told["outcome"] == common.OUTCOME_SUCCESS, told["message"]
+    assert told["stages"] == [common.STAGE_READINESS, common.STAGE_PARSE, common.STAGE_TASK_EXEC]
+    assert told["stays"] and told["signals"] and told["child_lives"] and not told["current"]
+
+
 def test_a_second_try_writes_to_few_fresh_pages_and_counts_its_own_time_only() -> None:
-    done = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, check=True, timeout=60)
-    first, second, counted, used = map(float, done.stdout.split())
+    told = answer(_FAULTS)
+    first, second = told["faults"]
     assert second < first / 5
-    assert counted < used / 2
+    assert told["counted"] < told["used"] / 2

@@ -23,7 +23,7 @@ from spinner.core.dag import DAG
 from spinner.operators.empty import EmptyOperator
 from spinner.runtime import local_frames, logs, runner
 from spinner.runtime.connection import Lease
-from spinner.runtime.processes import end_leftovers
+from spinner.runtime.processes import descendants
 from spinner.runtime.usage import meter
 
 M = TypeVar("M", bound=Message)
@@ -68,7 +68,7 @@ def prepare() -> None:
 
 
 def rehearse() -> pb.FinishRequest:
-    """Runs the try that does nothing and returns its end. Writes to stdout and stderr; starts no process."""
+    """Runs the try that does nothing and returns its end. Writes to stdout and stderr; starts and ends no process."""
     folder = Path.cwd()
     logs.set_stage("LaunchStage")
     logs.configure()
@@ -85,7 +85,7 @@ def rehearse() -> pb.FinishRequest:
     work = _Work(connection, pb.GetWorkResponse.FromString(answer.SerializeToString()), datetime.now(UTC))
     work.control.start()
     report = runner.report_of(work)
-    end_leftovers()
+    descendants(os.getpid())
     connection.call("Finish", report, pb.FinishResponse)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
