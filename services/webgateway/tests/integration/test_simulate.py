@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,16 @@ def test_grpc_simulates(stack: Stack, client: httpx.Client, gateway: Any) -> Non
         with pytest.raises(grpc.RpcError) as unknown:
             stub.Simulate(gateway_pb2.SimulateRequest(dag_id="nowhere"), timeout=60)
         assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_who_leaves_makes_nobody_wait(stack: Stack, client: httpx.Client) -> None:
+    """A month of 100,000 DAGs takes a minute or more; its end by the client's leaving gives the turn to the next."""
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/simulate", json={"synthetic_dags": 100_000, "days": 30}, timeout=2)
+    assert client.post("/simulate", json={"synthetic_dags": 10}, timeout=60).json()["run_count"] == 10
+
+
+def test_two_at_once_are_both_answered(stack: Stack, client: httpx.Client) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(client.post, "/simulate", json={"synthetic_dags": 100}, timeout=60) for _ in range(2)]
+        assert [answer.result().status_code for answer in asked] == [200, 200]

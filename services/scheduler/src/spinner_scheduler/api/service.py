@@ -88,7 +88,7 @@ class SchedulerService(SchedulerServiceServicer):
                 )
             asked.definitions.add().CopyFrom(found)
         asked.definitions.extend(request.definitions)
-        return process.run(asked, self._limits)
+        return process.run(asked, self._limits, context.is_active)
 
     def _machine(self, partition: str, dag_id: str, pool: str = "") -> SchedulerMachine:
         machines = self._machines()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, Field
 from spinner_proto.inbox.v1.inbox_pb2 import ReprocessBehavior, RunOrder
-from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest
+from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest, SimulateResponse
 
 from spinner_webgateway.adapters.simulations import as_json, timestamp
 from spinner_webgateway.api.access import CallerDependency
@@ -19,6 +21,10 @@ from spinner_webgateway.api.routes_dags import GatewayDependency
 from spinner_webgateway.domain.problems import ProblemError
 
 router = APIRouter(tags=["simulate"])
+
+_LOOK_SECONDS = 0.1
+# Nobody reads it: for the access log, as nginx writes it.
+_CLIENT_LEFT = 499
 
 
 class SimulatedBackfill(BaseModel):
@@ -84,14 +90,18 @@ class SimulationResult(BaseModel):
 
 
 @router.post("/dags/{dag_id}/simulate", response_model=SimulationResult)
-async def simulate_dag(dag_id: str, body: Simulation, gateway: GatewayDependency, caller: CallerDependency) -> Response:
+async def simulate_dag(
+    dag_id: str, body: Simulation, http: Request, gateway: GatewayDependency, caller: CallerDependency
+) -> Response:
     """What the DAG's next days, or a backfill of it, would be like."""
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
-    return answer(as_json(await gateway.simulations.simulate(_request(body), dag_id)))
+    return await _answered(http, gateway.simulations.simulate(_request(body), dag_id))
 
 
 @router.post("/simulate", response_model=SimulationResult)
-async def simulate(body: FreeSimulation, gateway: GatewayDependency, caller: CallerDependency) -> Response:
+async def simulate(
+    body: FreeSimulation, http: Request, gateway: GatewayDependency, caller: CallerDependency
+) -> Response:
     """What DAGs that nobody has published, or so many made-up ones, would be like."""
     gateway.access.check(caller, "dag.read", "dag/*")
     request = _request(body)
@@ -103,7 +113,19 @@ async def simulate(body: FreeSimulation, gateway: GatewayDependency, caller: Cal
             raise ProblemError(
                 400, "INVALID_DEFINITION", f"definitions[{number}] is no DagDefinition in base64: {error}.", "Mend it."
             ) from error
-    return answer(as_json(await gateway.simulations.simulate(request)))
+    return await _answered(http, gateway.simulations.simulate(request))
+
+
+async def _answered(http: Request, work: Coroutine[Any, Any, SimulateResponse]) -> Response:
+    """The simulation's answer. It is called off when the client leaves, as a form does with every change of a field."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_LOOK_SECONDS))[0]:
+            if await http.is_disconnected():
+                return Response(status_code=_CLIENT_LEFT)
+        return answer(as_json(task.result()))
+    finally:
+        task.cancel()
 
 
 def _request(body: Simulation) -> SimulateRequest:

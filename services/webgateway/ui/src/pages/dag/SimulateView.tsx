@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { FlaskConical } from 'lucide-react';
 import { useMemo, useState } from 'react';
+import { useDebounce } from 'use-debounce';
 import { Empty, ExactTime, Loading, Problem } from '../../components/ui';
 import { limitWords, rowLength, rowsOf, type Row } from '../../lib/simulation';
 import { formatDuration } from '../../lib/time';
@@ -17,10 +18,14 @@ const PERIODS: [number, string][] = [
   [90, 'Next 90 days'],
 ];
 
+/** A pause in typing after which the simulation is asked for. */
+const TYPING_MILLISECONDS = 300;
+
 export function SimulateView() {
   const { dagId } = useParams({ from: '/dags/$dagId' });
   const [wish, setWish] = useState<Wish>({ days: 7, maxActiveRuns: 1 });
-  const found = useQuery(simulationQuery(dagId, wish));
+  const [asked] = useDebounce(wish, TYPING_MILLISECONDS);
+  const found = useQuery(simulationQuery(dagId, asked));
   return (
     <div className="simulate">
       <Controls wish={wish} onChange={setWish} />
