@@ -49,6 +49,8 @@ class Scene:
             "lost_after_seconds": 3600,
         }
         self.stage.addresses = [self.address]
+
+    def start(self) -> None:
         self.executor = self.stage.executor()
 
     def order(self, task_id: str, **more: object) -> o.TaskOrder:
@@ -104,8 +106,11 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(kubernetes_api: Cluster, kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     made = Scene(kubernetes_api, kafka_bootstrap, tmp_path_factory.mktemp("endings"))
-    yield made
-    made.close()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
 
 
 def ended(code: int, reason: str) -> dict[str, Any]:

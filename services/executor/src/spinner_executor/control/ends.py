@@ -3,17 +3,21 @@
 A worker's own end is written to the try's folder before it is reported. An end that the executor declares (crash,
 lost lease, cancelled) is first written into the grant in a fenced transaction: an executor that was paused and has
 lost the partition gets Fenced there, before it kills or reports anything.
+
+An end that is known here is reported whatever becomes of who told it: a worker that is killed while it waits for the
+answer to Finish takes only its call along. What fails on the way to the report (a log that can't be read, a full disk)
+leaves something out of it, and doesn't keep it back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError
-from spinner_eventlog.interface import Fenced
+from spinner_eventlog.interface import Fenced, RecordTooLarge
 from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, StageResult
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant
@@ -131,9 +135,22 @@ class Ends:
             return
         if kill and tried.situation.worker_state is not WorkerState.FOREIGN:
             context.backend.stop(tried.key, tried.worker, force=True)
-        await self._complete_log(tried)
-        tried.log.note(report.ended.message)
-        await self._finish_end(tried, report, report.ended.message)
+
+        async def prepare() -> None:
+            try:
+                await self._complete_log(tried)
+                tried.log.note(report.ended.message)
+            finally:
+                await self._finish_end(tried, report, report.ended.message)
+
+        await self._end(tried, report, prepare())
+
+    async def _end(self, tried: Try, report: TaskReport, preparing: Awaitable[None]) -> None:
+        """Prepares an end and reports it."""
+        try:
+            await preparing
+        except Exception:  # noqa: BLE001 - see the module
+            _log.exception("the end of %s is reported without all that belongs to it", tried.key)
         await self._report(tried, report)
 
     async def _complete_log(self, tried: Try) -> None:
@@ -174,15 +191,19 @@ class Ends:
         tried.end = report
         s.ended_segment, s.end_reported = s.worker_segment, False
         s.end_is_final = is_final(report)
-        tried.end_done = asyncio.get_running_loop().create_future()
-        if kind == "ended":
-            await self._finish_end(tried, report, "")
-        else:
-            self._keep_stages(tried)
-            if kind == "layout_computed":
-                await self._upload(tried)
-        tried.journal.store_end(report)
-        await self._report(tried, report)
+        done = tried.end_done = asyncio.get_running_loop().create_future()
+
+        async def prepare() -> None:
+            if kind == "ended":
+                await self._finish_end(tried, report, "")
+            else:
+                self._keep_stages(tried)
+                if kind == "layout_computed":
+                    await self._upload(tried)
+            tried.journal.store_end(report)
+
+        context.spawn(self._end(tried, report, prepare()))
+        await asyncio.shield(done)
 
     async def _finish_end(self, tried: Try, report: TaskReport, failure: str) -> None:
         """Adds the executor's stages, times and the uploaded log to an end."""
@@ -267,7 +288,12 @@ class Ends:
             tried.end_done = asyncio.get_running_loop().create_future()
         done = tried.end_done
         report.time.CopyFrom(timestamp(datetime.now(UTC)))
-        await context.reporter.report(tried.order, report, tried.traceparent)
+        try:
+            await context.reporter.report(tried.order, report, tried.traceparent)
+        except RecordTooLarge as error:
+            report.ended.CopyFrom(_too_large(report, error))
+            s.end_is_final = True
+            await context.reporter.report(tried.order, report, tried.traceparent)
         kind = report.WhichOneof("kind") or ""
         if kind == "ended" and tried.order.kind == OrderKind.ORDER_KIND_TASK:
             self._learn(tried, report.ended)
@@ -288,3 +314,21 @@ class Ends:
         if s.ended_segment == report.segment:
             s.end_reported = s.segment == report.segment
         self._changed(tried)
+
+
+def _too_large(report: TaskReport, error: RecordTooLarge) -> TaskEnded:
+    """What is reported instead of an end that no record can hold."""
+    kind, earlier = report.WhichOneof("kind"), report.ended
+    failed = kind == "ended" and earlier.outcome not in (Outcome.OUTCOME_SUCCESS, Outcome.OUTCOME_SKIPPED)
+    ended = TaskEnded(
+        outcome=earlier.outcome if failed else Outcome.OUTCOME_CONFIG_ERROR,
+        message=f"The try ended ({kind}), but its report is too large: {error}",
+        exit_code=earlier.exit_code,
+        return_length=-1,
+        log_key=earlier.log_key,
+        log_bytes=earlier.log_bytes,
+    )
+    for name in ("start_time", "end_time", "usage"):
+        if earlier.HasField(name):
+            getattr(ended, name).CopyFrom(getattr(earlier, name))
+    return ended

@@ -46,11 +46,25 @@ def token_of(cluster: Cluster, pod: dict[str, Any]) -> str:
 
 
 def _end_all_of(uid: str) -> None:
-    """What the kernel does when process 1 of a container ends: nothing in it lives on."""
-    for process in psutil.process_iter():
+    """What the kernel does when process 1 of a container ends: all the others end at once."""
+    stopped: set[psutil.Process] = set()
+    while fresh := _processes_of(uid) - stopped:
+        for process in fresh:
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+        stopped |= fresh
+    for process in stopped:
         with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _processes_of(uid: str) -> set[psutil.Process]:
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(_CONTAINER) == uid:
-                process.kill()
+                found.add(process)
+    return found
 
 
 class Kubelet:
@@ -86,13 +100,17 @@ class Kubelet:
         """What the container wrote."""
         return "".join(path.read_text(errors="replace") for path in self._folder.glob(f"{pod}-*.log"))
 
+    def kill(self, uid: str) -> None:
+        """SIGKILL to everything in a pod's container."""
+        _end_all_of(uid)
+
     def close(self) -> None:
+        """Ends all that runs here."""
         self._stopping.set()
         self._thread.join(10)
-        for process in self.processes.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        for uid, process in self.processes.items():
+            _end_all_of(uid)
+            process.wait()
         with contextlib.suppress(urllib.error.HTTPError):
             self.cluster.request("DELETE", f"/api/v1/nodes/{self.node}")
 
@@ -133,12 +151,12 @@ class Kubelet:
                 os.killpg(process.pid, signal.SIGTERM)
             kill_at = self._kill_at[uid] = min(self._kill_at.get(uid, 1e18), time.monotonic() + grace)
             if time.monotonic() >= kill_at:
-                os.killpg(process.pid, signal.SIGKILL)
+                _end_all_of(uid)
         if process.poll() is not None:
             if uid not in self._ended:
-                self._ended.add(uid)
                 _end_all_of(uid)
                 self._tell_end(pod, process.returncode)
+                self._ended.add(uid)
             if deleting:
                 self._delete(pod)
 

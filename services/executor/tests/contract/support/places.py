@@ -86,7 +86,7 @@ class KubernetesPlace:
         return found
 
     def kill(self, order: TaskOrder) -> None:
-        os.killpg(self.kubelet.processes[self.pod_of(order)["metadata"]["uid"]].pid, signal.SIGKILL)
+        self.kubelet.kill(self.pod_of(order)["metadata"]["uid"])
 
     def left(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.pods()]
