@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 from spinner.runtime.logs import LogKeeper, LogSender
+from spinner.runtime.nodelog import ENDING, LINE_COST, MARK
 from spinner_proto.runtime.v1.runtime_pb2 import PushLogRequest
 
 SCRIPT = """
@@ -64,28 +67,67 @@ def test_the_last_words_of_a_killed_worker_are_on_the_containers_output(tmp_path
     assert done.stdout.endswith(b"x last words")
 
 
-def test_of_a_log_over_its_bounds_the_beginning_and_the_end_are_sent_and_all_is_where_the_kubelet_keeps_it(tmp_path):
+def copied(stdout: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Parts of a node's copy: the byte and line where it stopped before, the byte where it goes on, and the text."""
+    pieces = MARK.split(stdout)
+    parts = [(0, 0, 0, pieces[0])]
+    for at in range(1, len(pieces), 6):
+        stops, _, goes_on, line, _, text = pieces[at : at + 6]
+        parts.append((int(stops), int(line), int(goes_on), text))
+    return parts
+
+
+def test_of_a_log_over_its_bounds_the_beginning_and_the_end_are_sent(tmp_path):
     done, sent = kept(tmp_path, "for n in range(300_000): print('line', n)", head=100_000, tail=50_000)
     whole = b"".join(b"line %d\n" % n for n in range(300_000))
-    assert done.stdout == whole
     skips = json.loads((tmp_path / "sent.json").read_text())
     assert skips and all(lines == whole[:end].count(b"\n") for _, end, lines in skips)
     assert len(sent) == len(whole)
     begin, end, _ = skips[-1]
     assert sent[end:] == whole[end:] and len(whole) - end >= 50_000
     assert sent[: skips[0][0]] == whole[: skips[0][0]] and begin < end
+    for _, line, offset, text in copied(done.stdout):
+        assert whole[offset:].startswith(text) and line == whole[:offset].count(b"\n")
 
 
-def test_beyond_the_head_a_pod_prints_at_its_pace(tmp_path):
-    code = "begun = time.monotonic()\nfor n in range(30): print('x' * 99_999)\n"
-    code = "import time\n" + code + "print('took', time.monotonic() - begun)"
-    done, _ = kept(tmp_path, code, head=1_000_000, tail=100_000, rate=1_000_000)
-    assert 1.5 < float(done.stdout.split()[-1]) < 20
+PRINTS = "os.system('seq 0 2999999')\n"
+PRINTED = b"".join(b"%d\n" % n for n in range(3_000_000))
+BOUNDS = {"head": 1_000_000, "tail": 4 << 20, "rate": 1_000_000}
 
 
-def test_children_that_go_on_writing_keep_nobody_waiting(tmp_path):
+def test_a_node_that_takes_little_keeps_nobody_waiting_and_its_copy_says_what_it_has(tmp_path):
+    code = f"import time; begun = time.monotonic()\n{PRINTS}print('took', time.monotonic() - begun)"
+    done, sent = kept(tmp_path, code, **BOUNDS)
+    # At its rate the copy of all lines takes some 160 s.
+    assert float(sent.split()[-1]) < 30
+    whole = PRINTED + sent.splitlines(keepends=True)[-1]
+    first, *others = copied(done.stdout)
+    assert whole.startswith(first[3]) and others and len(done.stdout) < len(PRINTED) / 2
+    for (_, _, before, text), (stops, line, offset, following) in itertools.pairwise([first, *others]):
+        assert stops == before + len(text)
+        assert line == whole[:offset].count(b"\n") and whole[offset:].startswith(following)
+
+
+def test_the_copy_of_a_killed_worker_ends_with_its_logs_end(tmp_path):
+    done, _ = kept(tmp_path, f"{PRINTS}os.write(1, b'last words'); os.kill(os.getpid(), signal.SIGKILL)", **BOUNDS)
+    whole = PRINTED + b"last words"
+    _, _, offset, text = copied(done.stdout)[-1]
+    assert whole[offset:] == text
+    cost = len(text) + LINE_COST * text.count(b"\n")
+    assert ENDING / 2 < cost < ENDING * 2
+
+
+def test_children_that_stay_keep_nobody_waiting(tmp_path):
     done, sent = kept(tmp_path, "import subprocess; subprocess.Popen(['sleep', '30']); print('done')")
     assert done.returncode == 7 and sent == b"done\n"
+
+
+def test_children_that_go_on_printing_keep_nobody_waiting(tmp_path):
+    code = "import subprocess, time; subprocess.Popen(['yes']); time.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)"
+    begun = time.monotonic()
+    done, _ = kept(tmp_path, code, **BOUNDS)
+    assert done.returncode == 128 + signal.SIGKILL and done.stdout.endswith(b"y\ny\n")
+    assert time.monotonic() - begun < 30
 
 
 def test_an_executor_that_has_less_gets_it_again():

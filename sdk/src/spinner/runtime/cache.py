@@ -4,7 +4,10 @@
     <cache>/<kind>/<name>.lock
 
 Workers of several pods may share a cache (a volume of the node): one makes an entry, the others wait for it. An entry
-is touched when it is used; those that nobody used for a week go when a new one is made.
+is touched when it is used, and whoever uses it holds a shared lock (flock) on its folder while it lives. When one is
+made, those that nobody used for a week go, and the longest unused ones while the entries of a kind are larger together
+than SPINNER_CACHE_BYTES (10 GiB; 0: no bound). That needs the exclusive lock, so it only hits what nobody uses. An
+entry's size is in its lock file.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+DEFAULT_BYTES = 10 << 30
 _UNUSED_SECONDS = 7 * 86_400
+_MAKING, _GOING = ".making-", ".going-"
 
 
 def default_folder() -> Path:
@@ -33,35 +38,96 @@ def default_folder() -> Path:
 
 
 def entry(cache: Path, kind: str, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder of an entry; ``make(folder)`` fills a new one. Blocks; raises what ``make`` raises, and OSError."""
+    """The folder of an entry; ``make(folder)`` fills a new one. It stays while this process lives.
+
+    Blocks; raises what ``make`` raises, and OSError.
+    """
     target = cache / kind / name
-    if target.is_dir():
-        _touch(target)
+    if _hold(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.is_dir():
-            _forget_unused(target.parent)
-            fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making-"))
-            try:
-                make(fresh)
-                fresh.chmod(0o755)
-                fresh.rename(target)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
-    _touch(target)
-    return target
+    while True:
+        with (target.parent / f"{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.is_dir():
+                fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=_MAKING))
+                try:
+                    make(fresh)
+                    fresh.chmod(0o755)
+                    lock.truncate(0)
+                    lock.write(str(_size(fresh)))
+                    fresh.rename(target)
+                finally:
+                    shutil.rmtree(fresh, ignore_errors=True)
+            held = _hold(target)
+        if held:
+            bound(target.parent, int(os.environ.get("SPINNER_CACHE_BYTES") or DEFAULT_BYTES))
+            return target
 
 
-def _touch(folder: Path) -> None:
+def bound(folder: Path, most_bytes: int) -> int:
+    """Removes entries of a kind that are unused for a week or too large together; returns how many. Blocks."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if path.is_dir() and not path.name.startswith(_GOING):
+                    found.append((path.stat().st_mtime, path, _known_size(path)))
+    left, now, removed = sum(size for _, _, size in found), time.time(), 0
+    for used, path, size in sorted(found):
+        if now - used <= _UNUSED_SECONDS and not (most_bytes and left > most_bytes):
+            break
+        if path.name.startswith(_MAKING) and now - used <= _UNUSED_SECONDS:
+            continue
+        if _remove(path):
+            left, removed = left - size, removed + 1
+    return removed
+
+
+def _hold(folder: Path) -> bool:
+    """Uses an entry: it is not removed while this process, or one that it forks, lives. False: it isn't there."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):  # file systems without locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     with contextlib.suppress(OSError):  # another user's, or read-only: its maker keeps it
         os.utime(folder)
+    with contextlib.suppress(OSError):
+        if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+            return True
+    os.close(descriptor)
+    return False
 
 
-def _forget_unused(kind: Path) -> None:
-    for folder in kind.iterdir():
+def _remove(path: Path) -> bool:
+    """Removes an entry unless somebody uses it."""
+    going = path.with_name(f"{_GOING}{os.getpid()}-{time.monotonic_ns()}")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.rename(going)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(going, ignore_errors=True)
+    return True
+
+
+def _known_size(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.with_name(f"{path.name}.lock").read_text())
+    return _size(path)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > _UNUSED_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+            total += path.lstat().st_size
+    return total

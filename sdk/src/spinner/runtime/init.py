@@ -28,8 +28,8 @@ def run_below(worker: Callable[[LogKeeper], int]) -> int:
     while True:
         ended, status = os.wait()
         if ended == child:
-            keeper.finish()
             code = os.waitstatus_to_exitcode(status)
+            keeper.finish(reported=code == 0)
             return code if code >= 0 else 128 - code
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.runtime.boundedlog import BoundedLog, Bounds, opened
+from spinner.runtime.nodelog import NodeCopy, write_all
 
 # Text is sent at most this long after it was written.
 _PUSH_SECONDS = 0.2
@@ -147,18 +148,18 @@ class LogWatch:
 class LogKeeper:
     """The pipe that a worker's stdout and stderr go to, read by a process that outlives the worker.
 
-    What comes is written to this process's own stdout, which a kubelet keeps, and to a bounded log without a name,
-    which the worker's :class:`LogSender` reads. So what is printed waits for the disk, never for an executor, and the
-    last words of a worker that is killed are kept. Beyond ``bounds.head`` bytes, stdout gets ``bytes_per_second`` at
-    most, and the worker waits: a kubelet looks only every ten seconds whether a container's log is too long.
+    What comes is written to a bounded log without a name, which the worker's :class:`LogSender` reads, and copied to
+    this process's own stdout, which a kubelet keeps (:mod:`spinner.runtime.nodelog`). So what is printed waits for the
+    disk, never for an executor or a kubelet, and the last words of a worker that is killed are kept.
     """
 
-    def __init__(self, bounds: Bounds | None = None, bytes_per_second: int = 32 << 20) -> None:
+    def __init__(self, bounds: Bounds | None = None, bytes_per_second: int = 32 << 20, worker: str = "") -> None:
         self.bounds = bounds or Bounds()
-        self._pace = Pace(self.bounds.head, bytes_per_second)
         self._files = [tempfile.TemporaryFile(buffering=0) for _ in range(2)]  # noqa: SIM115 - live as long as this
         self.log = BoundedLog(self._files[0].fileno(), self._files[1].fileno(), self.bounds)
-        self._since_trim = 0
+        self._copy = NodeCopy(self.log, worker, self.bounds.head, bytes_per_second)
+        self._size = self._lines = self._since_trim = 0
+        self._over = False
         self._read_end, self._write_end = os.pipe()
         self.control, self._asked = socket.socketpair()
 
@@ -168,7 +169,8 @@ class LogKeeper:
         usual = Bounds()
         head = int(os.environ.get("SPINNER_LOG_HEAD") or usual.head)
         tail = int(os.environ.get("SPINNER_LOG_TAIL") or usual.tail)
-        return cls(Bounds(head, tail), int(os.environ.get("SPINNER_LOG_RATE") or 32 << 20))
+        rate = int(os.environ.get("SPINNER_LOG_RATE") or 32 << 20)
+        return cls(Bounds(head, tail), rate, os.environ.get("SPINNER_WORKER", ""))
 
     def enter_worker(self) -> None:
         """Makes the pipe the stdout and stderr of this process, a child of the keeper's."""
@@ -184,14 +186,20 @@ class LogKeeper:
         self.control.close()
         self._thread = threading.Thread(target=self._keep, name="log", daemon=True)
         self._thread.start()
+        self._copy.start()
 
-    def finish(self, seconds: float = 2.0) -> None:
-        """Waits for the end of the pipe; ``seconds`` at most, since other processes may hold it open."""
+    def finish(self, reported: bool, seconds: float = 2.0) -> None:
+        """Waits for the end of the pipe; ``seconds`` at most, since other processes may hold it open and go on writing.
+
+        ``reported``: the worker has said how it ended, so the executor has its log.
+        """
         self._thread.join(seconds)
+        self._over = True
+        self._copy.finish(reported)
 
     def _keep(self) -> None:
         sources = [self._read_end, self._asked.fileno()]
-        while self._read_end in sources:
+        while self._read_end in sources and not self._over:
             ready = select.select(sources, [], [])[0]
             if self._read_end in ready and not self._take():
                 sources.remove(self._read_end)
@@ -210,33 +218,15 @@ class LogKeeper:
 
     def _take(self) -> bool:
         data = os.read(self._read_end, _READ_BYTES)
-        self._pace.wait(len(data))
-        _write_all(1, data)
-        _write_all(self.log.file, data)
+        write_all(self.log.file, data)
+        self._size += len(data)
+        self._lines += data.count(b"\n")
+        self._copy.grown(self._size, self._lines)
         self._since_trim += len(data)
         if self._since_trim > self.bounds.tail // 2:
             self._since_trim = 0
             self.log.trim()
         return bool(data)
-
-
-class Pace:
-    """``free`` bytes at once, then ``per_second``."""
-
-    def __init__(self, free: int, per_second: int) -> None:
-        self._left = float(free)
-        self._per_second = per_second
-        self._at = time.monotonic()
-
-    def wait(self, count: int) -> None:
-        """Blocks until ``count`` more bytes are due."""
-        now = time.monotonic()
-        if self._left < self._per_second:
-            self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        self._left -= count
-        if self._left < 0:
-            time.sleep(-self._left / self._per_second)
 
 
 class LogSender:
@@ -307,8 +297,3 @@ def _piece(log: BoundedLog, offset: int) -> pb.PushLogRequest:
         request.text = os.pread(log.file, end - at, at)
         if log.gap() == gap:
             return request
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -136,6 +137,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
 
 async def _backend(settings: Settings, data: Path, partition_of: Callable[[str], int], pool: Executor) -> Backend:
     if settings.executor_backend == "local":
+        os.environ["SPINNER_CACHE_BYTES"] = str(settings.cache_bytes)  # workers inherit it; they read no units
         return LocalBackend(
             data, settings.executor_entry, settings.executor_ahead, partition_of, pool, settings.executor_niceness
         )
@@ -156,6 +158,7 @@ async def _backend(settings: Settings, data: Path, partition_of: Callable[[str],
         kill_grace_seconds=max(1, round(settings.kill_grace_seconds)),
         log_bounds=settings.log_bounds,
         log_rate=settings.kubernetes_log_rate,
+        cache_bytes=settings.cache_bytes,
     )
     limits = PodLimits(
         settings.kubernetes_pending_seconds, settings.kubernetes_image_seconds, settings.kubernetes_resync_seconds

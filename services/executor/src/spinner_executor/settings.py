@@ -85,10 +85,15 @@ class Settings(ServiceSettings):
     bundle_cache_seconds: float = Field(
         default=7 * 86400.0, ge=0, description="an unpacked bundle that was not used for so long goes; 0: it stays"
     )
+    cache_bytes: Bytes = Field(
+        default=10 << 30, ge=0, description="packages installed for tasks; those unused for longest go; 0: no bound"
+    )
     log_head: Bytes = Field(default=64 << 20, gt=0, description="bytes (or 64Mi) kept from a long log's beginning")
     log_tail: Bytes = Field(default=16 << 20, gt=0, description="bytes kept from its end, and up to twice as much")
     kubernetes_log_rate: Bytes = Field(
-        default=32 << 20, gt=0, description="bytes a second that a pod may print beyond log_head: it waits, disks last"
+        default=32 << 20,
+        gt=0,
+        description="bytes a second beyond log_head that a node keeps, too; 48 more for each line",
     )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")

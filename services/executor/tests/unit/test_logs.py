@@ -132,12 +132,75 @@ def test_what_a_dead_worker_did_not_send_comes_from_its_node(
 ) -> None:
     log = _log(tmp_path)
     log.append(0, sent)
-    node = log.node_log()
+    _take(log, kept)
+    assert log.path.read_bytes() == whole
+    assert {path.name for path in tmp_path.iterdir()} <= {"log", "gap"}
+
+
+def _take(log: TryLog, kept: bytes) -> None:
+    node = log.node_log("w-1")
     for piece in (kept[:6], kept[6:]):
         node.take(piece)
     node.join()
-    assert log.path.read_bytes() == whole
-    assert {path.name for path in tmp_path.iterdir()} <= {"log", "gap"}
+
+
+def _node_copy(*steps: tuple[int, int]) -> bytes:
+    """What a node has of LINES, copied in these steps (from one byte to another)."""
+    copy, at = b"", 0
+    for begin, end in steps:
+        if begin != at:
+            ends = [LINES[:offset].count(b"\n") for offset in (at, begin)]
+            copy += (
+                f"\n[2026-11-27T08:00:00.123Z] {{TaskExecStage}} WARNING spinner.log.node: the node's copy of this log "
+                f"stops at byte {at} (line {ends[0]}) and goes on at byte {begin} (line {ends[1]}); Spinner has more "
+                f"of w-1\n"
+            ).encode()
+        copy += LINES[begin:end]
+        at = end
+    return copy
+
+
+def _line(at: int) -> int:
+    return LINES.index(b"\n", at) + 1
+
+
+@pytest.mark.parametrize("rotated", [0, 70_001])
+@pytest.mark.parametrize(
+    ("sent", "steps"),
+    [
+        # All that is missing is there, whether or not the copy went back to it.
+        (250_000, [(0, 100_003), (_line(200_000), len(LINES))]),
+        (300_000, [(0, 100_003), (_line(500_000), _line(600_000)), (_line(200_000), len(LINES))]),
+        (len(LINES), [(0, 100_003), (_line(500_000), _line(600_000))]),
+        (90_000, [(0, 100_000), (_line(50_000), len(LINES))]),
+    ],
+)
+def test_a_copy_with_marks_is_joined_byte_by_byte(
+    tmp_path: Path, sent: int, steps: list[tuple[int, int]], rotated: int
+) -> None:
+    log = _log(tmp_path)
+    log.append(0, LINES[:sent])
+    _take(log, _node_copy(*steps)[rotated:])
+    assert log.path.read_bytes() == LINES and gap_of(log.path) is None
+
+
+def test_what_neither_has_is_counted(tmp_path: Path) -> None:
+    log = _log(tmp_path)
+    log.append(0, LINES[:150_000])
+    begin, again = _line(200_000), _line(800_000)
+    _take(log, _node_copy((0, 100_003), (begin, 700_000), (again, len(LINES))))
+    gap = gap_of(log.path)
+    assert gap is not None and gap.end == again
+    assert gap.lines == LINES[gap.start : again].count(b"\n")
+    assert log.path.read_bytes()[again:] == LINES[again:]
+
+
+def test_a_mark_of_another_log_is_text(tmp_path: Path) -> None:
+    log = _log(tmp_path)
+    text = _node_copy((0, 1000), (_line(500_000), _line(510_000))).replace(b"w-1", b"w-2")
+    log.append(0, text[:500])
+    _take(log, text)
+    assert log.path.read_bytes() == text
 
 
 def test_a_log_over_its_bounds_is_one_text_with_a_mark_from_any_offset_and_in_the_store(tmp_path: Path) -> None:

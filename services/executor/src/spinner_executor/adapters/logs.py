@@ -25,7 +25,7 @@ from spinner_proto.common.v1.common_pb2 import TryKey
 from spinner_proto.logs.v1.logs_pb2 import TaskLogChunk
 
 from spinner_executor.domain.masking import Masker, whole_lines
-from spinner_executor.domain.overlap import unsent
+from spinner_executor.domain.overlap import parts, unsent
 
 CHUNK = 256 * 1024
 TOPIC_CAP = 1024 * 1024
@@ -177,15 +177,27 @@ class TryLog:
         with self.path.open("ab") as file:
             file.write(text)
 
-    def node_log(self) -> NodeLog:
+    def node_log(self, worker: str) -> NodeLog:
         """Where the worker's log as its node kept it is gathered, to be joined to this one."""
         self._make_folder()
-        return NodeLog(self)
+        return NodeLog(self, worker)
 
-    def join(self, node: BoundedLog) -> None:
+    def join(self, node: BoundedLog, worker: str) -> None:
         """Adds what the worker did not send; a mark tells where nothing shows how the two fit together. Blocks."""
         self._write(b"")
         kept, left_out = node.gap(), gap_of(self.path)
+        with mapped(node.file) as theirs:
+            found = parts(theirs, kept.end if kept else 0, worker)
+        for part in found:
+            at, lines = part.offset, part.line
+            while at < part.end and (
+                piece := os.pread(node.file, min(CHUNK, part.end - at), part.at + at - part.offset)
+            ):
+                self.append(at, piece, True, lines)
+                at += len(piece)
+                lines += piece.count(b"\n")
+        if found:
+            return
         start = max(self._base, left_out.end if left_out else 0)
         with self.path.open("rb") as ours, mapped(ours.fileno()) as mine, mapped(node.file) as theirs:
             begin, joined = unsent(mine, start, start == self._base, theirs, kept.end if kept else 0)
@@ -258,8 +270,9 @@ class TryLog:
 class NodeLog:
     """The end of a dead worker's log, as its node kept it: as much as there is room for, on disk."""
 
-    def __init__(self, log: TryLog) -> None:
+    def __init__(self, log: TryLog, worker: str) -> None:
         self._log = log
+        self._worker = worker
         folder = log.path.parent
         self._files = [tempfile.TemporaryFile(dir=folder, buffering=0) for _ in range(2)]  # noqa: SIM115 - see join
         bounds = Bounds(0, log.bounds.head + log.bounds.tail)
@@ -273,7 +286,7 @@ class NodeLog:
     def join(self) -> None:
         """Adds what is missing to the try's log. Call it once, at the end. Blocks."""
         try:
-            self._log.join(self._kept)
+            self._log.join(self._kept, self._worker)
         finally:
             for file in self._files:
                 file.close()

@@ -158,7 +158,7 @@ class Ends:
         loop, node = asyncio.get_running_loop(), None
         async for piece in self._context.backend.read_log(tried.worker):
             if node is None:
-                node = tried.log.node_log()
+                node = tried.log.node_log(tried.worker)
             await loop.run_in_executor(self._context.pool, node.take, piece)
         if node is not None:
             await loop.run_in_executor(self._context.pool, node.join)

@@ -1,12 +1,17 @@
 """Where two copies of one text fit together: what a worker sent, and what its node kept.
 
 A node keeps only the latest part of a long log and doesn't say how much it dropped, so its copy may begin anywhere.
-Where the text repeats itself several places fit; the earliest is taken: a line may come twice, none is lost.
+Where the worker's first process has left something out of the copy it says at which byte the copy goes on
+(`spinner.runtime.nodelog`): then each part of the copy has its place. Otherwise the two are laid over each other; where
+the text repeats itself several places fit, and the earliest is taken: a line may come twice, none is lost.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from spinner.runtime.nodelog import MARK
 
 ANCHOR = 64 * 1024
 # Shorter overlaps may be chance.
@@ -15,6 +20,40 @@ _MOST_PLACES = 1000
 
 # bytes, or a mapped file.
 Text = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `offset` up to `end` of a worker's log, which its node's copy has from `at` on; `line` lines are before."""
+
+    at: int
+    offset: int
+    end: int
+    line: int
+
+
+def parts(node: Text, node_start: int, worker: str) -> list[Part]:
+    """The parts of `node[node_start:]` between marks, by offset; none when it has no mark of this worker."""
+    found: list[Part] = []
+    at, offset, line = node_start, -1, 0
+    for mark in MARK.finditer(node, node_start):
+        stops, stop_line, goes_on, on_line = map(int, mark.groups()[:4])
+        if mark[5].decode(errors="replace") != worker:
+            continue
+        if offset < 0:  # before the first mark: its end is known
+            offset = max(0, stops - (mark.start() - at))
+            line = stop_line - node[mark.start() - (stops - offset) : mark.start()].count(b"\n")
+            at = mark.start() - (stops - offset)
+        found.append(Part(at, offset, stops, line))
+        at, offset, line = mark.end(), goes_on, on_line
+    if found:
+        found.append(Part(at, offset, offset + len(node) - at, line))
+    needed: list[Part] = []
+    for part in reversed(found):  # at the end the copy may have gone back
+        end = min(part.end, needed[-1].offset) if needed else part.end
+        if part.offset < end:
+            needed.append(Part(part.at, part.offset, end, part.line))
+    return needed[::-1]
 
 
 def unsent(ours: Text, start: int, from_first: bool, node: Text, node_start: int) -> tuple[int, bool]:

@@ -46,7 +46,8 @@ class PodSettings:
 
     `priority_classes`: class name of each tier that has one. `template`: a pod that the platform gives to all workers.
     `cache`: the volume source of unpacked bundles and installed packages. `legacy_image`: of jobs that name none.
-    `log_rate`: bytes a second that a worker may print beyond the head of its log.
+    `log_rate`: bytes a second of what a worker prints beyond the head of its log that go to its node, too.
+    `cache_bytes`: what bundles may take in the cache, and packages as much.
     """
 
     namespace: str
@@ -62,6 +63,7 @@ class PodSettings:
     legacy_image: str = ""
     log_bounds: Bounds = field(default_factory=Bounds)
     log_rate: int = 32 << 20
+    cache_bytes: int = 10 << 30
 
 
 def read_template(path: Path | None) -> dict[str, Any]:
@@ -240,6 +242,7 @@ def _identity(launch: Launch, nonce: str, settings: PodSettings) -> dict[str, An
         "SPINNER_WORKER": launch.worker,
         "SPINNER_POD": launch.worker,
         "SPINNER_CACHE": CACHE_FOLDER,
+        "SPINNER_CACHE_BYTES": str(settings.cache_bytes),
         "SPINNER_LOG_HEAD": str(settings.log_bounds.head),
         "SPINNER_LOG_TAIL": str(settings.log_bounds.tail),
         "SPINNER_LOG_RATE": str(settings.log_rate),
