@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from spinner.core.values import encode_json
 from spinner.triggers import load_trigger
 from spinner_proto.common.v1 import common_pb2 as common
@@ -129,6 +130,58 @@ with DAG("d", **OPTIONS):
     assert resumed.outcome == "failed"
     assert "is failed" in resumed.ended.message
     assert len(executor.triggered) == 2
+
+
+def test_a_run_that_exists_already_fails_skips_or_starts_again(executor):
+    source = """
+from spinner.operators.trigger_dagrun import TriggerDagRunOperator
+with DAG("d", **OPTIONS):
+    TriggerDagRunOperator(task_id="t", trigger_dag_id="other", trigger_run_id="one", MORE)
+"""
+    executor.existing_runs, executor.trigger_pending = {"one"}, 2
+    failed = executor.run(source.replace("MORE", ""))
+    assert failed.outcome == "failed" and "run one of other exists already" in failed.ended.message
+    assert len(executor.triggered) == 3  # it asked again until it was answered
+    assert executor.run(source.replace("MORE", "skip_when_already_exists=True")).outcome == "skipped"
+    assert executor.run(source.replace("MORE", "reset_dag_run=True")).outcome == "success"
+    both = source.replace("MORE", "reset_dag_run=True, skip_when_already_exists=True")
+    assert executor.run(both).outcome == "success"
+    assert [request.reset for request in executor.triggered] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dag_id", "problem"),
+    [
+        ('external_task_id="x"', "other", ""),
+        ('external_task_id="z"', "other", "The external task 'z' in DAG 'other' does not exist"),
+        ('external_task_ids=["x", "z"]', "other", "The external task 'z'"),
+        ('external_task_group_id="g"', "other", ""),
+        ('external_task_group_id="h"', "other", "The external task group 'h' in DAG 'other' does not exist"),
+        ('external_task_id="z"', "dynamic", ""),
+        ('external_task_id="x"', "nowhere", "The external DAG 'nowhere' does not exist"),
+        ('external_task_id="x"', "gone", "The external DAG 'gone' was removed"),
+    ],
+)
+def test_a_sensor_may_check_that_what_it_waits_for_exists(executor, wanted: str, dag_id: str, problem: str):
+    source = f"""
+from spinner.sensors import ExternalTaskSensor
+with DAG("d", **OPTIONS):
+    ExternalTaskSensor(task_id="t", external_dag_id="{dag_id}", {wanted}, check_existence=True, MORE)
+"""
+    tasks = [pb.DagTask(task_id="x", group_ids=["g"]), pb.DagTask(task_id="y")]
+    executor.dags["other"] = pb.GetDagResponse(found=True, tasks_known=True, tasks=tasks, group_ids=["g"])
+    executor.dags["dynamic"] = pb.GetDagResponse(found=True)
+    executor.dags["gone"] = pb.GetDagResponse(removed=True)
+    name = "z" if dag_id == "dynamic" else "x"
+    done = pb.GetTaskStatesResponse(
+        run_found=True, states=[pb.TaskInstanceState(task_id=name, state="TASK_STATE_SUCCESS")]
+    )
+    for deferrable in ("", "deferrable=True"):
+        executor.task_states = [done]
+        ended = executor.run(source.replace("MORE", deferrable))
+        assert (ended.outcome, problem in ended.ended.message) == ("failed" if problem else "success", True)
+    executor.task_states = [done]
+    assert executor.run(source.replace("MORE", "soft_fail=True")).outcome == ("skipped" if problem else "success")
 
 
 def test_external_task_sensor(executor):

@@ -65,6 +65,10 @@ class FakeExecutor:
         self.run_states: list[int] = []
         self.task_states: list[pb.GetTaskStatesResponse] = []
         self.triggered: list[pb.TriggerDagRunRequest] = []
+        self.existing_runs: set[str] = set()
+        # How often a trigger is still to be answered by "later".
+        self.trigger_pending = 0
+        self.dags: dict[str, pb.GetDagResponse] = {}
         self.layouts: list[DagDefinition] = []
         self.refuse_start = False
         self.cancel_when: Any = None
@@ -117,6 +121,8 @@ class FakeExecutor:
             return local_frames.encode_answer(getattr(self, f"_on_{name}")(request))
         except PermissionError as error:
             return local_frames.encode_error(Status.FAILED_PRECONDITION, str(error))
+        except FileExistsError as error:
+            return local_frames.encode_error(Status.ALREADY_EXISTS, str(error))
 
     def _on_GetWork(self, _: Any) -> Any:  # noqa: N802
         return self._work
@@ -159,11 +165,19 @@ class FakeExecutor:
     def _on_GetRunState(self, _: Any) -> Any:  # noqa: N802
         return pb.GetRunStateResponse(found=True, state=self.run_states.pop(0))
 
+    def _on_GetDag(self, request: Any) -> Any:  # noqa: N802
+        return self.dags.get(request.dag_id, pb.GetDagResponse())
+
     def _on_GetTaskStates(self, _: Any) -> Any:  # noqa: N802
         return self.task_states.pop(0)
 
     def _on_TriggerDagRun(self, request: Any) -> Any:  # noqa: N802
         self.triggered.append(request)
+        if self.trigger_pending:
+            self.trigger_pending -= 1
+            return pb.TriggerDagRunResponse(run_id=request.run_id, pending=True)
+        if request.run_id in self.existing_runs and not request.reset:
+            raise FileExistsError(f"run {request.run_id} of {request.dag_id} exists already")
         return pb.TriggerDagRunResponse(run_id=request.run_id)
 
     def _on_PublishLayout(self, request: Any) -> Any:  # noqa: N802

@@ -18,7 +18,8 @@ class TriggerDagRunOperator(BaseOperator):
 
     With ``wait_for_completion`` it asks every ``poke_interval`` seconds until the run is in ``allowed_states``, and
     fails when it is in ``failed_states``; with ``deferrable`` it is told of the run's end, without a worker meanwhile.
-    ``skip_when_already_exists`` skips instead of failing when the run id is taken.
+    When there is a run of that id or logical date it fails; with ``skip_when_already_exists`` it is skipped, and with
+    ``reset_dag_run`` the run of that id starts again, with the conf that it has.
     """
 
     template_fields: Sequence[str] = (
@@ -73,10 +74,11 @@ class TriggerDagRunOperator(BaseOperator):
         run_id = self.trigger_run_id or _run_id(context)
         try:
             run_id = current_api().trigger_dag_run(
-                self.trigger_dag_id, run_id=run_id, logical_date=self._date(), conf=conf, note=self.note
-            )
+                self.trigger_dag_id, run_id=run_id, logical_date=self._date(), conf=conf, note=self.note,
+                reset=self.reset_dag_run,
+            )  # fmt: skip
         except FileExistsError as error:
-            if self.skip_when_already_exists:
+            if self.skip_when_already_exists and not self.reset_dag_run:
                 raise SkipTask(str(error)) from error
             raise SpinnerException(str(error)) from error
         context["ti"].xcom_push("trigger_run_id", run_id)

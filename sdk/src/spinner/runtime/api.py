@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from spinner.connections import Connection as Credentials
 
 MAX_XCOM_BYTES = 16 * 1024 * 1024
+# Before a call is repeated that waits for somebody else.
+_AGAIN_SECONDS = 0.5
 
 
 class RuntimeApi:
@@ -94,22 +97,38 @@ class RuntimeApi:
         )
 
     def trigger_dag_run(
-        self, dag_id: str, *, run_id: str, logical_date: datetime | None, conf: dict[str, Any], note: str = ""
+        self,
+        dag_id: str,
+        *,
+        run_id: str,
+        logical_date: datetime | None,
+        conf: dict[str, Any],
+        note: str = "",
+        reset: bool = False,
     ) -> str:
-        """Starts a run; returns its id. Raises FileExistsError when there is one of that id."""
+        """Starts a run, once its DAG's scheduler has taken the wish; returns its id. Blocks.
+
+        With ``reset`` a run of that id starts again. Raises FileExistsError when there is one of that id or date.
+        """
         try:
             conf_json = json.dumps(conf).encode()
         except (TypeError, ValueError) as error:
             raise SpinnerException(f"The conf for {dag_id} is not JSON: {error}") from error
-        request = pb.TriggerDagRunRequest(dag_id=dag_id, run_id=run_id, conf_json=conf_json, note=note)
+        request = pb.TriggerDagRunRequest(dag_id=dag_id, run_id=run_id, conf_json=conf_json, note=note, reset=reset)
         if logical_date is not None:
             request.logical_date.FromDatetime(logical_date)
         try:
-            return self.connection.call("TriggerDagRun", request, pb.TriggerDagRunResponse).run_id or run_id
+            while (answer := self.connection.call("TriggerDagRun", request, pb.TriggerDagRunResponse)).pending:
+                time.sleep(_AGAIN_SECONDS)
+            return answer.run_id or run_id
         except CallError as error:
             if error.status is Status.ALREADY_EXISTS:
                 raise FileExistsError(error.message) from error
             raise
+
+    def get_dag(self, dag_id: str) -> pb.GetDagResponse:
+        """What is known of another DAG."""
+        return self.connection.call("GetDag", pb.GetDagRequest(dag_id=dag_id), pb.GetDagResponse)
 
     def get_run_state(self, dag_id: str, run_id: str) -> str | None:
         """State of a run ("success"); None when there is no such run."""

@@ -17,7 +17,10 @@ class ExternalTaskSensor(BaseSensorOperator):
     """Waits for the run of ``external_dag_id`` with the same logical date.
 
     The date can be moved by ``execution_delta`` (subtracted) or computed by ``execution_date_fn`` (one or several
-    dates). Without task ids the state of the run counts. ``failed_states`` fail and ``skipped_states`` skip at once.
+    dates). Without task ids the state of the run counts; with ``external_task_group_id`` that of the group's tasks.
+    ``failed_states`` fail and ``skipped_states`` skip at once. With ``check_existence`` it fails at the first look when
+    the DAG, a task or the group isn't there; without, DAG and tasks are waited for. The tasks of a dynamic DAG are not
+    known before its runs.
     With ``deferrable`` it is told when they change, without a worker; ``poll_interval`` is Airflow's and has no use.
     """
 
@@ -51,6 +54,12 @@ class ExternalTaskSensor(BaseSensorOperator):
         self.execution_date_fn = execution_date_fn
         self.check_existence = check_existence
         self.poll_interval = poll_interval
+        self._checked = False
+        named = {"external_task_id": external_task_id, "external_task_ids": external_task_ids}
+        if external_task_group_id is not None and (twice := [name for name in named if named[name] is not None]):
+            raise SpinnerDagError(
+                f"Sensor {self.task_id!r} has external_task_group_id and {twice[0]}.", "Use only one of them."
+            )
         if external_task_id is not None and external_task_ids is not None:
             raise SpinnerDagError(
                 f"Sensor {self.task_id!r} has external_task_id and external_task_ids.", "Use only one of them."
@@ -63,7 +72,47 @@ class ExternalTaskSensor(BaseSensorOperator):
     def _task_ids(self) -> list[str]:
         if self.external_task_id is not None:
             return [self.external_task_id]
-        return list(self.external_task_ids or ())
+        if self.external_task_group_id is None:
+            return list(self.external_task_ids or ())
+        from spinner.runtime.current import current_api
+
+        group, dag = self.external_task_group_id, current_api().get_dag(self.external_dag_id)
+        found = [task.task_id for task in dag.tasks if group in task.group_ids]
+        if not found:
+            raise SpinnerException(
+                f"The task group {group!r} of DAG {self.external_dag_id!r} has no tasks that are known. Check both ids."
+            )
+        return found
+
+    def _check(self) -> None:
+        """Fails when what is waited for isn't there."""
+        from spinner.runtime.current import current_api
+
+        if self._checked or not self.check_existence:
+            return
+        self._checked = True
+        dag = current_api().get_dag(self.external_dag_id)
+        if dag.removed:
+            self._missing(f"The external DAG {self.external_dag_id!r} was removed.")
+        if not dag.found:
+            self._missing(f"The external DAG {self.external_dag_id!r} does not exist.")
+        if not dag.tasks_known:
+            return
+        known, groups = {task.task_id for task in dag.tasks}, set(dag.group_ids)
+        wanted = [self.external_task_id] if self.external_task_id is not None else self.external_task_ids or ()
+        for task_id in wanted:
+            if task_id not in known:
+                self._missing(f"The external task {task_id!r} in DAG {self.external_dag_id!r} does not exist.")
+        if self.external_task_group_id is not None and self.external_task_group_id not in groups:
+            self._missing(
+                f"The external task group {self.external_task_group_id!r} in DAG {self.external_dag_id!r} does not "
+                "exist."
+            )
+
+    def _missing(self, what: str) -> None:
+        if self.soft_fail:
+            raise SkipTask(f"{what} soft_fail is set.")
+        raise SpinnerException(f"{what} Mend the sensor's ids, or leave out check_existence to wait for it.")
 
     def _dates(self, context: Context) -> list[datetime]:
         date: datetime = context["logical_date"]
@@ -77,9 +126,10 @@ class ExternalTaskSensor(BaseSensorOperator):
     def poke(self, context: Context) -> bool:
         from spinner.runtime.current import current_api
 
-        done = True
+        self._check()
+        done, task_ids = True, self._task_ids()
         for date in self._dates(context):
-            states = current_api().get_task_states(self.external_dag_id, logical_date=date, task_ids=self._task_ids())
+            states = current_api().get_task_states(self.external_dag_id, logical_date=date, task_ids=task_ids)
             done = self._judge(states, date) and done
         return done
 

@@ -9,8 +9,7 @@ from cryptography.fernet import Fernet
 from spinner.core.params import Param, ParamsDict
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
-from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TaskDefinition
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 from stage import Stage, until
 
@@ -18,6 +17,7 @@ DAG_FILE = """
 from datetime import datetime, timezone
 from spinner import DAG, Variable, task
 from spinner.operators.trigger_dagrun import TriggerDagRunOperator
+from spinner.sensors import ExternalTaskSensor
 
 ACCESS = {"team": {"can_dag_read", "can_dag_edit"}}
 with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None, tier=1, access_control=ACCESS):
@@ -39,6 +39,12 @@ with DAG("d", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=Non
     use(make())
     fail()
     TriggerDagRunOperator(task_id="other", trigger_dag_id="target", conf={"a": 1})
+    ways = {"again": {}, "skips": {"skip_when_already_exists": True}, "resets": {"reset_dag_run": True}}
+    for name, more in ways.items():
+        TriggerDagRunOperator(task_id=name, trigger_dag_id="target", trigger_run_id="one", conf={"a": 1}, **more)
+    for name, task_id in {"there": "x", "missing": "z"}.items():
+        ExternalTaskSensor(task_id=name, external_dag_id="target", external_task_id=task_id, check_existence=True,
+                           mode="reschedule")
     TriggerDagRunOperator(task_id="wrong", trigger_dag_id="target", conf={"a": "one"})
 """
 
@@ -54,9 +60,10 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
         "spinner-partition": "0",
         "spinner-dag-id": "target",
         "spinner-params": "1",
+        "spinner-version": "1",
     }
     params = ParamsDict({"a": Param(type="integer", description="How many"), "b": 2}).dump()
-    target = DagDefinition(dag_id="target", params_json=json.dumps(params))
+    target = DagDefinition(dag_id="target", params_json=json.dumps(params), tasks=[TaskDefinition(task_id="x")])
     stage.producer.send(Outgoing("workflow_definitions", "target@1", target, headers=headers))
     stage.producer.flush()
     bundle = stage.bundle(dag=DAG_FILE)
@@ -84,9 +91,21 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
     # Nothing of it is written: its command is none of those below.
     assert "parameter 'a' of DAG 'target': 'one' is not of type integer" in refused.message
     assert "How many. Its schema: type" in refused.message
-    messages = [record.decode(InboxMessage) for record in stage.log.read_all("scheduler_inbox-spinner_tier_1", 0)]
-    (command,) = [message.command for message in messages if message.HasField("command")]
+    (command,) = stage.commands
     assert command.dag_id == "target"
     assert command.trigger_run.run_id.startswith("triggered__")
     assert json.loads(command.trigger_run.conf.inline) == {"a": 1}
+    stage.existing_runs.add("one")
+    again, skips, resets = (stage.order(name, bundle, "dag.py") for name in ("again", "skips", "resets"))
+    stage.write(again, skips, resets)
+    exists = stage.wait(again).ended
+    assert exists.outcome == c.OUTCOME_FAILED and "run one exists already" in exists.message
+    assert stage.wait(skips).ended.outcome == c.OUTCOME_SKIPPED
+    assert stage.wait(resets).ended.outcome == c.OUTCOME_SUCCESS
+    assert [command.clear_tasks.run_id for command in stage.commands if command.HasField("clear_tasks")] == ["one"]
+    there, missing = stage.order("there", bundle, "dag.py"), stage.order("missing", bundle, "dag.py")
+    stage.write(there, missing)
+    assert "external task 'z' in DAG 'target' does not exist" in stage.wait(missing).ended.message
+    stage.wait(there, "rescheduled")
+    stage.tombstone(there)
     until(lambda: not list((tmp_path / "data" / "tries").glob("*/*")), "all folders are removed")

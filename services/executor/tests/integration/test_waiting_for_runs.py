@@ -10,7 +10,6 @@ from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
-from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_proto.orders.v1 import orders_pb2 as o
 from stage import Stage, until
 
@@ -155,8 +154,7 @@ def test_a_run_that_was_started_is_waited_for_without_a_worker(stage: Stage, oth
     order.logical_date.FromDatetime(DAY)
     stage.write(order)
     defer(stage, order)
-    messages = [record.decode(InboxMessage) for record in stage.log.read_all("scheduler_inbox-spinner_tier_1", 0)]
-    (command,) = [message.command for message in messages if message.HasField("command")]
+    (command,) = stage.commands
     run_id = command.trigger_run.run_id
     others.tell(run_id, created=DAY, run="QUEUED")
     others.flush()

@@ -579,6 +579,8 @@ Global___TaskInstanceState: _TypeAlias = TaskInstanceState  # noqa: Y015
 
 @_typing.final
 class TriggerDagRunRequest(_message.Message):
+    """Refused with ALREADY_EXISTS when there is a run with that id or logical date."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DAG_ID_FIELD_NUMBER: _builtins.int
@@ -586,10 +588,13 @@ class TriggerDagRunRequest(_message.Message):
     LOGICAL_DATE_FIELD_NUMBER: _builtins.int
     CONF_JSON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     run_id: _builtins.str
     conf_json: _builtins.bytes
     note: _builtins.str
+    reset: _builtins.bool
+    """A run of that id starts again, with the conf that it has."""
     @_builtins.property
     def logical_date(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -600,10 +605,11 @@ class TriggerDagRunRequest(_message.Message):
         logical_date: _timestamp_pb2.Timestamp | None = ...,
         conf_json: _builtins.bytes = ...,
         note: _builtins.str = ...,
+        reset: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["logical_date", b"logical_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "logical_date", b"logical_date", "note", b"note", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "logical_date", b"logical_date", "note", b"note", "reset", b"reset", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -614,19 +620,102 @@ class TriggerDagRunResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    pending: _builtins.bool
+    """The DAG's scheduler has not answered yet: repeat the call. Equal calls of one segment are one."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TriggerDagRunResponse: _TypeAlias = TriggerDagRunResponse  # noqa: Y015
+
+@_typing.final
+class GetDagRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDagRequest: _TypeAlias = GetDagRequest  # noqa: Y015
+
+@_typing.final
+class GetDagResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    TASKS_KNOWN_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    GROUP_IDS_FIELD_NUMBER: _builtins.int
+    found: _builtins.bool
+    """It has a definition, and was not removed since."""
+    removed: _builtins.bool
+    tasks_known: _builtins.bool
+    """False when the tasks are computed for each run, or are not to be had."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___DagTask]: ...
+    @_builtins.property
+    def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        found: _builtins.bool = ...,
+        removed: _builtins.bool = ...,
+        tasks_known: _builtins.bool = ...,
+        tasks: _abc.Iterable[Global___DagTask] | None = ...,
+        group_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "group_ids", b"group_ids", "removed", b"removed", "tasks", b"tasks", "tasks_known", b"tasks_known"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDagResponse: _TypeAlias = GetDagResponse  # noqa: Y015
+
+@_typing.final
+class DagTask(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    GROUP_IDS_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    @_builtins.property
+    def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its nearest group, "" for none, and those around it."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        group_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_ids", b"group_ids", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DagTask: _TypeAlias = DagTask  # noqa: Y015
 
 @_typing.final
 class GetRunStateRequest(_message.Message):

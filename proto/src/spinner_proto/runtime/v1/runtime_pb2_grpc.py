@@ -92,6 +92,11 @@ class TaskRuntimeServiceStub:
                 request_serializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateRequest.SerializeToString,
                 response_deserializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateResponse.FromString,
                 _registered_method=True)
+        self.GetDag = channel.unary_unary(
+                '/spinner.runtime.v1.TaskRuntimeService/GetDag',
+                request_serializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagRequest.SerializeToString,
+                response_deserializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagResponse.FromString,
+                _registered_method=True)
         self.Finish = channel.unary_unary(
                 '/spinner.runtime.v1.TaskRuntimeService/Finish',
                 request_serializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.FinishRequest.SerializeToString,
@@ -184,6 +189,13 @@ class TaskRuntimeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDag(self, request, context):
+        """What is known of another DAG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Finish(self, request, context):
         """The end of this segment: success, failure, deferral or reschedule. Idempotent.
         """
@@ -262,6 +274,11 @@ def add_TaskRuntimeServiceServicer_to_server(servicer, server):
                     servicer.GetRunState,
                     request_deserializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateRequest.FromString,
                     response_serializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateResponse.SerializeToString,
+            ),
+            'GetDag': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDag,
+                    request_deserializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagRequest.FromString,
+                    response_serializer=spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagResponse.SerializeToString,
             ),
             'Finish': grpc.unary_unary_rpc_method_handler(
                     servicer.Finish,
@@ -579,6 +596,33 @@ class TaskRuntimeService:
             '/spinner.runtime.v1.TaskRuntimeService/GetRunState',
             spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateRequest.SerializeToString,
             spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetRunStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.runtime.v1.TaskRuntimeService/GetDag',
+            spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagRequest.SerializeToString,
+            spinner_dot_runtime_dot_v1_dot_runtime__pb2.GetDagResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class TaskRuntimeServiceStub:
     GetTaskStates: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetTaskStatesRequest, _runtime_pb2.GetTaskStatesResponse]
     TriggerDagRun: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.TriggerDagRunRequest, _runtime_pb2.TriggerDagRunResponse]
     GetRunState: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetRunStateRequest, _runtime_pb2.GetRunStateResponse]
+    GetDag: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.GetDagRequest, _runtime_pb2.GetDagResponse]
+    """What is known of another DAG."""
     Finish: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.FinishRequest, _runtime_pb2.FinishResponse]
     """The end of this segment: success, failure, deferral or reschedule. Idempotent."""
     PushLog: _grpc.UnaryUnaryMultiCallable[_runtime_pb2.PushLogRequest, _runtime_pb2.PushLogResponse]
@@ -79,6 +81,8 @@ class TaskRuntimeServiceAsyncStub(TaskRuntimeServiceStub):
     GetTaskStates: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetTaskStatesRequest, _runtime_pb2.GetTaskStatesResponse]  # type: ignore[assignment]
     TriggerDagRun: _aio.UnaryUnaryMultiCallable[_runtime_pb2.TriggerDagRunRequest, _runtime_pb2.TriggerDagRunResponse]  # type: ignore[assignment]
     GetRunState: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetRunStateRequest, _runtime_pb2.GetRunStateResponse]  # type: ignore[assignment]
+    GetDag: _aio.UnaryUnaryMultiCallable[_runtime_pb2.GetDagRequest, _runtime_pb2.GetDagResponse]  # type: ignore[assignment]
+    """What is known of another DAG."""
     Finish: _aio.UnaryUnaryMultiCallable[_runtime_pb2.FinishRequest, _runtime_pb2.FinishResponse]  # type: ignore[assignment]
     """The end of this segment: success, failure, deferral or reschedule. Idempotent."""
     PushLog: _aio.UnaryUnaryMultiCallable[_runtime_pb2.PushLogRequest, _runtime_pb2.PushLogResponse]  # type: ignore[assignment]
@@ -171,6 +175,14 @@ class TaskRuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runtime_pb2.GetRunStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runtime_pb2.GetRunStateResponse, _abc.Awaitable[_runtime_pb2.GetRunStateResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetDag(
+        self,
+        request: _runtime_pb2.GetDagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runtime_pb2.GetDagResponse, _abc.Awaitable[_runtime_pb2.GetDagResponse]]:
+        """What is known of another DAG."""
 
     @_abc_1.abstractmethod
     def Finish(

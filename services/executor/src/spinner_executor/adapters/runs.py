@@ -1,4 +1,4 @@
-"""States of the latest runs, for tasks and triggers that wait for other runs.
+"""What schedulers tell that tasks ask for: states of the latest runs, answers to commands, DAGs that are gone.
 
 A thread reads `workflow_events` from the time at which a task or trigger first asks. It keeps the latest MAX_RUNS runs,
 and all that somebody watches. Who watches is told when an event changes what it watches, so waiting costs nothing.
@@ -22,6 +22,9 @@ from spinner_executor.adapters.views import Follower
 from spinner_executor.domain.clock import datetime_of
 
 MAX_RUNS = 20_000
+MAX_ANSWERS = 10_000
+# What the actor of a task's command came by.
+VIA = "task"
 # Changes that come this close together are told as one.
 _TELL_SECONDS = 0.1
 _FORGET_STEPS = 64
@@ -60,7 +63,17 @@ class RunQuery:
         return self.dag_id, self.run_id or self.logical_date
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a scheduler said to a task's command. `code` is empty when it was accepted."""
+
+    run_id: str = ""
+    code: str = ""
+    message: str = ""
+
+
 Told = Callable[[list[str] | None], None]
+Heard = Callable[[Answer], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +96,10 @@ class RunsView(Follower):
         self._watches: dict[tuple[str, str | datetime | None], set[_Watch]] = {}
         self._changed: set[_Watch] = set()
         self._told = 0.0
+        self._removed: set[str] = set()
+        # The latest answers to commands of tasks, and who waits for one, by request id.
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._listeners: dict[str, list[Heard]] = {}
 
     def begin(self) -> None:
         """Starts reading on first use."""
@@ -96,7 +113,10 @@ class RunsView(Follower):
         self.wait_ready()
 
     def apply(self, record: Record) -> None:
-        if record.value is None or "/" not in record.key:
+        if record.value is None:
+            return
+        if "/" not in record.key:
+            self._apply_to_dag(record.decode(WorkflowEvents))
             return
         step = record.decode(WorkflowEvents)
         key = (step.dag_id, step.run_id)
@@ -121,6 +141,54 @@ class RunsView(Follower):
         if self._watches:
             self._changed |= self._watches.get(key, set())
             self._changed |= self._watches.get((step.dag_id, run.logical_date), set())
+
+    def _apply_to_dag(self, step: WorkflowEvents) -> None:
+        for event in step.events:
+            kind = event.WhichOneof("kind")
+            if kind == "dag_removed":
+                self._removed.add(step.dag_id)
+            elif kind == "dag_updated":
+                self._removed.discard(step.dag_id)
+            elif kind == "command_accepted" and event.command_accepted.actor.via == VIA:
+                self._hear(event.command_accepted.request_id, Answer(event.command_accepted.run_id))
+            elif kind == "command_rejected" and event.command_rejected.actor.via == VIA:
+                told = event.command_rejected
+                self._hear(told.request_id, Answer(code=told.code, message=told.message))
+
+    def _hear(self, request_id: str, answer: Answer) -> None:
+        self._answers[request_id] = answer
+        if len(self._answers) > MAX_ANSWERS:
+            self._answers.popitem(last=False)
+        for heard in self._listeners.pop(request_id, ()):
+            heard(answer)
+
+    def listen(self, request_id: str, heard: Heard) -> Callable[[], None]:
+        """Calls `heard` once with the answer to a task's command, in this or the view's thread.
+
+        Returns what ends it. Does not block.
+        """
+        with self.lock:
+            answer = self._answers.get(request_id)
+            if answer is None:
+                self._listeners.setdefault(request_id, []).append(heard)
+        self.begin()
+        if answer is not None:
+            heard(answer)
+
+        def ignore() -> None:
+            with self.lock:
+                others = self._listeners.get(request_id, [])
+                if heard in others:
+                    others.remove(heard)
+                if not others:
+                    self._listeners.pop(request_id, None)
+
+        return ignore
+
+    def removed(self, dag_id: str) -> bool:
+        """Whether a DAG's file is gone."""
+        with self.lock:
+            return dag_id in self._removed
 
     def _date(self, dag_id: str, run: RunView, date: datetime | None) -> None:
         run.logical_date = date

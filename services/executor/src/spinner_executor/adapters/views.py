@@ -88,11 +88,15 @@ class SharedView(Follower):
         self._placements: dict[str, Placement] = {}
         # Parameters of the latest version, of DAGs that have any.
         self._params: dict[str, str] = {}
+        # Where the latest version is.
+        self._definitions: dict[str, tuple[int, int]] = {}
 
     def apply(self, record: Record) -> None:
         if record.topic == "workflow_definitions":
             headers = record.headers
             if record.value is not None and "spinner-dag-id" in headers:
+                if "spinner-version" in headers:  # layouts of single runs have none
+                    self._definitions[headers["spinner-dag-id"]] = record.partition, record.offset
                 self._placements[headers["spinner-dag-id"]] = Placement(
                     cluster=headers["spinner-cluster"],
                     tier=int(headers["spinner-tier"]),
@@ -118,6 +122,14 @@ class SharedView(Follower):
     def params_json(self, dag_id: str) -> str:
         """The parameters of a DAG's latest version; "" when it has none."""
         return self._params.get(dag_id, "")
+
+    def definition(self, dag_id: str) -> DagDefinition | None:
+        """A DAG's latest version; None when there is none, or it was written anew just now. Blocks."""
+        partition, offset = self._definitions.get(dag_id, (-1, -1))
+        if partition < 0:
+            return None
+        record = next(self._log.read_all("workflow_definitions", partition, offset), None)
+        return record.decode(DagDefinition) if record is not None and record.offset == offset else None
 
     def stored_variable(self, name: str) -> Variable | None:
         return self._variables.get(name)

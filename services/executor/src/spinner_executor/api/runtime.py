@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from spinner.core.params import values_problem
 from spinner.runtime.local_frames import Status
-from spinner_eventlog.interface import Fenced, Outgoing
+from spinner_eventlog.interface import Fenced
 from spinner_objectstore import NotFound
-from spinner_proto.common.v1.common_pb2 import Actor, Blob, ObjectRef, Outcome, RunState, RunType, TaskKey
+from spinner_proto.common.v1.common_pb2 import Outcome, RunState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
-from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskStarted, TriggerRun
+from spinner_proto.inbox.v1.inbox_pb2 import TaskStarted
 from spinner_proto.runtime.v1 import runtime_pb2 as rt
 from spinner_servicekit.errors import Rejected
 
@@ -29,6 +26,7 @@ from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.runs import RunsView
 from spinner_executor.adapters.secrets.chain import SecretChain
 from spinner_executor.adapters.views import SharedView
+from spinner_executor.api.dag_calls import DagCalls
 from spinner_executor.api.layouts import layout_record
 from spinner_executor.api.readiness import Readiness
 from spinner_executor.api.secret_calls import SecretCalls
@@ -41,13 +39,11 @@ from spinner_executor.domain.model import SEQUENCE_STARTED, Desired
 from spinner_executor.domain.reconcile import may_start
 
 MAX_XCOM_BYTES = 16 * 1024 * 1024
-MAX_CONF_BYTES = 1024 * 1024
-INLINE_CONF_BYTES = 16 * 1024
 # How long a worker may take to begin to fetch its bundle.
 _URL_SECONDS = 3600
 
 # Of the calls those that only read: triggers may run twice.
-TRIGGER_CALLS = frozenset({"GetXCom", "GetVariable", "GetConnection", "GetTaskStates", "GetRunState"})
+TRIGGER_CALLS = frozenset({"GetXCom", "GetVariable", "GetConnection", "GetTaskStates", "GetRunState", "GetDag"})
 
 R = TypeVar("R")
 
@@ -61,6 +57,7 @@ class Runtime:
         self._shared = shared
         self._runs = runs
         secrets = SecretCalls(controller, shared, chain)
+        dags = DagCalls(self._context, shared, runs)
         self._readiness = Readiness(self._context, shared, chain)
         self.methods: dict[str, tuple[type[Message], Callable[[Try, rt.StartRequest], Awaitable[Message]]]] = {}
         for name, request, method in (
@@ -73,7 +70,8 @@ class Runtime:
             ("SetVariable", rt.SetVariableRequest, secrets.set_variable),
             ("GetConnection", rt.GetConnectionRequest, secrets.get_connection),
             ("GetTaskStates", rt.GetTaskStatesRequest, self.get_task_states),
-            ("TriggerDagRun", rt.TriggerDagRunRequest, self.trigger_dag_run),
+            ("TriggerDagRun", rt.TriggerDagRunRequest, dags.trigger_dag_run),
+            ("GetDag", rt.GetDagRequest, dags.get_dag),
             ("GetRunState", rt.GetRunStateRequest, self.get_run_state),
             ("Finish", rt.FinishRequest, self.finish),
             ("PushLog", rt.PushLogRequest, self.push_log),
@@ -272,58 +270,6 @@ class Runtime:
         state = self._runs.run_state(request.dag_id, request.run_id)
         return rt.GetRunStateResponse(found=state is not None, state=state or RunState.RUN_STATE_UNSPECIFIED)
 
-    async def trigger_dag_run(self, tried: Try, request: rt.TriggerDagRunRequest) -> rt.TriggerDagRunResponse:
-        shared = await self._shared_ready()
-        placement = shared.placement(request.dag_id)
-        if placement is None:
-            raise Rejected("NOT_FOUND", f"there is no DAG {request.dag_id!r}", fix="check its id, and that it parses")
-        conf = await self._packed_conf(request.dag_id, request.conf_json)
-        _check_params(request.dag_id, shared.params_json(request.dag_id), request.conf_json)
-        own, order = tried.order.try_key, tried.order
-        identity = keys.triggered_request(tried.key, order.segment, request.dag_id, request.run_id, request.conf_json)
-        ordered = datetime_of(order.ordered_time) or datetime_of(order.logical_date) or datetime.now(UTC)
-        run_id = request.run_id or f"triggered__{ordered.isoformat()}_{identity.hex[:8]}"
-        trigger = TriggerRun(
-            run_id=run_id,
-            note=request.note,
-            run_type=RunType.RUN_TYPE_TRIGGERED,
-            conf=conf,
-            triggered_by=TaskKey(dag_id=own.dag_id, run_id=own.run_id, task_id=own.task_id, map_index=own.map_index),
-        )
-        if request.HasField("logical_date"):
-            trigger.logical_date.CopyFrom(request.logical_date)
-        command = Command(
-            request_id=str(identity),
-            actor=Actor(name=f"task:{tried.key}", via="task"),
-            time=timestamp(datetime.now(UTC)),
-            dag_id=request.dag_id,
-            trigger_run=trigger,
-        )
-        topic = f"scheduler_inbox-{placement.cluster}_tier_{placement.tier}"
-        await self._context.reporter.send(
-            Outgoing(topic, request.dag_id, InboxMessage(command=command), placement.partition)
-        )
-        return rt.TriggerDagRunResponse(run_id=run_id)
-
-    async def _packed_conf(self, dag_id: str, conf: bytes) -> Blob:
-        if len(conf) > MAX_CONF_BYTES:
-            raise Rejected(
-                "INVALID_ARGUMENT", f"conf has {len(conf)} bytes, more than the limit of {MAX_CONF_BYTES}",
-                fix="pass large data by address", reason="CONF_TOO_LARGE",
-            )  # fmt: skip
-        try:
-            valid = isinstance(json.loads(conf or b"{}"), dict)
-        except ValueError:
-            valid = False
-        if not valid:
-            raise Rejected("INVALID_ARGUMENT", "conf is not a JSON object", fix='write it like {"day": "2026-01-01"}')
-        if len(conf) <= INLINE_CONF_BYTES:
-            return Blob(inline=conf, media_type="application/json")
-        digest = hashlib.sha256(conf).hexdigest()
-        key = f"conf/{dag_id}/{digest}.json"
-        await self._blocking(self._context.objects.put, key, conf)
-        return Blob(object=ObjectRef(key=key, size=len(conf), sha256=digest), media_type="application/json")
-
     async def finish(self, tried: Try, request: rt.FinishRequest) -> rt.FinishResponse:
         if request.WhichOneof("kind") is None:
             raise Rejected("INVALID_ARGUMENT", "Finish says neither ended nor deferred, rescheduled or layout_computed")
@@ -349,12 +295,3 @@ class Runtime:
         record = layout_record(definition, tried.order, placement, datetime.now(UTC))
         await self._context.reporter.send(record)
         return rt.PublishLayoutResponse(version=definition.version)
-
-
-def _check_params(dag_id: str, params_json: str, conf: bytes) -> None:
-    """Refuses a conf that doesn't fit the parameters of the DAG that is triggered."""
-    found = values_problem(json.loads(params_json or "{}"), json.loads(conf or b"{}"))
-    if found is not None:
-        reason = "PARAM_MISSING" if found.kind == "missing" else "PARAM_INVALID"
-        what = f"parameter {found.name!r} of DAG {dag_id!r}: {found.what.removesuffix('.')}"
-        raise Rejected("INVALID_ARGUMENT", what, fix=found.fix, reason=reason)

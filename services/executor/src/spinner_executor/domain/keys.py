@@ -36,3 +36,8 @@ def triggered_request(key_text: str, segment: int, dag_id: str, run_id: str, con
     """The request id of a trigger: equal calls of one segment are one call, repeated because its answer was lost."""
     digest = hashlib.sha256(conf).hexdigest()
     return uuid.uuid5(_NAMESPACE, f"{key_text}\n{segment}\n{dag_id}\n{run_id}\n{digest}")
+
+
+def reset_request(trigger: uuid.UUID) -> uuid.UUID:
+    """The request id of the clear that follows when the run of a trigger exists already."""
+    return uuid.uuid5(_NAMESPACE, f"{trigger}\nreset")

@@ -20,7 +20,8 @@ from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.topics import create_topics
 from spinner_objectstore import open_store
 from spinner_proto.common.v1 import common_pb2 as c
-from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
+from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskReport
 from spinner_proto.orders.v1 import orders_pb2 as o
 
 SUPPORT = Path(__file__).parent
@@ -53,6 +54,9 @@ class Stage:
         self.store = open_store(self.store_url)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.auto_tombstone = True
+        self.commands: list[Command] = []
+        # Runs that other DAGs have; the scheduler's answers are read by executors.
+        self.existing_runs: set[str] = set()
         # Settings of every executor, by name.
         self.settings: dict[str, object] = {}
         # Where executors listen, one after the other; empty: anywhere.
@@ -111,13 +115,34 @@ class Stage:
     def poll(self) -> list[TaskReport]:
         """Reads new reports; tombstones the orders of ended tries."""
         for record in self.reader.poll(1000, 0.05):
-            report = record.decode(InboxMessage).task_report
+            message = record.decode(InboxMessage)
+            if message.HasField("command"):
+                self._answer(message.command)
+                continue
+            report = message.task_report
             self.reports.append(report)
             if self.auto_tombstone and report.WhichOneof("kind") == "ended":
                 k = report.try_key
                 key = f"{k.dag_id}/{k.run_id}/{k.task_id}/{k.map_index}/{k.try_number}"
                 self.producer.send(Outgoing("task_orders-spinner", key, None))
         return self.reports
+
+    def _answer(self, command: Command) -> None:
+        """Answers as a scheduler does, each request once."""
+        if any(earlier.request_id == command.request_id for earlier in self.commands):
+            return
+        self.commands.append(command)
+        step = WorkflowEvents(dag_id=command.dag_id)
+        event, run_id = step.events.add(), command.trigger_run.run_id or command.clear_tasks.run_id
+        told = event.command_accepted
+        if command.HasField("trigger_run") and run_id in self.existing_runs:
+            told = event.command_rejected  # type: ignore[assignment]
+            event.command_rejected.code, event.command_rejected.message = "RUN_EXISTS", f"run {run_id} exists already"
+        else:
+            event.command_accepted.run_id = run_id
+        told.request_id = command.request_id
+        told.actor.CopyFrom(command.actor)
+        self.producer.send(Outgoing("workflow_events-spinner_tier_1", command.dag_id, step, 0))
 
     def of(self, order: o.TaskOrder, kind: str) -> list[TaskReport]:
         return [r for r in self.poll() if r.try_key == order.try_key and r.WhichOneof("kind") == kind]
