@@ -306,7 +306,6 @@ class Controller:
             tried.xcoms_cleared = self._loop.run_in_executor(
                 self.context.pool, self.context.objects.delete_prefix, prefix
             )
-        tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, tried.worker)
 
     def _dag_file(self, order: TaskOrder) -> tuple[str, str] | None:
         """Where the file is that the worker will read, when its bundle is here already."""
@@ -330,6 +329,7 @@ class Controller:
             return
         if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
             tried.situation.worker_state = WorkerState.ALIVE
+            tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, launch.worker)
 
     def _not_launched(self, tried: Try, launch: Launch, why: Exit) -> None:
         if self._by_worker.get(launch.worker) is tried:  # otherwise its partition was given up meanwhile
@@ -337,7 +337,8 @@ class Controller:
 
     def _report_launched(self, tried: Try, worker: str) -> None:
         tried.lease_timer = None
-        if not tried.removed and tried.worker == worker and tried.started_time is None:
+        s = tried.situation
+        if not tried.removed and tried.worker == worker and tried.started_time is None and s.ended_segment < s.segment:
             report = self.context.report_of(tried, SEQUENCE_LAUNCHED)
             report.launched.CopyFrom(TaskLaunched())
             self.context.spawn(self.context.reporter.report(tried.order, report, tried.traceparent))
