@@ -44,6 +44,7 @@ GOALS: dict[str, tuple[str, float | None, Literal["lower", "higher"]]] = {
     "dags100k_rss_mib": ("MiB", None, "lower"),
     "kubernetes_pods_per_s": ("pods/s", 100, "higher"),
     "kubernetes_api_pods_per_s": ("pods/s", None, "higher"),
+    "kubernetes_pods_percent_of_api": ("%", 90, "higher"),
     "kubernetes_executor_cpu_ms_per_pod": ("ms", None, "lower"),
     "kubernetes_live_pods_started_s": ("s", None, "lower"),
     "kubernetes_kib_per_live_pod": ("KiB", None, "lower"),

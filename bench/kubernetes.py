@@ -1,55 +1,49 @@
 """`make bench-executor`: one executor against a real Kubernetes API with simulated nodes, and its local back end.
 
 Prints a table, writes build/bench/bench-executor.json. API server, simulated nodes, Kafka and executor share this
-machine, so the API's own limit (the same pods, made and removed by a bare client without Kafka) stands beside, and the
-CPU time of each process. Kubernetes' processes collect garbage less often than usual (GOGC=400) and keep their memory;
+machine, so the API's own limit in the same run stands beside (`bench.bare`; rounds alternate), and the CPU time of each
+process in both. Kubernetes' processes collect garbage less often than usual (GOGC=400) and keep their memory;
 etcd doesn't sync.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
+import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 from spinner_eventlog.interface import Outgoing
 from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.topics import create_topics
-from spinner_executor.adapters.backend import Launch
-from spinner_executor.adapters.kubernetes.client import Client
-from spinner_executor.adapters.kubernetes.pod import PodSettings, build
-from spinner_executor.adapters.kubernetes.watch import PodWatch
-from spinner_executor.domain import podnames, pods
+from spinner_executor.domain import podnames
 from spinner_executor.domain.keys import try_key_text
-from spinner_proto.common.v1.common_pb2 import TryKey
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
-from spinner_proto.orders.v1.orders_pb2 import DESIRED_STATE_RUNNING, ORDER_KIND_TASK, TaskOrder
 from spinner_servers import kafka, kubernetes, process
 from spinner_servers.kubernetes import Cluster
 from spinner_servers.process import free_port
 
 from bench import parts
+from bench.bare import ENDS_AT_ONCE, INBOX, order_of
 from bench.figures import Figure, figure, machine, percentile, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
-INBOX = "scheduler_inbox-spinner_tier_1"
-ENDS_AT_ONCE = {"spinner.dev/simulated-run": "0ms"}
 SECONDS = 600.0
 # Pods before those that are measured: servers are slow in their first seconds.
 WARM = 300
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What tells each process by its command line.
 PROCESSES = {
     "executor": "-m spinner_executor",
@@ -60,15 +54,6 @@ PROCESSES = {
     "scheduler": "kube scheduler",
     "kwok": "kwok --kubeconfig",
 }
-
-
-def order_of(task_id: str) -> TaskOrder:
-    key = TryKey(dag_id="bench", run_id="manual__1", task_id=task_id, map_index=-1, try_number=1)
-    order = TaskOrder(
-        try_key=key, kind=ORDER_KIND_TASK, desired_state=DESIRED_STATE_RUNNING, reply_topic=INBOX, tier=2
-    )  # fmt: skip
-    order.ordered_time.FromDatetime(datetime.now(UTC))
-    return order
 
 
 class Bench:
@@ -83,6 +68,7 @@ class Bench:
         self._log = KafkaLog(bootstrap, "bench", prefix=prefix)
         self._producer = self._log.producer("scheduler")
         self._reader = self._log.reader([(INBOX, 0)])
+        self.kinds: Counter[str] = Counter()
         status = folder / f"{self.namespace}.json"
         settings = {
             "KAFKA": bootstrap, "TOPIC_PREFIX": prefix, "TIERS": "1", "OBJECT_STORE": f"file://{folder}/objects",
@@ -113,10 +99,15 @@ class Bench:
     def ended(self) -> list[TaskReport]:
         """New ends; their orders are removed, as the scheduler would."""
         reports = [record.decode(InboxMessage).task_report for record in self._reader.poll(2000, 0.05)]
+        self.kinds.update(report.WhichOneof("kind") for report in reports)
         ends = [report for report in reports if report.HasField("ended")]
         for report in ends:
             self._producer.send(Outgoing("task_orders-spinner", try_key_text(report.try_key), None))
         return ends
+
+    def empty(self) -> bool:
+        """Whether there is no pod."""
+        return not self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods?limit=1")["items"]
 
     def running(self) -> int:
         """How many pods there are, 0 while any is pending; asked for without their content."""
@@ -138,6 +129,18 @@ def cpu_seconds(processes: dict[str, psutil.Process]) -> dict[str, float]:
     return {name: sum(one.cpu_times()[:2]) for name, one in processes.items()}
 
 
+def api_calls(cluster: Cluster) -> dict[str, float]:
+    """How many requests of each kind the API server has answered, for everybody."""
+    found: dict[str, float] = {}
+    for line in cluster.request("GET", "/metrics").splitlines():
+        if line.startswith("apiserver_request_total{"):
+            labels = dict(_LABEL.findall(line))
+            words = (labels["verb"], labels["resource"], labels["subresource"])
+            kind = " ".join(word for word in words if word)
+            found[kind] = found.get(kind, 0.0) + float(line.rpartition(" ")[2])
+    return found
+
+
 def processes_below(folder: Path, executor: psutil.Process) -> dict[str, psutil.Process]:
     """The servers that were started in `folder`, and the executor."""
     found = {"executor": executor}
@@ -149,71 +152,75 @@ def processes_below(folder: Path, executor: psutil.Process) -> dict[str, psutil.
     return found
 
 
-async def bare(cluster: Cluster, count: int) -> float:
-    """Seconds for a bare client to make `count` pods, see them end by one watch, and delete them."""
-    client = await Client.connect(str(cluster.kubeconfig), 32)
-    namespace = f"bare{uuid.uuid4().hex[:6]}"
-    await client.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    settings = PodSettings(namespace, "bare", "none", annotations=ENDS_AT_ONCE)
-    path = f"/api/v1/namespaces/{namespace}"
-    account = f"{path}/serviceaccounts/default"
-    while True:
-        try:
-            await client.call("GET", account)
-            break
-        except Exception:  # noqa: BLE001 - the controllers make it in a moment
-            await asyncio.sleep(0.1)
-    left = asyncio.Event()
-    ended: set[str] = set()
+class BareClient:
+    """The process of `bench.bare`."""
 
-    def changed(pod: pods.Pod) -> None:
-        if pod.phase is pods.Phase.ENDED and pod.name not in ended:
-            ended.add(pod.name)
-            deleted = client.call("DELETE", f"{path}/pods/{pod.name}", metadata_only=True)
-            deletions.append(asyncio.create_task(deleted))
-            if len(ended) == count:
-                left.set()
+    def __init__(self, cluster: Cluster) -> None:
+        command = [sys.executable, "-m", "bench.bare", str(cluster.kubeconfig)]
+        self.process = psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
-    async def make(number: int) -> None:
-        order = order_of(f"bare{number}")
-        key = try_key_text(order.try_key)
-        launch = Launch(key, 0, podnames.pod_name(order.try_key, key, 0), "", "127.0.0.1:1", 0, order)
-        await client.call("POST", f"{path}/pods", build(launch, "nonce", settings), metadata_only=True)
+    def run(self, count: int) -> float:
+        """Seconds for `count` pods."""
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
 
-    deletions: list[asyncio.Task[dict[str, Any]]] = []
-    watch = PodWatch(client, namespace, "bare", 0, SECONDS, changed, lambda _: None)
-    await watch.open()
-    begun = time.monotonic()
-    await asyncio.gather(*(make(number) for number in range(count)))
-    await asyncio.wait_for(left.wait(), SECONDS)
-    await asyncio.gather(*deletions)
-    seconds = time.monotonic() - begun
-    watch.close()
-    await client.call("DELETE", path)
-    await client.close()
-    return seconds
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(30)
 
 
-def throughput(cluster: Cluster, bootstrap: str, folder: Path, count: int) -> Iterator[Figure]:
-    """Pods that end at once: from their orders to their reported ends."""
+def through_executor(bench: Bench, prefix: str, count: int) -> float:
+    """Seconds for `count` pods that end at once: from their orders until their ends are reported and they are gone."""
+    begun, done = time.monotonic(), 0
+    bench.write([f"{prefix}n{n}" for n in range(count)])
+    while done < count:
+        done += len(bench.ended())
+        if time.monotonic() - begun > SECONDS:
+            raise RuntimeError(f"{done} of {count} pods ended within {SECONDS:.0f} s")
+    bench.until(bench.empty, "all pods are gone")
+    return time.monotonic() - begun
+
+
+def throughput(cluster: Cluster, bootstrap: str, folder: Path, count: int, rounds: int) -> Iterator[Figure]:
+    """Pods a second by the bare client and through the executor, a round each in turn on the same servers."""
     bench = Bench(cluster, bootstrap, folder, ENDS_AT_ONCE)
+    bare = BareClient(cluster)
     try:
-        bench.write([f"warm{n}" for n in range(WARM)])
-        done: list[TaskReport] = []
-        while len(done) < WARM:
-            done += bench.ended()
-        processes = processes_below(folder, bench.executor)
-        before, begun, done = cpu_seconds(processes), time.monotonic(), []
-        bench.write([f"pod{n}" for n in range(count)])
-        while len(done) < count:
-            done += bench.ended()
-            if time.monotonic() - begun > SECONDS:
-                raise RuntimeError(f"{len(done)} of {count} pods ended within {SECONDS:.0f} s")
-        seconds = time.monotonic() - begun
-        yield figure("kubernetes_pods_per_s", [count / seconds])
-        for name, used in cpu_seconds(processes).items():
-            yield figure(f"kubernetes_{name}_cpu_ms_per_pod", [1000 * (used - before[name]) / count], "ms")
+        for size in (WARM, WARM):
+            bare.run(size)
+            through_executor(bench, f"warm{uuid.uuid4().hex[:4]}", size)
+        processes = processes_below(folder, bench.executor) | {"client": bare.process, "orders": psutil.Process()}
+        ways: dict[str, Callable[[str], float]] = {
+            "api": lambda _: bare.run(count),
+            "executor": lambda number: through_executor(bench, f"round{number}", count),
+        }
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        used: dict[str, dict[str, float]] = {way: dict.fromkeys(processes, 0.0) for way in ways}
+        calls: dict[str, dict[str, float]] = {way: {} for way in ways}
+        for number in range(rounds):
+            for way, run in ways.items():
+                asked, before = api_calls(cluster), cpu_seconds(processes)
+                rates[way].append(count / run(str(number)))
+                for name, seconds in cpu_seconds(processes).items():
+                    used[way][name] += 1000 * (seconds - before[name]) / count / rounds
+                for kind, times in api_calls(cluster).items():
+                    more = (times - asked.get(kind, 0.0)) / count / rounds
+                    calls[way][kind] = calls[way].get(kind, 0.0) + more
+        yield figure("kubernetes_api_pods_per_s", rates["api"])
+        yield figure("kubernetes_pods_per_s", rates["executor"])
+        share = [100 * ours / limit for ours, limit in zip(rates["executor"], rates["api"], strict=True)]
+        yield figure("kubernetes_pods_percent_of_api", share)
+        for way, prefix in (("executor", "kubernetes"), ("api", "kubernetes_api")):
+            for name, each in used[way].items():
+                yield figure(f"{prefix}_{name}_cpu_ms_per_pod", [each], "ms")
+            yield figure(f"{prefix}_all_cpu_ms_per_pod", [sum(used[way].values())], "ms")
+            told = sorted(((times, kind) for kind, times in calls[way].items() if times >= 0.05), reverse=True)
+            print("   " + ", ".join(f"{times:.2f} {kind}" for times, kind in told))
+            yield figure(f"{prefix}_api_calls_per_pod", [sum(times for times, _ in told)], "")
+        print("   reports: ", bench.kinds)
     finally:
+        bare.close()
         bench.close()
 
 
@@ -260,7 +267,8 @@ def live(cluster: Cluster, bootstrap: str, folder: Path, count: int, samples: in
 def main() -> int:
     """Runs the parts; returns 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.kubernetes", description=__doc__)
-    parser.add_argument("--pods", type=int, default=1500, help="pods of the throughput")
+    parser.add_argument("--pods", type=int, default=700, help="pods of each round of the throughput")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of it")
     parser.add_argument("--live", type=int, default=5000, help="pods that run at once")
     parser.add_argument("--samples", type=int, default=300, help="measured ends among them")
     parser.add_argument("--no-local", action="store_true", help="without the local back end")
@@ -286,10 +294,7 @@ def main() -> int:
         cluster = kubernetes.start(folder / "kubernetes", nodes=8, with_parent=True)
         process.start(launch, with_parent=True)
         try:
-            asyncio.run(bare(cluster, WARM))
-            seconds = asyncio.run(bare(cluster, arguments.pods))
-            note(iter([figure("kubernetes_api_pods_per_s", [arguments.pods / seconds])]))
-            note(throughput(cluster, launch.address, folder, arguments.pods))
+            note(throughput(cluster, launch.address, folder, arguments.pods, arguments.rounds))
             note(live(cluster, launch.address, folder, arguments.live, arguments.samples))
             kubernetes.stop(folder / "kubernetes", 0)
             if not arguments.no_local:

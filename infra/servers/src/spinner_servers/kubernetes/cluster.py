@@ -258,7 +258,7 @@ def _kwok(cluster: Cluster, kwok: Path) -> Launch:
     command = [
         str(kwok), "--kubeconfig", str(cluster.kubeconfig), "--config", str(Path(__file__).with_name("stages.yaml")),
         "--manage-nodes-with-label-selector", "type=kwok", "--node-lease-duration-seconds", "40",
-        "--cidr", "10.200.0.0/16", "--node-ip", "10.99.0.2", "--server-address", f"127.0.0.1:{port}",
+        "--v=WARN", "--cidr", "10.200.0.0/16", "--node-ip", "10.99.0.2", "--server-address", f"127.0.0.1:{port}",
     ]  # fmt: skip
     return _launch(cluster, "kwok", command, cluster.url, lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
 

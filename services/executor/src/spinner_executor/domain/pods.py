@@ -19,6 +19,8 @@ from spinner_executor.domain.model import Exit
 
 WORKER = "worker"
 _MAX_TEXT = 500
+# What every pod waits for in turn.
+PREPARED, SCHEDULED = "the pod is being prepared on its node", "the pod waits for the Kubernetes scheduler"
 
 # Waiting containers: what they mean when nothing changes in time.
 _IMAGE_REASONS = frozenset(
@@ -144,8 +146,8 @@ def _waiting(status: Mapping[str, Any], bound: bool) -> tuple[str, Outcome.Value
             text = _text(condition.get("reason", ""), condition.get("message", ""))
             return text, Outcome.OUTCOME_NEVER_SCHEDULED, False
     if bound:
-        return "the pod is being prepared on its node", Outcome.OUTCOME_LAUNCH_FAILED, False
-    return "the pod waits for the Kubernetes scheduler", Outcome.OUTCOME_NEVER_SCHEDULED, False
+        return PREPARED, Outcome.OUTCOME_LAUNCH_FAILED, False
+    return SCHEDULED, Outcome.OUTCOME_NEVER_SCHEDULED, False
 
 
 def _exit(status: Mapping[str, Any], deleting: bool, ended: Mapping[str, Any] | None = None) -> Exit:

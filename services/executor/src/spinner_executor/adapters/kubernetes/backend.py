@@ -43,9 +43,11 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FORCE_SECONDS = 1
 _ACCOUNT_SECONDS = 10.0
-# A call that fails for so long, and what a pod waits for this long, are worth a word to the user.
+# A call that fails for so long, and what a pod waits for this long, are worth a word to the user; what every pod waits
+# for only when it takes longer.
 _TELL_AFTER_SECONDS = 3.0
 _TELL_PENDING_SECONDS = 1.0
+_TELL_USUAL_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +428,9 @@ class KubernetesBackend:
 
     def _tell_pending(self, worker: _Worker, now: float) -> None:
         """Says what a worker waits for, once it has waited for that."""
-        if worker.reason != worker.told_reason and now - worker.reason_since >= _TELL_PENDING_SECONDS:
+        usual = worker.reason in (pods.PREPARED, pods.SCHEDULED)
+        wait = _TELL_USUAL_SECONDS if usual else _TELL_PENDING_SECONDS
+        if worker.reason != worker.told_reason and now - worker.reason_since >= wait:
             worker.told_reason = worker.reason
             self._events.pending(worker.key, worker.name, worker.reason)
 
