@@ -69,9 +69,15 @@ class Mark:
 class Stack:
     """One embedded stack in a temporary home, with bundles of its own."""
 
-    def __init__(self, bundles: dict[str, Path], examples: bool = True, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        bundles: dict[str, Path],
+        examples: bool = True,
+        settings: dict[str, str] | None = None,
+        parent: Path | None = None,
+    ) -> None:
         # A short path: sockets live below it.
-        self.home = Path(tempfile.mkdtemp(prefix="sp-"))
+        self.home = Path(tempfile.mkdtemp(prefix="sp-", dir=parent))
         self.scratch = self.home / "scratch"
         self.marks = self.home / "marks"
         self.samples = self.home / "samples"

@@ -8,6 +8,7 @@ doubles with each crash in a row.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -88,7 +89,8 @@ def _pause_after_crashes(record: Path) -> None:
     except (OSError, ValueError):
         starts = []
     now = time.time()
-    record.write_text("\n".join(map(str, [*starts, now])))
+    with contextlib.suppress(OSError):  # on a full disk it is supervisord's pause alone
+        record.write_text("\n".join(map(str, [*starts, now])))
     time.sleep(pause_seconds(starts, now))
 
 

@@ -81,7 +81,7 @@ def start(home: Home, state: State) -> None:
     log = home.logs / "supervisor.out"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(configuration)],
+            [sys.executable, "-W", "ignore", "-m", "spinner_local.supervisord", "-c", str(configuration)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

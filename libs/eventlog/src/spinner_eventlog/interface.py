@@ -168,7 +168,10 @@ class GroupConsumer(Protocol):
 class EventLog(Protocol):
     """Where everything is written. Topics must exist (see `topics.create_topics`)."""
 
-    def producer(self, client_id: str) -> Producer: ...
+    def producer(self, client_id: str, patience_seconds: float = 300.0) -> Producer:
+        """`patience_seconds`: a record not acknowledged for so long gets its on_delivery with Transient, and isn't sent
+        from then on. It may be stored even so: if only the acknowledgement was lost.
+        """
 
     def transactional_producer(self, transactional_id: str) -> TransactionalProducer:
         """Blocks until all earlier producers of this id are fenced and their open transactions are ended."""

@@ -90,8 +90,10 @@ class KafkaLog:
         # Also at exit: a group member that is not closed would hang the interpreter.
         weakref.finalize(self, _close_all, self._open)
 
-    def producer(self, client_id: str) -> KafkaProducer:
-        config = producer_config(self.bootstrap, client_id, self._tuning)
+    def producer(self, client_id: str, patience_seconds: float = 300.0) -> KafkaProducer:
+        config = producer_config(self.bootstrap, client_id, self._tuning) | {
+            "message.timeout.ms": int(1000 * patience_seconds)
+        }
         return self._keep(KafkaProducer(config, self._envelope, self.prefix))
 
     def transactional_producer(self, transactional_id: str) -> KafkaTransactionalProducer:

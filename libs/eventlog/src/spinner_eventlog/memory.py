@@ -52,7 +52,7 @@ class MemoryLog:
         """Idempotent."""
         self.broker.create_topic(name, partitions)
 
-    def producer(self, client_id: str) -> MemoryProducer:
+    def producer(self, client_id: str, patience_seconds: float = 300.0) -> MemoryProducer:
         return MemoryProducer(self)
 
     def transactional_producer(self, transactional_id: str) -> MemoryTransactionalProducer:

@@ -143,6 +143,36 @@ def test_three_deaths_of_the_broker_lose_and_double_nothing(make_world, tmp_path
         servers.stop(data, grace_seconds=0)
 
 
+def test_a_record_that_was_given_up_is_not_written_later(make_world, tmp_path, wait_for):
+    port = servers.free_port()
+    data = tmp_path / "kafka"
+    launch = kafka.prepare(data, port, servers.free_port(taken=[port]))
+    servers.start(launch, with_parent=True)
+    try:
+        world = make_world(launch.address)
+        world.topic("inbox", 1)
+        log, told = world.log(), []
+        producer = log.producer("impatient", patience_seconds=2.0)
+
+        def send(text: str) -> None:
+            message = InboxMessage(definition_published=DefinitionPublished(dag_id=text))
+            producer.send(Outgoing("inbox", text, message, 0), lambda error, offset: told.append((text, error)))
+
+        send("before")
+        wait_for(lambda: told == [("before", None)], 30)
+        servers.stop(data, grace_seconds=0)
+        send("given up")
+        wait_for(lambda: len(told) == 2, 30)
+        assert isinstance(told[1][1], Transient)
+        servers.start(launch, with_parent=True)
+        send("after")
+        wait_for(lambda: len(told) == 3, 60)
+        assert [record.key for record in log.read_all("inbox", 0)] == [text for text, error in told if error is None]
+        assert "given up" not in [record.key for record in log.read_all("inbox", 0)]
+    finally:
+        servers.stop(data, grace_seconds=0)
+
+
 def test_a_process_paused_beyond_its_session_can_write_nothing_and_comes_back(make_rig, wait_for):
     rig = make_rig(2)
     sleeper = rig.start("sleeper")

@@ -1,13 +1,16 @@
 """Ends of segments beside the try's other files, written before they are reported.
 
 A file that was written survives a kill of the executor, so the next one reports the end again. What must survive
-the machine is in the grant.
+the machine is in the grant. On a full disk nothing is kept but what was there; only secrets that can't be kept are an
+error, since a next executor would not mask them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from google.protobuf.message import DecodeError
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 
 from spinner_executor.domain.prediction import Memory
+
+_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -26,11 +31,11 @@ class Journal:
         self._cipher = cipher
 
     def store_end(self, report: TaskReport) -> None:
-        self._write(f"end-{report.segment}.bin", report.SerializeToString())
+        self._try_write(f"end-{report.segment}.bin", report.SerializeToString())
 
     def end(self, segment: int) -> TaskReport | None:
         data = self._read(f"end-{segment}.bin")
-        if data is None:
+        if not data:
             return None
         try:
             return TaskReport.FromString(data)
@@ -39,7 +44,7 @@ class Journal:
 
     def store_stages(self, stages: TaskEnded) -> None:
         """Keeps the stages and usage of earlier segments."""
-        self._write("stages.bin", stages.SerializeToString())
+        self._try_write("stages.bin", stages.SerializeToString())
 
     def stages(self) -> TaskEnded:
         data = self._read("stages.bin")
@@ -49,7 +54,7 @@ class Journal:
 
     def store_memory(self, memory: Memory) -> None:
         """Keeps what a worker was launched with."""
-        self._write("memory.json", json.dumps([memory.request, memory.limit, memory.source]).encode())
+        self._try_write("memory.json", json.dumps([memory.request, memory.limit, memory.source]).encode())
 
     def memory(self) -> Memory | None:
         data = self._read("memory.json")
@@ -67,6 +72,12 @@ class Journal:
         except InvalidToken as error:
             raise ValueError(f"{self._folder}/secrets.bin was written with another key") from error
 
+    def _try_write(self, name: str, data: bytes) -> None:
+        try:
+            self._write(name, data)
+        except OSError as error:
+            _log.warning("%s could not be kept: %s", self._folder / name, error)
+
     def _write(self, name: str, data: bytes) -> None:
         path = self._folder / name
         try:
@@ -75,7 +86,12 @@ class Journal:
             self._folder.mkdir(mode=0o700, parents=True)
             descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         try:
-            os.write(descriptor, data)  # one call: a kill of this process leaves all of it or nothing
+            # One call: a kill of this process leaves all of it or nothing.
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         finally:
             os.close(descriptor)
 

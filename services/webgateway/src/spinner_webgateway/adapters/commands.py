@@ -29,6 +29,8 @@ from spinner_webgateway.domain.who import Caller
 from spinner_webgateway.domain.words import timestamp
 
 ANSWER_SECONDS = 10.0
+# The client itself gives up a record after the answer's time; it looks every second.
+_CLIENT_SECONDS = 5.0
 BAD_REQUEST_CODES = frozenset(
     {
         "INVALID_ARGUMENT",
@@ -93,7 +95,7 @@ class Commands:
     def __init__(
         self, log: EventLog, engine: sa.Engine, hub: ChangeHub, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
-        self._producer: Producer = log.producer("webgateway-commands")
+        self._producer: Producer = log.producer("webgateway-commands", answer_seconds)
         self._engine = engine
         self._hub = hub
         self._answer_seconds = answer_seconds
@@ -129,6 +131,7 @@ class Commands:
                     headers=traces.inject({}),
                 ),
                 f"dag/{command.dag_id}" if command.dag_id else f"asset/{command.create_asset_event.asset}",
+                f" with request_id {command.request_id}: it is carried out once",
             )
             while (left := deadline - time.monotonic()) > 0:
                 await subscription.take(left)
@@ -146,9 +149,9 @@ class Commands:
 
     async def write(self, outgoing: Outgoing, subject: str) -> None:
         """Writes a record and waits until it is durable; raises the problem when it isn't."""
-        await self._deliver(outgoing, subject)
+        await self._deliver(outgoing, subject, "")
 
-    async def _deliver(self, outgoing: Outgoing, subject: str) -> None:
+    async def _deliver(self, outgoing: Outgoing, subject: str, again: str) -> None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -165,8 +168,7 @@ class Commands:
 
         try:
             self._producer.send(outgoing, delivered)
-            await asyncio.to_thread(self._producer.flush, self._answer_seconds)
-            await asyncio.wait_for(done, 1.0)
+            await asyncio.wait_for(done, self._answer_seconds + _CLIENT_SECONDS)
         except RecordTooLarge as error:
             raise ProblemError(
                 413, "TOO_LARGE", str(error), "Send less, or keep the data in the object store."
@@ -175,8 +177,9 @@ class Commands:
             raise ProblemError(
                 503,
                 "LOG_UNAVAILABLE",
-                f"Kafka did not take the change of {subject}: {error or 'no answer in time'}. Nothing was changed.",
-                "Check that the broker runs (spinner status), then try again.",
+                f"Kafka did not acknowledge the change of {subject}: {error or 'no answer in time'}. It will not be "
+                "sent again; whether it was stored before the broker went silent is not known.",
+                f"Check that the broker runs (spinner status), then send the same request again{again}.",
             ) from error
 
     def _answer(self, request_id: str) -> Row | None:
