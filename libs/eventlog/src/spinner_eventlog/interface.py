@@ -27,7 +27,10 @@ class UnknownTopic(Transient):
 
 
 class Fenced(Exception):  # noqa: N818
-    """Another owner took over; throw the in-memory partition away and stop writing."""
+    """Another owner took over, or this writer is broken for good: throw the in-memory partition away and stop writing.
+
+    Who still owns the partition opens it anew.
+    """
 
 
 class RecordTooLarge(Exception):  # noqa: N818

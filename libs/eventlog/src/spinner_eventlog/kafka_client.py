@@ -95,13 +95,17 @@ def consumer_config(bootstrap: str, client_id: str, group_id: str, tuning: Tunin
     }
 
 
-def is_fenced(error: KafkaError) -> bool:
-    return error.code() in _FENCED
+def is_useless(error: KafkaError) -> bool:
+    """Whether a transactional writer can write nothing more: fenced, or broken, as after the broker lost its state.
+
+    Either way only a new owner's opening tells what was written, so both are Fenced.
+    """
+    return error.code() in _FENCED or error.fatal()
 
 
 def translated(error: KafkaError, doing: str) -> Exception:
     """The exception of our interface for a Kafka error met while `doing` something."""
-    if is_fenced(error):
+    if error.code() in _FENCED:
         return Fenced(f"{doing}: {error.str()}")
     return Transient(f"{doing}: {error.name()}: {error.str()}")
 

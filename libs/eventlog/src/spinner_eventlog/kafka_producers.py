@@ -16,11 +16,12 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from spinner_eventlog import topics
 from spinner_eventlog.envelope import Envelope, Headers
 from spinner_eventlog.interface import Fenced, GroupConsumer, Outgoing, TopicPartition, Transient
-from spinner_eventlog.kafka_client import Config, error_of, is_fenced, translated
+from spinner_eventlog.kafka_client import Config, error_of, is_useless, translated
 
 logger = logging.getLogger("spinner_eventlog.kafka")
 
 _COMMIT_SECONDS = 30.0
+_USELESS = "another owner took over, or the broker no longer knows this writer's transaction"
 
 
 class KafkaProducer:
@@ -155,7 +156,7 @@ class KafkaTransactionalProducer:
 
     def _wrapped(self, records: Sequence[Outgoing]) -> list[tuple[bytes, bytes | None, Headers]]:
         if self._fenced:
-            raise Fenced(f"{self._id}: another owner took over")
+            raise Fenced(f"{self._id}: {_USELESS}")
         for record in records:
             if record.topic not in self._known_topics:
                 self._partition_count(record.topic)  # an unknown topic would only show as a time-out
@@ -216,12 +217,12 @@ class KafkaTransactionalProducer:
                 return
             except KafkaException as exception:
                 error = error_of(exception)
-                if is_fenced(error):
+                if is_useless(error):
                     self._fenced = True
-                    raise translated(error, f"{self._id}: {doing}") from exception
+                    raise Fenced(f"{self._id}: {doing}: {error.str()}: {_USELESS}") from exception
                 if error.txn_requires_abort():
                     raise
-                if error.fatal() or not error.retriable() or time.monotonic() > deadline:
+                if not error.retriable() or time.monotonic() > deadline:
                     raise translated(error, f"{self._id}: {doing}") from exception
                 time.sleep(0.01)
 
@@ -229,9 +230,9 @@ class KafkaTransactionalProducer:
         """Ends the transaction without effect and raises what the caller should know."""
         self._appending = False
         errors = [error_of(cause)] if isinstance(cause, KafkaException) else []
-        if any(is_fenced(error) for error in [*errors, *failures]):
+        if any(is_useless(error) for error in [*errors, *failures]):
             self._fenced = True
-            raise Fenced(f"{self._id}: another owner took over") from cause
+            raise Fenced(f"{self._id}: {_USELESS}") from cause
         try:
             self._resumed("aborting", lambda wait: self._client.abort_transaction(wait), _COMMIT_SECONDS)
         except KafkaException as exception:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from spinner_eventlog.interface import Outgoing, Transient
+from spinner_eventlog.interface import Fenced, Outgoing, Transient
 from spinner_eventlog.loop import PartitionLoop
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
 from spinner_servers import kafka
@@ -141,6 +142,36 @@ def test_three_deaths_of_the_broker_lose_and_double_nothing(make_world, tmp_path
         rig.stop()
     finally:
         servers.stop(data, grace_seconds=0)
+
+
+class Broken:
+    """A client in librdkafka's fatal state: as seen after a full disk had cut the broker's record of a transaction."""
+
+    def __init__(self, client: Producer) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> object:
+        if name in ("begin_transaction", "commit_transaction", "abort_transaction"):
+            return self._refuse
+        return getattr(self._client, name)
+
+    def _refuse(self, *_: float) -> None:
+        raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "Failed to end transaction", fatal=True))
+
+
+def test_a_writer_that_is_broken_for_good_says_so_and_a_new_one_goes_on(kafka_world):
+    kafka_world.topic("inbox", 1)
+    log = kafka_world.log()
+    record = Outgoing("inbox", "a", InboxMessage(definition_published=DefinitionPublished(dag_id="a")), 0)
+    for broken_while in (lambda writer: writer.append([record]), lambda writer: None):
+        writer = log.transactional_producer("writer")
+        broken_while(writer)
+        writer._client = Broken(writer._client)
+        for _ in range(2):
+            with pytest.raises(Fenced):
+                writer.commit([record])
+    log.transactional_producer("writer").commit([record])
+    assert [found.key for found in log.read_all("inbox", 0)] == ["a"]
 
 
 def test_a_record_that_was_given_up_is_not_written_later(make_world, tmp_path, wait_for):
