@@ -81,11 +81,11 @@ bench-scheduler: setup  ## Measure the scheduler's speed and size (QUICK=1: a mi
 bench-executor: setup  ## One executor on a real Kubernetes API with simulated nodes, and locally
 	@$(BIN)/python -m bench.kubernetes
 
-simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1
-	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+simulate: setup  ## Seeded simulation of the scheduler among faults: SEEDS=200 FIRST_SEED=1 PROCESSES=all cores
+	@$(BIN)/python -m spinner_scheduler.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(if $(PROCESSES),--processes $(PROCESSES))
 
-model-check: setup  ## The scheduler against its oracle on cases that Hypothesis draws: CASES=100000 SEED=1
-	@$(BIN)/python -m services.scheduler.tests.model_check --cases $(CASES) --seed $(SEED)
+model-check: setup  ## The scheduler against its oracle on cases that Hypothesis draws: CASES=100000 SEED=1 PROCESSES=all cores
+	@$(BIN)/python -m services.scheduler.tests.model_check --cases $(CASES) --seed $(SEED) $(if $(PROCESSES),--processes $(PROCESSES))
 
 bench-peers: setup  ## Spinner beside Airflow, Prefect and Dagster; goes on where it stopped (AGAIN=1: anew); writes docs/benchmarks.md
 	@$(BIN)/python -m bench.peers $(if $(AGAIN),--again)

@@ -29,8 +29,9 @@ from spinner_eventlog.memory_broker import MemoryBroker, Stored
 class MemoryLog:
     """interface.EventLog in memory.
 
-    `clock`: stamps records (default: the wall clock). `wait`: whether polls block up to the time-out. `before_commit`:
-    called with the transactional id before each commit; what it raises (Transient, for example) aborts the transaction.
+    `clock`: stamps records (default: the wall clock); `clock_ms` is the same in ms, for who asks very often.
+    `wait`: whether polls block up to the time-out. `before_commit`: called with the transactional id before each
+    commit; what it raises (Transient, for example) aborts the transaction.
     """
 
     def __init__(
@@ -39,9 +40,12 @@ class MemoryLog:
         clock: Callable[[], datetime] | None = None,
         wait: bool = True,
         before_commit: Callable[[str], None] | None = None,
+        clock_ms: Callable[[], int] | None = None,
     ) -> None:
-        def clock_ms() -> int:
-            return int(clock().timestamp() * 1000) if clock is not None else time.time_ns() // 1_000_000
+        if clock_ms is None:
+
+            def clock_ms() -> int:
+                return int(clock().timestamp() * 1000) if clock is not None else time.time_ns() // 1_000_000
 
         self.broker = MemoryBroker(clock_ms)
         self.wait = wait
@@ -209,13 +213,15 @@ class _Positions:
 
     def poll(self, max_records: int = 1000, timeout_seconds: float = 0.1) -> list[Record]:
         broker = self._log.broker
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + timeout_seconds if self._log.wait else 0.0
         while True:
             self._before_reading()
             with broker.lock:
                 records = self._ready(max_records)
+                if records or not self._log.wait:
+                    return records
                 left = deadline - time.monotonic()
-                if records or not self._log.wait or left <= 0:
+                if left <= 0:
                     return records
                 broker.changed.wait(left)
 
@@ -229,6 +235,11 @@ class _Positions:
         partitions = [at for at in self._next if at not in self._paused]
         if not partitions:
             return []
+        if len(partitions) == 1:
+            found, self._next[partitions[0]] = self._log.broker.read(
+                partitions[0], self._next[partitions[0]], max_records
+            )
+            return found
         first = next(self._turn) % len(partitions)
         records: list[Record] = []
         for at in partitions[first:] + partitions[:first]:
@@ -282,6 +293,8 @@ class MemoryGroupConsumer(_Positions):
         self._on_revoked = on_revoked
         self._member = log.broker.join(group_id, topics)
         self._closed = False
+        # The broker's generation at which it had nothing more to learn.
+        self._learnt = -1
 
     def expire(self) -> None:
         """The broker drops this member, which finds out at its next poll and joins again."""
@@ -315,6 +328,9 @@ class MemoryGroupConsumer(_Positions):
 
     def _before_reading(self) -> None:
         broker = self._log.broker
+        generation = broker.generation
+        if generation == self._learnt:
+            return
         with broker.lock:
             group = broker.group(self.group_id)
             expired = self._member not in group.members
@@ -333,6 +349,7 @@ class MemoryGroupConsumer(_Positions):
                 self._next[at] = group.offsets.get(at, 0)
         if fresh and self._on_assigned is not None:
             self._on_assigned(fresh)
+        self._learnt = generation
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
         if partitions and self._on_revoked is not None:

@@ -8,7 +8,7 @@ members of a group only after its old owner gave it up or was expired.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spinner_eventlog.envelope import Headers, unwrap
@@ -23,6 +23,16 @@ class Stored:
     key: bytes
     value: bytes | None
     headers: Headers
+    # Value and headers as readers see them, once there was one.
+    read: tuple[bytes | None, Mapping[str, str]] | None = None
+
+    def record(self, at: TopicPartition, offset: int) -> Record:
+        if self.read is None:
+            record = unwrap(*at, offset, self.time_ms, self.key, self.value, self.headers)
+            self.read = (record.value, record.headers)
+            return record
+        value, headers = self.read
+        return Record(*at, offset, self.time_ms, self.key.decode("utf-8", "backslashreplace"), value, headers)
 
 
 @dataclass(slots=True)
@@ -106,15 +116,15 @@ class MemoryBroker:
         """Up to `limit` records from `start`, and the next offset to read."""
         with self.lock:
             log = self._partition(*at)
-            end = self.end(*at, uncommitted)
             found: list[Record] = []
+            if start >= len(log):
+                return found, start
+            end = self.end(*at, uncommitted)
             position = start
             while position < end and len(found) < limit:
                 stored = log[position]
                 if stored is not None and (uncommitted or (at, position) not in self._aborted):
-                    found.append(
-                        unwrap(at[0], at[1], position, stored.time_ms, stored.key, stored.value, stored.headers)
-                    )
+                    found.append(stored.record(at, position))
                 position += 1
             while position < end and log[position] is None:
                 position += 1

@@ -13,6 +13,8 @@ from spinner_scheduler.simulation.invariants import check_sums
 
 HOUR = 3_600
 SLOTS = 1
+# Long after any time-out.
+LATE = 1_760_000_400 * times.SECOND + 24 * HOUR * times.SECOND
 
 
 @pytest.fixture
@@ -87,3 +89,46 @@ def test_a_backfill_passes_over_a_run_whose_tasks_are_being_killed(lab) -> None:
     lab.end("a", Outcome.OUTCOME_KILLED_BY_USER, run)
     assert lab.run_state(run) == "failed" and used(lab) == 0
     check_sums(lab.state)
+
+
+def waiting(lab) -> list[str]:  # type: ignore[no-untyped-def]
+    """Tasks of the run that wait for a slot, after a look at whether replay would say the same."""
+    check_sums(lab.state)
+    run = lab.state.dags["dag"].runs["run"]
+    return [run.layout.task_ids[slot] for slot in sorted(run.wanted)]
+
+
+def deferred_run(lab, **deferral: object) -> None:  # type: ignore[no-untyped-def]
+    """A run with a deferred task, whose own time-out comes before that of the task."""
+    made = lab.dag()
+    made.dagrun_timeout.FromSeconds(60)
+    made.tasks.add(task_id="a")
+    lab.publish(made)
+    lab.trigger()
+    lab.start("a")
+    lab.take(InboxMessage(task_report=lab.report(lab.order("a"), 3, deferred={"trigger_class": "t", **deferral})))
+    assert lab.states() == {"a": "deferred"}
+
+
+def test_a_deferred_task_of_a_run_that_is_stopped_is_not_resumed_by_a_time_out_of_the_same_moment(lab) -> None:  # type: ignore[no-untyped-def]
+    """Seeds 2011 and 2016: the run's time-out and the trigger's ring in one decision.
+
+    The task became scheduled in a run that had ended. That run's owner had dropped it from what waits, beside its
+    events, and the next owner, who knows events only, had not.
+    """
+    deferred_run(lab, timeout={"seconds": 60})
+    lab.now = LATE
+    lab.take()
+    assert lab.run_state() == "failed"
+    assert lab.states() == {"a": "deferred"} and waiting(lab) == []
+    lab.end("a", Outcome.OUTCOME_KILLED_BY_USER)
+    assert lab.states() == {"a": "failed"}
+
+
+def test_nobody_decides_a_task_that_is_being_killed(lab) -> None:  # type: ignore[no-untyped-def]
+    """The same by a person's hand."""
+    deferred_run(lab, human={"options": ["yes"]})
+    lab.command(stop_run={"run_id": "run"})
+    answer = lab.command(decide_task={"run_id": "run", "task_id": "a", "map_index": -1, "chosen_options": ["yes"]})
+    assert answer is not None and answer.command_rejected.code == "NOT_WAITING", answer
+    assert waiting(lab) == []

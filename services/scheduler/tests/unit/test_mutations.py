@@ -9,7 +9,8 @@ import pytest
 from spinner_eventlog.interface import Transient
 from spinner_eventlog.memory import MemoryTransactionalProducer
 from spinner_eventlog.owned_partition import OwnedPartition
-from spinner_scheduler.adapters import machine
+from spinner_proto.events.v1.events_pb2 import WorkflowEvents
+from spinner_scheduler.adapters import machine, recovery, standby
 from spinner_scheduler.domain import (
     assets,
     backfills,
@@ -279,6 +280,48 @@ def what_was_decided_ahead_is_not_read_again(patch: Patch) -> None:
     patch.setattr(OwnedPartition, "open", opening)
 
 
+def standbys_stop_early(patch: Patch) -> None:
+    """What was written after a standby's last look is not read when it takes over."""
+    original = machine.SchedulerMachine.restore
+
+    def restore(self: Any) -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(recovery, "catch_up", lambda *arguments: None)
+            follower = self._standby.take(*self._place) if self._standby is not None else None
+            if follower is None:
+                inner.undo()
+            else:
+                inner.setattr(self._standby, "take", lambda *place: follower)
+            original(self)
+
+    patch.setattr(machine.SchedulerMachine, "restore", restore)
+
+
+def standbys_pass_over_clears(patch: Patch) -> None:
+    """A standby does not follow tasks that begin again."""
+    original = standby.Follower.event
+
+    def event(self: Any, record: Any) -> None:
+        kinds = {each.WhichOneof("kind") for each in record.decode(WorkflowEvents).events}
+        if "task_cleared" not in kinds:
+            original(self, record)
+
+    patch.setattr(standby.Follower, "event", event)
+
+
+def standbys_think_all_is_saved(patch: Patch) -> None:
+    """Who takes over from a standby writes no snapshots of what the last owner had not saved."""
+    original = standby.Standby.take
+
+    def take(self: Any, *place: int) -> Any:
+        follower = original(self, *place)
+        if follower is not None:
+            follower.restored.unsaved.clear()
+        return follower
+
+    patch.setattr(standby.Standby, "take", take)
+
+
 def deliveries_count_twice(patch: Patch) -> None:
     """A DAG takes an update of an asset for a new one each time that it hears of it."""
     original = assets._delivered
@@ -375,6 +418,9 @@ BUGS: list[tuple[Callable[[Patch], None], set[str], int]] = [
     (what_was_decided_ahead_goes_on, {"fold_equals_live_state", "snapshots_equal_live_state", *LOST}, 1),
     (what_was_decided_ahead_is_remembered, {"fold_equals_live_state", "snapshots_equal_live_state"}, 1),
     (what_was_decided_ahead_is_not_read_again, LOST, 1),
+    (standbys_stop_early, {"standby_equals_live_state"}, 1),
+    (standbys_pass_over_clears, {"standby_equals_live_state"}, 1),
+    (standbys_think_all_is_saved, {"snapshots_equal_live_state"}, 1),
     (deliveries_count_twice, {"an_update_reaches_a_dag_once"}, 1),
     (updates_skip_numbers, {"updates_are_numbered"}, 1),
     (partitions_are_forgotten, {"each_partition_has_one_owner"}, 1),

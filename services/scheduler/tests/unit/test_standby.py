@@ -52,6 +52,7 @@ class Rig:
     """A standby over an in-memory log, on the test's thread."""
 
     def __init__(self, most_tasks: int = 1_000) -> None:
+        clock = iter(range(0, 1_000, 10))
         self.log = MemoryLog(wait=False)
         topics.create_topics(self.log, ["spinner"], [1], {"scheduler_inbox": 2})
         self.owned: set[TopicPartition] = set()
@@ -63,6 +64,7 @@ class Rig:
             lambda: self.owned,
             lambda tier, partition: new_state(self.log, NoDefinitions(), policy, tier, partition),  # type: ignore[arg-type]
             most_tasks,
+            clock=lambda: float(next(clock)),
         )
 
     def write(self, dag_id: str, partition: int) -> None:
@@ -78,13 +80,11 @@ class NoDefinitions:
         return None
 
 
-def test_what_others_own_is_followed_and_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_own_is_followed_and_handed_over() -> None:
     rig = Rig()
     inbox = topics.inbox_topic("spinner", 1)
     rig.owned = {(inbox, 0)}
     rig.write("before", 1)
-    clock = iter(range(0, 1_000, 10))
-    monkeypatch.setattr("spinner_scheduler.adapters.standby.time.monotonic", lambda: float(next(clock)))
     rig.standby._look()
     assert set(rig.standby.following()) == set()  # may only be changing hands
     rig.standby._look()
@@ -102,10 +102,8 @@ def test_what_others_own_is_followed_and_handed_over(monkeypatch: pytest.MonkeyP
     assert set(rig.standby.following()) == set()
 
 
-def test_a_follower_that_fails_is_dropped_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follower_that_fails_is_dropped_and_stops_nothing() -> None:
     rig = Rig()
-    clock = iter(range(0, 1_000, 10))
-    monkeypatch.setattr("spinner_scheduler.adapters.standby.time.monotonic", lambda: float(next(clock)))
     rig.standby._look()
     rig.standby._look()
     assert set(rig.standby.following()) == {(1, 0), (1, 1)}

@@ -116,6 +116,8 @@ class SchedulerMachine:
         self._partition = partition
         self.name = f"{topics.cell(policy.cluster, tier)}_{partition}"
         self._standby = standby
+        # Whether a standby of this process gave it its memory.
+        self.warm = False
         self._place = (tier, partition)
         self.state = new_state(log, definitions, policy, tier, partition)
         # Where the next event will be at the least, and entities that changed since their snapshot.
@@ -142,6 +144,7 @@ class SchedulerMachine:
                 partial(self._definitions.wait_for, seconds=self._policy.definition_wait_seconds),
             )
         else:
+            self.warm = True
             self.state, restored = follower.state, follower.restored
             recovery.catch_up(self.state, self._log, self._events_topic, self._partition, restored)
         self._next_offset = restored.next_offset

@@ -77,7 +77,8 @@ class Follower:
 class Standby:
     """Follows with one thread. `owned` says what this process owns now; `make` makes the empty state of a place.
 
-    `most_tasks`: live task instances of all followed partitions together.
+    `most_tasks`: live task instances of all followed partitions together. `clock`: seconds that never go back.
+    Simulators call `step` instead of `start`.
     """
 
     def __init__(
@@ -89,12 +90,16 @@ class Standby:
         make: Callable[[int, int], PartitionState],
         most_tasks: int,
         await_definition: Callable[[str, str], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._owned = owned
         self._make = make
         self._most_tasks = most_tasks
         self._await_definition = await_definition
+        self._clock = clock
+        self._reader: Reader | None = None
+        self._looked = float("-inf")
         self._topics = {
             tier: (
                 topics.inbox_topic(cluster, tier),
@@ -133,40 +138,53 @@ class Standby:
         with self._lock:
             return {place: follower.state for place, follower in self._followers.items()}
 
+    def step(self) -> bool:
+        """One turn on the caller's thread; True when something was read. Raises Transient, and can go on after it."""
+        return self._turn(0.0)
+
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except Transient as transient:
-                logger.warning("following: %s; again in 1 s", transient)
-                self._stopping.wait(1)
-
-    def _follow(self) -> None:
-        reader: Reader | None = None
-        looked = 0.0
         try:
             while not self._stopping.is_set():
-                if time.monotonic() - looked >= _LOOK_SECONDS:
-                    looked = time.monotonic()
-                    if self._look() or reader is None:
-                        if reader is not None:
-                            reader.close()
-                        with self._lock:
-                            positions = dict(self._positions)
-                        reader = self._log.reader(list(positions), positions, tail_only=True) if positions else None
-                if reader is None:
-                    self._stopping.wait(_LOOK_SECONDS)
-                else:
-                    self._apply(reader.poll(1_000, 0.2))
+                try:
+                    if not self._turn(0.2) and self._reader is None:
+                        self._stopping.wait(_LOOK_SECONDS)
+                except Transient as transient:
+                    logger.warning("following: %s; again in 1 s", transient)
+                    self._stopping.wait(1)
         finally:
-            if reader is not None:
-                reader.close()
+            self._close_reader()
+
+    def _turn(self, wait_seconds: float) -> bool:
+        try:
+            now = self._clock()
+            if now - self._looked >= _LOOK_SECONDS:
+                self._looked = now
+                if self._look() or self._reader is None:
+                    self._close_reader()
+                    with self._lock:
+                        positions = dict(self._positions)
+                    if positions:
+                        self._reader = self._log.reader(list(positions), positions, tail_only=True)
+            if self._reader is None:
+                return False
+            records = self._reader.poll(1_000, wait_seconds)
+            self._apply(records)
+            return bool(records)
+        except Transient:
+            self._close_reader()
+            self._looked = float("-inf")
+            raise
+
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def _look(self) -> bool:
         """Starts and ends following; True when something changed."""
-        now = time.monotonic()
+        now = self._clock()
         owned = self._owned()
         changed = False
         for tier, (inbox, _, _) in self._topics.items():
@@ -193,9 +211,8 @@ class Standby:
             restored = recovery.restore(state, self._log, snapshots, events, partition, self._await_definition)
         except Transient:
             raise
-        except Exception:
-            logger.exception("can't follow %s[%d]", events, partition)
-            self._not_before[place] = time.monotonic() + _RETRY_SECONDS
+        except Exception as error:  # noqa: BLE001 - nothing depends on a follower
+            self._failed(place, f"{events}[{partition}]", error)
             return False
         follower = Follower(state, restored)
         with self._lock:
@@ -222,10 +239,9 @@ class Standby:
                         follower.event(record)
                     else:
                         follower.snapshot(record)
-                except Exception:
-                    logger.exception("can't follow %s[%d] at %d", record.topic, record.partition, record.offset)
+                except Exception as error:  # noqa: BLE001 - nothing depends on a follower
                     self._drop(place)
-                    self._not_before[place] = time.monotonic() + _RETRY_SECONDS
+                    self._failed(place, f"{record.topic}[{record.partition}] at {record.offset}", error)
                 else:
                     self._positions[record.topic, record.partition] = record.offset + 1
             for follower in touched.values():
@@ -246,8 +262,12 @@ class Standby:
                 self._most_tasks,
             )
             self._drop(place)
-            self._not_before[place] = time.monotonic() + _RETRY_SECONDS
+            self._not_before[place] = self._clock() + _RETRY_SECONDS
             return True
+
+    def _failed(self, place: Place, where: str, error: Exception) -> None:
+        logger.error("can't follow %s: tried again in %.0f s", where, _RETRY_SECONDS, exc_info=error)
+        self._not_before[place] = self._clock() + _RETRY_SECONDS
 
     def _drop(self, place: Place) -> Follower | None:
         follower = self._followers.pop(place, None)

@@ -18,6 +18,7 @@ from spinner_scheduler.simulation.scenario import draw, parse
 from spinner_scheduler.simulation.shrinking import Outcome, shrink, simulate
 
 _TRACE_LINES = 60
+_PROGRESS_SEEDS = 500
 
 
 def run_seed(seed: int) -> Outcome:
@@ -59,27 +60,32 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if outcome.violated else 0
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     started = time.monotonic()
-    transitions = runs = crashes = ahead = undone = 0
+    transitions = runs = crashes = ahead = undone = warm = 0
     faults: Counter[str] = Counter()
     failed: list[Outcome] = []
     with multiprocessing.Pool(options.processes, _seldom_collect) as pool:
-        for outcome in pool.imap_unordered(run_seed, seeds, chunksize=1):
+        for done, outcome in enumerate(pool.imap_unordered(run_seed, seeds, chunksize=1), 1):
             transitions += outcome.totals.transitions
             runs += outcome.totals.runs
             crashes += outcome.totals.crashes
             ahead += outcome.totals.ahead
             undone += outcome.totals.undone
+            warm += outcome.totals.warm
             faults += outcome.totals.faults
             if outcome.violated:
                 failed.append(outcome)
                 print(f"seed {outcome.scenario.seed} violates {outcome.violated}", flush=True)
+            if done % _PROGRESS_SEEDS == 0:
+                rate = done / (time.monotonic() - started)
+                print(f"{done} of {len(seeds)} seeds, {len(failed)} failures, {rate:.2f} seeds/s", flush=True)
     seconds = time.monotonic() - started
     for outcome in failed[:5]:
         print(report(outcome, options.shrink_seconds), flush=True)
     print("acts: " + " ".join(f"{kind}={number}" for kind, number in sorted(faults.items())))
     print(
         f"seeds={len(seeds)} transitions={transitions} runs={runs} crashes={crashes} decided_ahead={ahead} "
-        f"undone={undone} failures={len(failed)} seeds_per_s={len(seeds) / seconds:.2f}"
+        f"undone={undone} warm_takeovers={warm} failures={len(failed)} seconds={seconds:.0f} "
+        f"seeds_per_s={len(seeds) / seconds:.2f}"
     )
     return 1 if failed else 0
 

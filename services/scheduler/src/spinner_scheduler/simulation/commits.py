@@ -62,6 +62,8 @@ class Flight(Future[Any]):
             raise
         except BaseException as error:  # noqa: BLE001 - told to who waits
             totals.undone += ahead
+            if ahead:
+                self._process.world.memories.suspect(self._owned.topic, self._owned.partition)
             self.set_exception(error)
         finally:
             self._process.ahead = False

@@ -13,7 +13,7 @@ from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import FINISHED, RUN_RUNNING
-from spinner_scheduler.simulation.violations import require
+from spinner_scheduler.simulation.violations import ViolatedError, require
 
 
 def check_explained(state: PartitionState) -> None:
@@ -31,7 +31,8 @@ def check_explained(state: PartitionState) -> None:
                 _each_waits(run, found)
         if dag.finished:
             ended = _ask(state, dag.dag_id, next(reversed(dag.finished)))
-            require(not ended.reasons, "what_waits_is_explained", f"it has ended: {ended}")
+            if ended.reasons:
+                raise ViolatedError("what_waits_is_explained", f"it has ended: {ended}")
 
 
 def _ask(state: PartitionState, dag_id: str, run_id: str = "") -> Explanation:
@@ -40,9 +41,11 @@ def _ask(state: PartitionState, dag_id: str, run_id: str = "") -> Explanation:
 
 def _waits(found: Explanation, settled: bool) -> None:
     codes = [reason.code for reason in found.reasons]
-    require(bool(codes), "what_waits_is_explained", f"nothing is said of {found.subject} in state {found.state}")
+    require(
+        bool(codes), "what_waits_is_explained", lambda: f"nothing is said of {found.subject} in state {found.state}"
+    )
     forgotten = settled and Code.NEXT_DECISION in codes
-    require(not forgotten, "nothing_is_forgotten", f"{found}")
+    require(not forgotten, "nothing_is_forgotten", lambda: str(found))
 
 
 def _each_waits(run: Run, found: Explanation) -> None:
@@ -52,6 +55,7 @@ def _each_waits(run: Run, found: Explanation) -> None:
     for slot in run.live_slots():
         task_id, index = run.layout.task_ids[run.position(slot)], run.map_index(slot)
         if FINISHED[run.states[slot]]:
-            require((task_id, index) not in named, "what_waits_is_explained", f"{task_id} [{index}] has ended: {found}")
-        elif not whole:
-            require((task_id, index) in named, "what_waits_is_explained", f"not {task_id} [{index}]: {found}")
+            if (task_id, index) in named:
+                raise ViolatedError("what_waits_is_explained", f"{task_id} [{index}] has ended: {found}")
+        elif not whole and (task_id, index) not in named:
+            raise ViolatedError("what_waits_is_explained", f"not {task_id} [{index}]: {found}")

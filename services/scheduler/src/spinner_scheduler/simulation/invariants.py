@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spinner_proto.common.v1.common_pb2 import RunType
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TaskDefinition
 from spinner_proto.events.v1.events_pb2 import AssetEvent, TaskStateChanged, WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -25,17 +25,23 @@ from spinner_scheduler.domain.states import (
     RUN_FAILED,
     RUN_RUNNING,
     RUN_SUCCESS,
+    SCHEDULED,
 )
 from spinner_scheduler.simulation.backfills import BackfillChecker
-from spinner_scheduler.simulation.violations import require
+from spinner_scheduler.simulation.violations import ViolatedError, require
 
 # -- memory --------------------------------------------------------------------------------------------------------
 
 
-def dump(state: PartitionState) -> dict[str, Any]:
-    """All of a state that decisions depend on, comparable."""
+# Dumps of finished runs by their bytes, which say all.
+Finished = dict[bytes, dict[str, Any]]
+
+
+def dump(state: PartitionState, known: Finished | None = None) -> dict[str, Any]:
+    """All of a state that decisions depend on, comparable. `known`: kept between calls, it saves most of the time."""
+    known = {} if known is None else known
     return {
-        "dags": {dag_id: _dump_dag(state, dag_id) for dag_id in sorted(state.dags)},
+        "dags": {dag_id: _dump_dag(state, dag_id, known) for dag_id in sorted(state.dags)},
         "pools": {
             name: (pool.slots, pool.used, pool.granted, sorted((k, r.granted) for k, r in pool.requests.items()))
             for name, pool in sorted(state.pools.items())
@@ -52,15 +58,17 @@ def dump(state: PartitionState) -> dict[str, Any]:
     }
 
 
-def _dump_dag(state: PartitionState, dag_id: str) -> dict[str, Any]:
+def _dump_dag(state: PartitionState, dag_id: str, known: Finished) -> dict[str, Any]:
     dag = state.dags[dag_id]
-    finished = {run_id: snapshots.decode_run(kept, state.layouts) for run_id, kept in dag.finished.items()}
+    for kept in dag.finished.values():
+        if kept not in known:
+            known[kept] = _dump_run(snapshots.decode_run(kept, state.layouts))
     return {
         "updated": str(dag.updated),
         "removed": dag.removed,
         "runs": {run_id: _dump_run(run) for run_id, run in sorted(dag.runs.items())},
         "wanted": {run_id: sorted(run.wanted) for run_id, run in sorted(dag.runs.items())},
-        "finished": {run_id: _dump_run(run) for run_id, run in sorted(finished.items())},
+        "finished": {run_id: known[kept] for run_id, kept in sorted(dag.finished.items())},
         "by_date": dag.by_date,
         "successes": dag.successes,
         "evaluated": str(dag.evaluated),
@@ -95,12 +103,14 @@ def _dump_run(run: Run) -> dict[str, Any]:
 
 def differences(left: Any, right: Any, path: str = "") -> list[str]:
     """Where two dumps differ, for people."""
+    if left is right or left == right:
+        return []
     if isinstance(left, dict) and isinstance(right, dict):
         found: list[str] = []
         for key in sorted(set(left) | set(right), key=str):
             found += differences(left.get(key), right.get(key), f"{path}/{key}")
         return found
-    return [] if left == right else [f"{path}: {str(left)[:200]} ≠ {str(right)[:200]}"]
+    return [f"{path}: {str(left)[:200]} ≠ {str(right)[:200]}"]
 
 
 # -- the log -------------------------------------------------------------------------------------------------------
@@ -135,6 +145,8 @@ class Checker:
         self._running: Counter[str] = Counter()
         self._holding: Counter[tuple[str, ...]] = Counter()
         self._most: dict[tuple[str, ...], int] = {}
+        # By DAG and version.
+        self._tasks: dict[tuple[str, str], dict[str, TaskDefinition]] = {}
         # What more was taken of in this transaction, with its limit.
         self._grown: dict[tuple[str, ...], int] = {}
 
@@ -220,7 +232,7 @@ class Checker:
             return
         dag_id, run_id, task_id, _ = key
         definition = self._definition(dag_id, self._versions[(dag_id, run_id)])
-        task = next((task for task in definition.tasks if task.task_id == task_id), None) if definition else None
+        task = self._task(definition, task_id) if definition else None
         if definition is None or task is None:
             return
         pool = task.pool or DEFAULT_POOL
@@ -240,6 +252,12 @@ class Checker:
             # Versions may differ in it, and their runs live side by side: the loosest counts.
             self._most[name] = max(self._most.get(name, 0), limit or 1_000_000)
             self._hold(name, change, self._most[name])
+
+    def _task(self, definition: DagDefinition, task_id: str) -> TaskDefinition | None:
+        key = (definition.dag_id, definition.version)
+        if key not in self._tasks:
+            self._tasks[key] = {task.task_id: task for task in definition.tasks}
+        return self._tasks[key].get(task_id)
 
     def _hold(self, name: tuple[str, ...], change: int, most: int) -> None:
         self._holding[name] += change
@@ -323,6 +341,12 @@ def check_sums(state: PartitionState) -> None:
         for run in dag.runs.values():
             held = sum(HOLDING[task] for task in run.states)
             require(held == run.holding, "sums_agree", f"{run.dag_id}/{run.run_id} counts {run.holding} of {held}")
+            scheduled = {slot for slot, task in enumerate(run.states) if task == SCHEDULED}
+            if scheduled != run.wanted:
+                text = (
+                    f"{run.dag_id}/{run.run_id} has {sorted(scheduled)} scheduled, in queues are {sorted(run.wanted)}"
+                )
+                raise ViolatedError("sums_agree", text)
     for pool in state.pools.values():
         if pool.owned:
             granted = sum(request.message.slots for request in pool.requests.values() if request.granted)

@@ -115,7 +115,7 @@ class People:
         wish.skip_callbacks = rng.random() < 0.5
         wish.dry_run = rng.random() < 0.1
         if rng.random() < 0.3:
-            wish.task_ids.extend({f"t{rng.randrange(4)}" for _ in range(2)})
+            wish.task_ids.extend(sorted({f"t{rng.randrange(4)}" for _ in range(2)}))
         for logical, state in checker.ended_runs(command.dag_id):
             wish.known_runs.add(logical_date=times.to_timestamp(logical), state=state)
 

@@ -7,6 +7,7 @@ scheduler and its broker is injected: see `scenario.FAULTS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from spinner_eventlog.memory import MemoryGroupConsumer, MemoryLog, MemoryReader
 from spinner_eventlog.owned_partition import OwnedPartition
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 
-from spinner_scheduler.adapters.machine import SchedulerMachine
+from spinner_scheduler.adapters.machine import SchedulerMachine, new_state
+from spinner_scheduler.adapters.standby import Place, Standby
 from spinner_scheduler.domain import times
 from spinner_scheduler.simulation.commits import Commits, Died, Flight
 from spinner_scheduler.simulation.violations import ViolatedError
@@ -111,7 +113,7 @@ class ProcessLog(MemoryLog):
     """The world's log as one process sees it."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(process.name, process.world.clock, wait=False)
+        super().__init__(process.name, wait=False, clock_ms=process.world.clock_ms)
         self.broker = process.world.log.broker
         self.process = process
         self.members: list[FaultyGroupConsumer] = []
@@ -153,6 +155,23 @@ class ProcessLog(MemoryLog):
             yield record
 
 
+class WarmStandby(Standby):
+    """A standby whose failures are findings."""
+
+    def _failed(self, place: Place, where: str, error: Exception) -> None:
+        raise ViolatedError("standby_equals_live_state", f"can't follow {where}: {error!r}") from error
+
+
+class Machine(SchedulerMachine):
+    """A machine that looks at what it takes over from a standby."""
+
+    def restore(self) -> None:
+        super().restore()
+        if self.warm:
+            process = self._log.process  # type: ignore[attr-defined]
+            process.world.memories.took_over(process, self._place, self.state)
+
+
 class Process:
     """A scheduler process: a loop for each tier. `step` raises ViolatedError and what is a bug."""
 
@@ -161,6 +180,7 @@ class Process:
         self.number = number
         self.name = f"process {number}.{life}"
         self.skew = 0
+        self._time = (0, times.to_datetime(0))
         self.asleep_until = 0
         # It works, but its group does not reach it.
         self.deaf_until = 0
@@ -180,14 +200,26 @@ class Process:
         self.dice = world.scenario.rng(self.name)
         most = self.dice.choice([1, 1, 3, 50])
         self.overlap = self.dice.random() < 0.8
+        self.standby = self._follower()
+        # How much of what was written it takes note of at once, when it follows.
+        self.attention = self.dice.choice([0.05, 0.5, 1])
+        self._followed = -1
         self.loops = [self._loop(tier, most) for tier in TIERS]
-        # What it saw when it last found nothing to do, and when its next timer rings.
-        self._seen: tuple[object, ...] | None = None
+        # By loop: what it saw when it last found nothing to do, and when its next timer rings.
+        self._seen: list[tuple[object, ...] | None] = [None] * len(TIERS)
+        self._dues: list[int | None] = [None] * len(TIERS)
         self._due: int | None = None
 
     def _loop(self, tier: int, most: int) -> PartitionLoop:
         def machine(topic: str, partition: int) -> StateMachine:
-            made = SchedulerMachine(self.log, self.world.store, self.world.policy, tier, partition)  # type: ignore[arg-type]
+            made = Machine(
+                self.log,
+                self.world.store,  # type: ignore[arg-type]
+                self.world.policy,
+                tier,
+                partition,
+                standby=self.standby,
+            )
             self.machines[(tier, partition)] = made
             return made
 
@@ -206,7 +238,10 @@ class Process:
         )
 
     def clock(self) -> datetime:
-        return times.to_datetime(self.world.now + self.skew)
+        now = self.world.now + self.skew
+        if now != self._time[0]:
+            self._time = (now, times.to_datetime(now))
+        return self._time[1]
 
     def reach(self) -> None:
         """Reaches for the broker. Raises Transient while that is away; the process may die of it."""
@@ -224,24 +259,58 @@ class Process:
         return self.deaf_until > self.world.now
 
     def step(self) -> bool:
-        """One turn of all partitions; False when there was nothing to do. The process may die in it."""
-        seen = (self.world.inbox_ends(), self.log.broker.generation, self.world.broker_up, self.skew, self.deaf())
-        if seen == self._seen and (self._due is None or self._due > self.world.now):
-            return False
-        self._seen = None
-        busy = False
+        """One turn of the partitions that may have something to do; False when none had. The process may die in it."""
+        world = self.world
+        busy = looked = False
         try:
-            for loop in self.loops:
-                busy = loop.step() or busy
+            for place, loop in enumerate(self.loops):
+                seen, due = self._sight(place), self._dues[place]
+                if seen == self._seen[place] and (due is None or due > world.now):
+                    continue
+                looked = True
+                worked = loop.step()
+                self._dues[place] = self._next_due(place)
+                self._seen[place] = None if worked else seen
+                busy = worked or busy
+            self._follow()
         except Died:
-            self.world.died(self)
+            world.died(self)
             return True
-        self._due = self._next_due()
-        if not busy:
-            self._seen = seen
-            if self.sluggish_until > self.world.now:
-                self.world.pause(self, _SLUGGISH_SECONDS)
+        if looked:
+            self._due = min((due for due in self._dues if due is not None), default=None)
+            if not busy and self.sluggish_until > world.now:
+                world.pause(self, _SLUGGISH_SECONDS)
         return busy
+
+    def _follower(self) -> Standby | None:
+        """Half of all processes follow, a few of them only what is small."""
+        if self.dice.random() < 0.5:
+            return None
+        world = self.world
+        return WarmStandby(
+            self.log,
+            CLUSTER,
+            TIERS,
+            lambda: {at for loop in self.loops for at in loop.partitions()},
+            lambda tier, partition: new_state(self.log, world.store, world.policy, tier, partition),  # type: ignore[arg-type]
+            30 if self.dice.random() < 0.2 else 1_000_000,
+            clock=lambda: world.now / times.SECOND,
+        )
+
+    def _follow(self) -> None:
+        """Reads what others wrote, if anything and if it gets around to it."""
+        commits = self.world.commits
+        if self.standby is None or self._followed == commits or self.dice.random() > self.attention:
+            return
+        self._followed = commits
+        with suppress(Transient):
+            self.standby.step()
+
+    def _sight(self, place: int) -> tuple[object, ...]:
+        """All that can give a loop something to do, except its timers."""
+        world = self.world
+        ends = world.inbox_ends(place)
+        return ends, self.log.broker.generation, world.broker_up, self.skew, self.deaf_until > world.now
 
     def partitions(self) -> dict[tuple[int, int], OwnedPartition]:
         """The partitions that it owns, as far as it knows."""
@@ -267,14 +336,15 @@ class Process:
         """When a timer of its partitions is due, in the world's time (µs)."""
         return self._due
 
-    def _next_due(self) -> int | None:
-        dues = [due for machine in self.active().values() if (due := machine.next_due()) is not None]
+    def _next_due(self, place: int) -> int | None:
+        dues = [due for machine in self.loops[place].machines() if (due := machine.next_due()) is not None]
         return times.from_datetime(min(dues)) - self.skew if dues else None
 
     def set_clock(self, skew: int) -> None:
         """`skew`: how much it is ahead, in µs."""
-        if self._due is not None:
-            self._due += self.skew - skew
+        change = self.skew - skew
+        self._dues = [due + change if due is not None else None for due in self._dues]
+        self._due = self._due + change if self._due is not None else None
         self.skew = skew
 
     def expire(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 INVARIANTS = {
     "one_run_per_interval": "every due interval gets at most one run",
     "no_interval_missed": "with catch-up, every interval that came due has its run",
@@ -18,6 +20,7 @@ INVARIANTS = {
     "each_command_is_answered_once": "each command has exactly one answer, however often it was sent",
     "fold_equals_live_state": "all events applied to nothing give the live state",
     "snapshots_equal_live_state": "snapshots and the events after them give the live state",
+    "standby_equals_live_state": "what a standby followed, and the events after it, give the live state",
     "one_writer": "an owner that was replaced commits nothing",
     "each_partition_has_one_owner": "when all is calm, each partition has one owner",
     "backfills_take_each_interval_once": "a backfill takes up each of its intervals once, in order, and it has a run",
@@ -39,6 +42,7 @@ class ViolatedError(BaseException):
         self.name = name
 
 
-def require(holds: bool, name: str, text: str) -> None:
+def require(holds: bool, name: str, text: str | Callable[[], str]) -> None:
+    """Raises ViolatedError unless `holds`. A text that takes long to make is given as a function."""
     if not holds:
-        raise ViolatedError(name, text)
+        raise ViolatedError(name, text if isinstance(text, str) else text())

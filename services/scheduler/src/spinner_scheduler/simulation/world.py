@@ -18,14 +18,14 @@ from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
-from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, Policy, SchedulerMachine
+from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, Policy
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.state import Limits, PartitionState
 from spinner_scheduler.simulation import invariants
 from spinner_scheduler.simulation.dags import POOLS, START, random_dag, reduced
 from spinner_scheduler.simulation.executor import SimulatedExecutor
 from spinner_scheduler.simulation.explained import check_explained
+from spinner_scheduler.simulation.memories import Memories
 from spinner_scheduler.simulation.people import People
 from spinner_scheduler.simulation.processes import CLUSTER, PARTITIONS, TIERS, Process
 from spinner_scheduler.simulation.scenario import PROCESSES, SESSION_SECONDS, Act, Scenario
@@ -64,6 +64,8 @@ class Totals:
     # Commits during which the next batch was decided, and those of them that failed.
     ahead: int = 0
     undone: int = 0
+    # Partitions that were taken over from a standby.
+    warm: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
 
@@ -78,7 +80,7 @@ class World:
         self.rng = scenario.rng("world")
         self.now = START
         self.end = START + scenario.minutes * 60 * times.SECOND
-        self.log = MemoryLog(clock=self.clock, wait=False)
+        self.log = MemoryLog(wait=False, clock_ms=self.clock_ms)
         topics.create_topics(self.log, [CLUSTER], TIERS, {"scheduler_inbox": PARTITIONS})
         self.store = Store()
         self.totals = Totals()
@@ -89,7 +91,8 @@ class World:
             TIERS,
             Limits(max_active_tasks=4, default_pool_slots=6, keep_finished_runs=50, queued_timeout=0),
             snapshot_seconds=20,
-            snapshot_batch=3,
+            # So few that what belongs together is saved by many transactions, or nearly all with the first.
+            snapshot_batch=3 if scenario.rng("snapshots").random() < 0.5 else 40,
             replay_records=40 if often else 20_000,
             # One DAG with each decision, or all with the first: as fast as the machine is, or was.
             rouse_seconds=0 if scenario.rng("rouse").random() < 0.5 else float("inf"),
@@ -117,13 +120,14 @@ class World:
         self.processes = [Process(self, number, 0) for number in range(PROCESSES)]
         self._in_step: list[Process] = []
         self._to_compare: Process | None = None
+        self.memories = Memories(self)
         self._inboxes = [
-            self.log.broker.entries(topics.inbox_topic(CLUSTER, tier), number)
+            [self.log.broker.entries(topics.inbox_topic(CLUSTER, tier), number) for number in range(PARTITIONS)]
             for tier in TIERS
-            for number in range(PARTITIONS)
         ]
         self._written = [(at, self.log.broker.entries(*at)) for at in self._tails]
         self._turns = 0
+        self.commits = 0
         self.people.declare_pools()
         for number in scenario.dags:
             self.publish(f"dag_{number}")
@@ -136,6 +140,9 @@ class World:
     def clock(self) -> datetime:
         return times.to_datetime(self.now)
 
+    def clock_ms(self) -> int:
+        return self.now // 1000
+
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         due = self.now + max(1, int(seconds * times.SECOND))
         heapq.heappush(self._agenda, (due, next(self._number), action))
@@ -145,16 +152,17 @@ class World:
         if self.trace is not None:
             self.trace.append(f"{(self.now - START) / times.SECOND:12.3f}  {text}")
 
-    def inbox_ends(self) -> int:
-        """Grows with each record of any inbox."""
-        return sum(map(len, self._inboxes))
+    def inbox_ends(self, place: int) -> int:
+        """Grows with each record of a tier's inboxes. `place`: the tier's in TIERS."""
+        return sum(map(len, self._inboxes[place]))
 
     # -- what others write -----------------------------------------------------------------------------------------
 
     def send(self, topic: str, partition: int, key: str, message: InboxMessage) -> None:
         """Writes to an inbox, as soon as there is a broker."""
         outgoing = Outgoing(topic, key, message, partition)
-        self.note(f"to {topic}[{partition}] {key}: {_brief(message)}")
+        if self.trace is not None:
+            self.note(f"to {topic}[{partition}] {key}: {_brief(message)}")
         if self.broker_up:
             self._inbox.send(outgoing)
         else:
@@ -317,6 +325,7 @@ class World:
                     order = record.decode(TaskOrder) if record.value is not None else None
                     self.checker.order(record.key, order)
                     self.executor.take(record.key, order)
+        self.commits += 1
         self.checker.committed()
 
     # -- the whole -------------------------------------------------------------------------------------------------
@@ -371,7 +380,8 @@ class World:
                 self._to_compare = self.rng.choice(self.processes)
             elif chance < 0.02:
                 self._check_states()
-            if self._to_compare is not None and self._compare(self._to_compare):
+            self.memories.look_at_suspects()
+            if self._to_compare is not None and self.memories.compare(self._to_compare):
                 self._to_compare = None
             if busy and self.broker_up and chance < 0.5:
                 continue
@@ -404,32 +414,6 @@ class World:
                     for check in self.state_checks:
                         check(machine.state)
 
-    def _compare(self, process: Process) -> bool:
-        """Live memory equals what the log gives: from snapshots, and from all events alone.
-
-        False when something that it has decided is not in the log yet.
-        """
-        if not process.awake():
-            return True
-        machines = process.active()
-        if not all(process.durable(place) for place in machines):
-            return False
-        for (tier, partition), machine in machines.items():
-            name = f"scheduler-{topics.cell(CLUSTER, tier)}_{partition}"
-            if self.owner_of(tier, partition) is not process:
-                continue
-            live = invariants.dump(machine.state)
-            fresh = SchedulerMachine(self.log, self.store, self.policy, tier, partition)  # type: ignore[arg-type]
-            fresh.restore()
-            different = invariants.differences(live, invariants.dump(fresh.state))
-            require(not different, "snapshots_equal_live_state", f"{name}: {different[:5]}")
-            folded = SchedulerMachine(self.log, self.store, self.policy, tier, partition)  # type: ignore[arg-type]
-            for record in self.log.read_all(topics.events_topic(CLUSTER, tier), partition):
-                evolve_record(folded.state, record.decode(WorkflowEvents))
-            different = invariants.differences(live, invariants.dump(folded.state))
-            require(not different, "fold_equals_live_state", f"{name}: {different[:5]}")
-        return True
-
     def owner_of(self, tier: int, partition: int) -> Process | None:
         """The process that the group has given a partition to."""
         topic = topics.inbox_topic(CLUSTER, tier)
@@ -446,7 +430,7 @@ class World:
             str({process.name: sorted(process.active()) for process in self.processes}),
         )
         for process in self.processes:
-            self._compare(process)
+            self.memories.compare(process)
         self._check_states()
         states = self.states()
         for state in states:
