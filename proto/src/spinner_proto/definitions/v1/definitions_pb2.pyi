@@ -46,6 +46,32 @@ DEADLINE_REFERENCE_AVERAGE_RUNTIME: DeadlineReference.ValueType  # 4
 """From the run's start; the interval is added to the median duration of recent runs."""
 Global___DeadlineReference: _TypeAlias = DeadlineReference  # noqa: Y015
 
+class _PartitionPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartitionPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartitionPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARTITION_PERIOD_UNSPECIFIED: _PartitionPeriod.ValueType  # 0
+    PARTITION_PERIOD_HOUR: _PartitionPeriod.ValueType  # 1
+    PARTITION_PERIOD_DAY: _PartitionPeriod.ValueType  # 2
+    PARTITION_PERIOD_WEEK: _PartitionPeriod.ValueType  # 3
+    PARTITION_PERIOD_MONTH: _PartitionPeriod.ValueType  # 4
+    PARTITION_PERIOD_QUARTER: _PartitionPeriod.ValueType  # 5
+    PARTITION_PERIOD_YEAR: _PartitionPeriod.ValueType  # 6
+
+class PartitionPeriod(_PartitionPeriod, metaclass=_PartitionPeriodEnumTypeWrapper):
+    """As a window: an hour has minutes, a day hours, a week and a month days, a quarter and a year months."""
+
+PARTITION_PERIOD_UNSPECIFIED: PartitionPeriod.ValueType  # 0
+PARTITION_PERIOD_HOUR: PartitionPeriod.ValueType  # 1
+PARTITION_PERIOD_DAY: PartitionPeriod.ValueType  # 2
+PARTITION_PERIOD_WEEK: PartitionPeriod.ValueType  # 3
+PARTITION_PERIOD_MONTH: PartitionPeriod.ValueType  # 4
+PARTITION_PERIOD_QUARTER: PartitionPeriod.ValueType  # 5
+PARTITION_PERIOD_YEAR: PartitionPeriod.ValueType  # 6
+Global___PartitionPeriod: _TypeAlias = PartitionPeriod  # noqa: Y015
+
 class _TriggerRule:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -375,6 +401,8 @@ class AssetDefinition(_message.Message):
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     FRESHNESS_FIELD_NUMBER: _builtins.int
+    HAS_STALE_CALLBACK_FIELD_NUMBER: _builtins.int
+    WATCHERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; what schedules and events name it by."""
     uri: _builtins.str
@@ -383,9 +411,15 @@ class AssetDefinition(_message.Message):
     """JSON object."""
     alias: _builtins.bool
     """An alias stands for assets that a task names when it runs."""
+    has_stale_callback: _builtins.bool
+    """It has a callback for when it is no longer fresh."""
     @_builtins.property
     def freshness(self) -> _duration_pb2.Duration:
         """B7: how long after an update it is fresh; unset: for ever."""
+
+    @_builtins.property
+    def watchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatcherDefinition]:
+        """Triggers that run all the time and make an event of the asset of each event of theirs."""
 
     def __init__(
         self,
@@ -396,14 +430,47 @@ class AssetDefinition(_message.Message):
         extra_json: _builtins.str = ...,
         alias: _builtins.bool = ...,
         freshness: _duration_pb2.Duration | None = ...,
+        has_stale_callback: _builtins.bool = ...,
+        watchers: _abc.Iterable[Global___WatcherDefinition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "extra_json", b"extra_json", "freshness", b"freshness", "group", b"group", "name", b"name", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "extra_json", b"extra_json", "freshness", b"freshness", "group", b"group", "has_stale_callback", b"has_stale_callback", "name", b"name", "uri", b"uri", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssetDefinition: _TypeAlias = AssetDefinition  # noqa: Y015
+
+@_typing.final
+class WatcherDefinition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TRIGGER_CLASS_FIELD_NUMBER: _builtins.int
+    TRIGGER_ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
+    NEEDS_BUNDLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique for the asset."""
+    trigger_class: _builtins.str
+    """Import path of the trigger and its arguments as JSON."""
+    trigger_arguments_json: _builtins.bytes
+    needs_bundle: _builtins.bool
+    """It imports code of the bundle."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        trigger_class: _builtins.str = ...,
+        trigger_arguments_json: _builtins.bytes = ...,
+        needs_bundle: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "needs_bundle", b"needs_bundle", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatcherDefinition: _TypeAlias = WatcherDefinition  # noqa: Y015
 
 @_typing.final
 class AccessGrant(_message.Message):
@@ -560,11 +627,17 @@ class CronSchedule(_message.Message):
     TIMEZONE_FIELD_NUMBER: _builtins.int
     RUN_AT_TICK_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
+    PARTITION_FORMAT_FIELD_NUMBER: _builtins.int
+    PARTITION_OFFSET_FIELD_NUMBER: _builtins.int
     timezone: _builtins.str
     """IANA name."""
     run_at_tick: _builtins.bool
     """False: a run covers the interval between two ticks and starts at its end (logical date =
     the start). True: a run starts at the tick, which is its logical date.
+    """
+    partition_format: _builtins.str
+    """strftime format of the partition key of scheduled and backfilled runs: their logical date and this much later, in
+    the time zone. Empty: they have no key.
     """
     @_builtins.property
     def expressions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -574,6 +647,8 @@ class CronSchedule(_message.Message):
     def interval(self) -> _duration_pb2.Duration:
         """With run_at_tick: length of the data interval before the tick."""
 
+    @_builtins.property
+    def partition_offset(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
@@ -581,10 +656,12 @@ class CronSchedule(_message.Message):
         timezone: _builtins.str = ...,
         run_at_tick: _builtins.bool = ...,
         interval: _duration_pb2.Duration | None = ...,
+        partition_format: _builtins.str = ...,
+        partition_offset: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "partition_offset", b"partition_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expressions", b"expressions", "interval", b"interval", "run_at_tick", b"run_at_tick", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expressions", b"expressions", "interval", b"interval", "partition_format", b"partition_format", "partition_offset", b"partition_offset", "run_at_tick", b"run_at_tick", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -696,9 +773,35 @@ Global___Interval: _TypeAlias = Interval  # noqa: Y015
 class AssetSchedule(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MappersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___PartitionMapper: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___PartitionMapper | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EXPRESSION_FIELD_NUMBER: _builtins.int
     OR_CRON_FIELD_NUMBER: _builtins.int
     OR_TIME_FIELD_NUMBER: _builtins.int
+    PARTITIONED_FIELD_NUMBER: _builtins.int
+    DEFAULT_MAPPER_FIELD_NUMBER: _builtins.int
+    MAPPERS_FIELD_NUMBER: _builtins.int
+    partitioned: _builtins.bool
+    """One run for each partition key for which the expression holds. Only updates with a key count."""
     @_builtins.property
     def expression(self) -> Global___AssetExpression: ...
     @_builtins.property
@@ -709,20 +812,87 @@ class AssetSchedule(_message.Message):
     def or_time(self) -> Global___Schedule:
         """Asset-or-time with any schedule of times."""
 
+    @_builtins.property
+    def default_mapper(self) -> Global___PartitionMapper: ...
+    @_builtins.property
+    def mappers(self) -> _containers.MessageMap[_builtins.str, Global___PartitionMapper]:
+        """By the name of the asset or alias."""
+
     def __init__(
         self,
         *,
         expression: Global___AssetExpression | None = ...,
         or_cron: Global___CronSchedule | None = ...,
         or_time: Global___Schedule | None = ...,
+        partitioned: _builtins.bool = ...,
+        default_mapper: Global___PartitionMapper | None = ...,
+        mappers: _abc.Mapping[_builtins.str, Global___PartitionMapper] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron", "or_time", b"or_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_mapper", b"default_mapper", "expression", b"expression", "or_cron", b"or_cron", "or_time", b"or_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "or_cron", b"or_cron", "or_time", b"or_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_mapper", b"default_mapper", "expression", b"expression", "mappers", b"mappers", "or_cron", b"or_cron", "or_time", b"or_time", "partitioned", b"partitioned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssetSchedule: _TypeAlias = AssetSchedule  # noqa: Y015
+
+@_typing.final
+class PartitionMapper(_message.Message):
+    """How the partition key of an update becomes that of the run that it counts for. Without time: it is the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def time(self) -> Global___TimePartition: ...
+    def __init__(
+        self,
+        *,
+        time: Global___TimePartition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartitionMapper: _TypeAlias = PartitionMapper  # noqa: Y015
+
+@_typing.final
+class TimePartition(_message.Message):
+    """The key is a time; the run's key is the beginning of the period that the time is in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FORMAT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FORMAT_FIELD_NUMBER: _builtins.int
+    TIMEZONE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    input_format: _builtins.str
+    """strptime formats of both keys; in the output, {quarter} is the number of the quarter."""
+    output_format: _builtins.str
+    timezone: _builtins.str
+    """Keys without an offset are local times of it."""
+    period: Global___PartitionPeriod.ValueType
+    window: Global___PartitionPeriod.ValueType
+    """All keys of the window are needed, one for each of its members; unset: one key is enough."""
+    def __init__(
+        self,
+        *,
+        input_format: _builtins.str = ...,
+        output_format: _builtins.str = ...,
+        timezone: _builtins.str = ...,
+        period: Global___PartitionPeriod.ValueType = ...,
+        window: Global___PartitionPeriod.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_format", b"input_format", "output_format", b"output_format", "period", b"period", "timezone", b"timezone", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimePartition: _TypeAlias = TimePartition  # noqa: Y015
 
 @_typing.final
 class AssetExpression(_message.Message):

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from spinner_proto.common.v1 import common_pb2 as _common_pb2
+from spinner_proto.definitions.v1 import definitions_pb2 as _definitions_pb2
 from spinner_proto.inbox.v1 import inbox_pb2 as _inbox_pb2
 import builtins as _builtins
 import sys
@@ -22,6 +23,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _WatcherState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatcherStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatcherState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCHER_STATE_UNSPECIFIED: _WatcherState.ValueType  # 0
+    WATCHER_STATE_STARTING: _WatcherState.ValueType  # 1
+    """Ordered; nothing was heard of it yet."""
+    WATCHER_STATE_RUNNING: _WatcherState.ValueType  # 2
+    WATCHER_STATE_FAILING: _WatcherState.ValueType  # 3
+    """Its trigger failed, and is started again after a while."""
+    WATCHER_STATE_STOPPED: _WatcherState.ValueType  # 4
+    """No DAG that runs has it any more."""
+
+class WatcherState(_WatcherState, metaclass=_WatcherStateEnumTypeWrapper): ...
+
+WATCHER_STATE_UNSPECIFIED: WatcherState.ValueType  # 0
+WATCHER_STATE_STARTING: WatcherState.ValueType  # 1
+"""Ordered; nothing was heard of it yet."""
+WATCHER_STATE_RUNNING: WatcherState.ValueType  # 2
+WATCHER_STATE_FAILING: WatcherState.ValueType  # 3
+"""Its trigger failed, and is started again after a while."""
+WATCHER_STATE_STOPPED: WatcherState.ValueType  # 4
+"""No DAG that runs has it any more."""
+Global___WatcherState: _TypeAlias = WatcherState  # noqa: Y015
 
 class _DeadlineState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -348,7 +376,7 @@ class CallbackChanged(_message.Message):
     number: _builtins.int
     """The try that ended; for the DAG's own the number of the run's end."""
     callback: _builtins.str
-    """"success", "failure", "retry", "skipped" or "deadline"."""
+    """"success", "failure", "retry", "skipped", "deadline" or "stale"."""
     state: _common_pb2.TaskState.ValueType
     """QUEUED, RUNNING, UP_FOR_RETRY, SUCCESS or FAILED."""
     outcome: _common_pb2.Outcome.ValueType
@@ -503,6 +531,10 @@ class AssetEvent(_message.Message):
     SUBSCRIBED_FIELD_NUMBER: _builtins.int
     UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
     UPDATED_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    UNUSED_FIELD_NUMBER: _builtins.int
+    WATCHER_CHANGED_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     alias: _builtins.bool
     @_builtins.property
@@ -511,6 +543,14 @@ class AssetEvent(_message.Message):
     def unsubscribed(self) -> _inbox_pb2.AssetUnsubscribed: ...
     @_builtins.property
     def updated(self) -> _inbox_pb2.AssetUpdated: ...
+    @_builtins.property
+    def used(self) -> _inbox_pb2.AssetUsed: ...
+    @_builtins.property
+    def unused(self) -> _inbox_pb2.AssetUnsubscribed: ...
+    @_builtins.property
+    def watcher_changed(self) -> Global___WatcherChanged: ...
+    @_builtins.property
+    def stale(self) -> _inbox_pb2.AssetStale: ...
     def __init__(
         self,
         *,
@@ -519,16 +559,80 @@ class AssetEvent(_message.Message):
         subscribed: _inbox_pb2.AssetSubscribed | None = ...,
         unsubscribed: _inbox_pb2.AssetUnsubscribed | None = ...,
         updated: _inbox_pb2.AssetUpdated | None = ...,
+        used: _inbox_pb2.AssetUsed | None = ...,
+        unused: _inbox_pb2.AssetUnsubscribed | None = ...,
+        watcher_changed: Global___WatcherChanged | None = ...,
+        stale: _inbox_pb2.AssetStale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "updated", b"updated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "stale", b"stale", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "unused", b"unused", "updated", b"updated", "used", b"used", "watcher_changed", b"watcher_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "stale", b"stale", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "unused", b"unused", "updated", b"updated", "used", b"used", "watcher_changed", b"watcher_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "updated"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "updated", "used", "unused", "watcher_changed", "stale"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___AssetEvent: _TypeAlias = AssetEvent  # noqa: Y015
+
+@_typing.final
+class WatcherChanged(_message.Message):
+    """Of an asset's watcher, by the asset's owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    EXECUTOR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    state: Global___WatcherState.ValueType
+    generation: _builtins.int
+    """Rises with each new content of the watcher; the try number of its order."""
+    last_event_id: _builtins.str
+    cursor: _builtins.str
+    """Unset: as before."""
+    error: _builtins.str
+    executor: _builtins.str
+    """Address of its executor."""
+    @_builtins.property
+    def definition(self) -> _definitions_pb2.WatcherDefinition:
+        """With STARTING: what it is. The position is kept if the trigger is the same as before."""
+
+    @_builtins.property
+    def bundle(self) -> _common_pb2.BundleRef: ...
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the events that were counted, and the last that was heard of."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___WatcherState.ValueType = ...,
+        generation: _builtins.int = ...,
+        definition: _definitions_pb2.WatcherDefinition | None = ...,
+        bundle: _common_pb2.BundleRef | None = ...,
+        event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        last_event_id: _builtins.str = ...,
+        cursor: _builtins.str | None = ...,
+        error: _builtins.str = ...,
+        executor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "bundle", b"bundle", "cursor", b"cursor", "definition", b"definition"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "bundle", b"bundle", "cursor", b"cursor", "definition", b"definition", "error", b"error", "event_ids", b"event_ids", "executor", b"executor", "generation", b"generation", "last_event_id", b"last_event_id", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
+    _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
+
+Global___WatcherChanged: _TypeAlias = WatcherChanged  # noqa: Y015
 
 @_typing.final
 class AssetReceived(_message.Message):
@@ -537,16 +641,20 @@ class AssetReceived(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UPDATE_FIELD_NUMBER: _builtins.int
+    IGNORED_REASON_FIELD_NUMBER: _builtins.int
+    ignored_reason: _builtins.str
+    """Why it counts for no run instead."""
     @_builtins.property
     def update(self) -> _inbox_pb2.AssetUpdated: ...
     def __init__(
         self,
         *,
         update: _inbox_pb2.AssetUpdated | None = ...,
+        ignored_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignored_reason", b"ignored_reason", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,20 +662,23 @@ Global___AssetReceived: _TypeAlias = AssetReceived  # noqa: Y015
 
 @_typing.final
 class AssetsConsumed(_message.Message):
-    """Of a DAG: a run was made of all updates that were kept."""
+    """Of a DAG: a run was made of all updates that were kept, or of those for its partition key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    partition_key: _builtins.str
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partition_key", b"partition_key", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -846,12 +957,15 @@ class RunCreated(_message.Message):
     TASK_COUNT_FIELD_NUMBER: _builtins.int
     ASSET_EVENTS_FIELD_NUMBER: _builtins.int
     BACKFILL_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     run_type: _common_pb2.RunType.ValueType
     version: _builtins.str
     note: _builtins.str
     awaiting_layout: _builtins.bool
     """Its layout is still to be computed by a worker (A5)."""
     task_count: _builtins.int
+    partition_key: _builtins.str
+    """Which partition of its assets the run is about."""
     @_builtins.property
     def logical_date(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -893,10 +1007,11 @@ class RunCreated(_message.Message):
         task_count: _builtins.int = ...,
         asset_events: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
         backfill: Global___BackfillRun | None = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "backfill", b"backfill", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "run_after", b"run_after", "triggered_by", b"triggered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "asset_events", b"asset_events", "awaiting_layout", b"awaiting_layout", "backfill", b"backfill", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "asset_events", b"asset_events", "awaiting_layout", b"awaiting_layout", "backfill", b"backfill", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "partition_key", b"partition_key", "run_after", b"run_after", "run_type", b"run_type", "task_count", b"task_count", "triggered_by", b"triggered_by", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

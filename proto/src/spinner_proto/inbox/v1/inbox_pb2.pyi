@@ -264,10 +264,13 @@ class TriggerRun(_message.Message):
     DATA_INTERVAL_START_FIELD_NUMBER: _builtins.int
     DATA_INTERVAL_END_FIELD_NUMBER: _builtins.int
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Empty: made from the type and the time."""
     note: _builtins.str
     run_type: _common_pb2.RunType.ValueType
+    partition_key: _builtins.str
+    """B8: which partition of its assets the run is about; "" for none."""
     @_builtins.property
     def logical_date(self) -> _timestamp_pb2.Timestamp:
         """Unset: now."""
@@ -295,10 +298,11 @@ class TriggerRun(_message.Message):
         data_interval_start: _timestamp_pb2.Timestamp | None = ...,
         data_interval_end: _timestamp_pb2.Timestamp | None = ...,
         triggered_by: _common_pb2.TaskKey | None = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "triggered_by", b"triggered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "run_id", b"run_id", "run_type", b"run_type", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "logical_date", b"logical_date", "note", b"note", "partition_key", b"partition_key", "run_id", b"run_id", "run_type", b"run_type", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,18 +314,21 @@ class CreateAssetEvent(_message.Message):
 
     ASSET_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     extra_json: _builtins.str
     """JSON object."""
+    partition_key: _builtins.str
     def __init__(
         self,
         *,
         asset: _builtins.str = ...,
         extra_json: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "extra_json", b"extra_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "extra_json", b"extra_json", "partition_key", b"partition_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,6 +524,7 @@ class CreateBackfill(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     KNOWN_RUNS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     backfill_id: _builtins.str
     """Chosen by the writer; the same for the same request."""
     run_order: Global___RunOrder.ValueType
@@ -530,6 +538,8 @@ class CreateBackfill(_message.Message):
     dry_run: _builtins.bool
     """Answers with the plan and makes nothing."""
     note: _builtins.str
+    partition_key: _builtins.str
+    """Of all its runs; "": as the DAG's schedule says."""
     @_builtins.property
     def from_date(self) -> _timestamp_pb2.Timestamp:
         """Logical dates, both included. Intervals that are not over yet are left to the schedule."""
@@ -562,10 +572,11 @@ class CreateBackfill(_message.Message):
         dry_run: _builtins.bool = ...,
         known_runs: _abc.Iterable[Global___KnownRun] | None = ...,
         note: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "conf", b"conf", "dry_run", b"dry_run", "from_date", b"from_date", "known_runs", b"known_runs", "max_active_runs", b"max_active_runs", "note", b"note", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "conf", b"conf", "dry_run", b"dry_run", "from_date", b"from_date", "known_runs", b"known_runs", "max_active_runs", b"max_active_runs", "note", b"note", "partition_key", b"partition_key", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -749,6 +760,7 @@ class TaskReport(_message.Message):
     TRIGGER_FIRED_FIELD_NUMBER: _builtins.int
     LAYOUT_COMPUTED_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    WATCHER_REPORTED_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     segment: _builtins.int
     """Which part of the try: raised by one at each resume after a deferral or reschedule."""
@@ -780,6 +792,8 @@ class TaskReport(_message.Message):
     def layout_computed(self) -> Global___LayoutComputed: ...
     @_builtins.property
     def pending(self) -> Global___TaskPending: ...
+    @_builtins.property
+    def watcher_reported(self) -> Global___WatcherReported: ...
     def __init__(
         self,
         *,
@@ -797,13 +811,14 @@ class TaskReport(_message.Message):
         trigger_fired: Global___TriggerFired | None = ...,
         layout_computed: Global___LayoutComputed | None = ...,
         pending: Global___TaskPending | None = ...,
+        watcher_reported: Global___WatcherReported | None = ...,
         order: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "pending", b"pending", "rescheduled", b"rescheduled", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "pending", b"pending", "rescheduled", b"rescheduled", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key", "watcher_reported", b"watcher_reported"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "executor", b"executor", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "order", b"order", "pending", b"pending", "rescheduled", b"rescheduled", "segment", b"segment", "sequence", b"sequence", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred", b"deferred", "ended", b"ended", "executor", b"executor", "kind", b"kind", "launched", b"launched", "layout_computed", b"layout_computed", "order", b"order", "pending", b"pending", "rescheduled", b"rescheduled", "segment", b"segment", "sequence", b"sequence", "started", b"started", "time", b"time", "trigger_fired", b"trigger_fired", "try_key", b"try_key", "watcher_reported", b"watcher_reported", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["launched", "started", "deferred", "rescheduled", "ended", "trigger_fired", "layout_computed", "pending"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["launched", "started", "deferred", "rescheduled", "ended", "trigger_fired", "layout_computed", "pending", "watcher_reported"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -990,6 +1005,65 @@ class TriggerFired(_message.Message):
 Global___TriggerFired: _TypeAlias = TriggerFired  # noqa: Y015
 
 @_typing.final
+class WatcherReported(_message.Message):
+    """Of a watcher's order: what its trigger did since the last report, in order; or that it failed and is started again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    error: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatcherEvent]: ...
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        events: _abc.Iterable[Global___WatcherEvent] | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "error", b"error", "events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatcherReported: _TypeAlias = WatcherReported  # noqa: Y015
+
+@_typing.final
+class WatcherEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """The same for the same event of the source, also after a restart."""
+    payload_json: _builtins.bytes
+    """JSON; empty: only the position moved."""
+    cursor: _builtins.str
+    """Where the trigger is to go on after this event; empty: where it was to before."""
+    partition_key: _builtins.str
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        payload_json: _builtins.bytes = ...,
+        cursor: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event_id", b"event_id", "partition_key", b"partition_key", "payload_json", b"payload_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatcherEvent: _TypeAlias = WatcherEvent  # noqa: Y015
+
+@_typing.final
 class TaskRescheduled(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1161,12 +1235,23 @@ class AssetUpdated(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     VIA_ALIAS_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    RUN_PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    WATCHER_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     extra_json: _builtins.str
     sequence: _builtins.int
     """Number of the asset's event, rising; given by the asset's owner."""
     via_alias: _builtins.str
     """Set in what the alias's owner delivers: the alias that the consumer waits for."""
+    partition_key: _builtins.str
+    """Which partition of the asset; "" for the whole."""
+    run_partition_key: _builtins.str
+    """In what a DAG keeps: the partition key of the run that it counts for."""
+    watcher: _builtins.str
+    """The watcher that made it, and its event's id."""
+    event_id: _builtins.str
     @_builtins.property
     def producer(self) -> _common_pb2.TaskKey: ...
     @_builtins.property
@@ -1190,10 +1275,14 @@ class AssetUpdated(_message.Message):
         actor: _common_pb2.Actor | None = ...,
         sequence: _builtins.int = ...,
         via_alias: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
+        run_partition_key: _builtins.str = ...,
+        watcher: _builtins.str = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "producer", b"producer", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset", b"asset", "extra_json", b"extra_json", "producer", b"producer", "sequence", b"sequence", "time", b"time", "via_alias", b"via_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset", b"asset", "event_id", b"event_id", "extra_json", b"extra_json", "partition_key", b"partition_key", "producer", b"producer", "run_partition_key", b"run_partition_key", "sequence", b"sequence", "time", b"time", "via_alias", b"via_alias", "watcher", b"watcher"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1211,6 +1300,9 @@ class AssetMessage(_message.Message):
     UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
     DELIVERED_FIELD_NUMBER: _builtins.int
     PUBLISHED_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    UNUSED_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Asset or alias name; of an alias, alias is set."""
     alias: _builtins.bool
@@ -1224,6 +1316,16 @@ class AssetMessage(_message.Message):
     def published(self) -> Global___AssetUpdated:
         """To the owner of an alias."""
 
+    @_builtins.property
+    def used(self) -> Global___AssetUsed:
+        """To the owner of an asset."""
+
+    @_builtins.property
+    def unused(self) -> Global___AssetUnsubscribed: ...
+    @_builtins.property
+    def stale(self) -> Global___AssetStale:
+        """To the partition of a DAG whose definition has a callback for it."""
+
     def __init__(
         self,
         *,
@@ -1233,16 +1335,95 @@ class AssetMessage(_message.Message):
         unsubscribed: Global___AssetUnsubscribed | None = ...,
         delivered: Global___AssetDelivered | None = ...,
         published: Global___AssetUpdated | None = ...,
+        used: Global___AssetUsed | None = ...,
+        unused: Global___AssetUnsubscribed | None = ...,
+        stale: Global___AssetStale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "kind", b"kind", "published", b"published", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "kind", b"kind", "published", b"published", "stale", b"stale", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "unused", b"unused", "used", b"used"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "delivered", b"delivered", "kind", b"kind", "name", b"name", "published", b"published", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "delivered", b"delivered", "kind", b"kind", "name", b"name", "published", b"published", "stale", b"stale", "subscribed", b"subscribed", "unsubscribed", b"unsubscribed", "unused", b"unused", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "delivered", "published"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["subscribed", "unsubscribed", "delivered", "published", "used", "unused", "stale"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___AssetMessage: _TypeAlias = AssetMessage  # noqa: Y015
+
+@_typing.final
+class AssetUsed(_message.Message):
+    """What the definition of a DAG that is neither paused nor removed wants to be done for an asset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    REPLY_TOPIC_FIELD_NUMBER: _builtins.int
+    REPLY_PARTITION_FIELD_NUMBER: _builtins.int
+    WATCHERS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    HAS_STALE_CALLBACK_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    reply_topic: _builtins.str
+    reply_partition: _builtins.int
+    has_stale_callback: _builtins.bool
+    @_builtins.property
+    def watchers(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.WatcherDefinition]: ...
+    @_builtins.property
+    def freshness(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def bundle(self) -> _common_pb2.BundleRef:
+        """Where the code of watchers is, if any of them needs it."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        reply_topic: _builtins.str = ...,
+        reply_partition: _builtins.int = ...,
+        watchers: _abc.Iterable[_definitions_pb2.WatcherDefinition] | None = ...,
+        freshness: _duration_pb2.Duration | None = ...,
+        has_stale_callback: _builtins.bool = ...,
+        bundle: _common_pb2.BundleRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "dag_id", b"dag_id", "freshness", b"freshness", "has_stale_callback", b"has_stale_callback", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "watchers", b"watchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetUsed: _TypeAlias = AssetUsed  # noqa: Y015
+
+@_typing.final
+class AssetStale(_message.Message):
+    """An asset had no update for longer than it is fresh."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    STALE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    """The DAG whose callback is called; empty: none has one."""
+    @_builtins.property
+    def stale_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_update_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset: it never had an update."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        stale_time: _timestamp_pb2.Timestamp | None = ...,
+        last_update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_update_time", b"last_update_time", "stale_time", b"stale_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "last_update_time", b"last_update_time", "stale_time", b"stale_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetStale: _TypeAlias = AssetStale  # noqa: Y015
 
 @_typing.final
 class AssetSubscribed(_message.Message):

@@ -441,10 +441,12 @@ class SimulatedRun(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     TASK_COUNT_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     run_id: _builtins.str
     state: _common_pb2.RunState.ValueType
     task_count: _builtins.int
+    partition_key: _builtins.str
     @_builtins.property
     def logical_date(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -464,10 +466,11 @@ class SimulatedRun(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         state: _common_pb2.RunState.ValueType = ...,
         task_count: _builtins.int = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "end_time", b"end_time", "logical_date", b"logical_date", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "due_time", b"due_time", "end_time", b"end_time", "logical_date", b"logical_date", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "task_count", b"task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "due_time", b"due_time", "end_time", b"end_time", "logical_date", b"logical_date", "partition_key", b"partition_key", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "task_count", b"task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from spinner_proto.events.v1 import events_pb2 as spinner_dot_events_dot_v1_dot_
 from spinner_proto.inbox.v1 import inbox_pb2 as spinner_dot_inbox_dot_v1_dot_inbox__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/snapshots/v1/snapshots.proto\x12\x14spinner.snapshots.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/events/v1/events.proto\x1a\x1cspinner/inbox/v1/inbox.proto\"\xdf\x02\n\x08Snapshot\x12\x15\n\revents_offset\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x03run\x18\x03 \x01(\x0b\x32!.spinner.snapshots.v1.RunSnapshotH\x00\x12\x30\n\x03\x64\x61g\x18\x04 \x01(\x0b\x32!.spinner.snapshots.v1.DagSnapshotH\x00\x12\x32\n\x04pool\x18\x05 \x01(\x0b\x32\".spinner.snapshots.v1.PoolSnapshotH\x00\x12<\n\tpartition\x18\x06 \x01(\x0b\x32\'.spinner.snapshots.v1.PartitionSnapshotH\x00\x12\x34\n\x05\x61sset\x18( \x01(\x0b\x32#.spinner.snapshots.v1.AssetSnapshotH\x00\x42\x06\n\x04kind\"\xb1\x01\n\rAssetSnapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\x08\x12\x36\n\x0bsubscribers\x18\x03 \x03(\x0b\x32!.spinner.inbox.v1.AssetSubscribed\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\x12\x34\n\x10last_update_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x01\n\x0bRunSnapshot\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\x0c\x12+\n\x04held\x18\x05 \x03(\x0b\x32\x1d.spinner.snapshots.v1.PoolUse\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\x14 \x01(\t\"8\n\x07PoolUse\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\x05\"\xda\x02\n\x0b\x44\x61gSnapshot\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12*\n\x03\x64\x61g\x18\x02 \x01(\x0b\x32\x1d.spinner.events.v1.DagUpdated\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\x0c\x12\x35\n\rasset_updates\x18( \x03(\x0b\x32\x1e.spinner.inbox.v1.AssetUpdated\x12\x30\n\x08measured\x18) \x03(\x0b\x32\x1e.spinner.events.v1.RunMeasured\x12\x37\n\ttimetable\x18* \x01(\x0b\x32$.spinner.inbox.v1.TimetableEvaluated\x12\x39\n\tbackfills\x18\x14 \x03(\x0b\x32&.spinner.snapshots.v1.BackfillSnapshot\x12\x13\n\x0btaken_dates\x18\x15 \x03(\x10\"\xc4\x01\n\x10\x42\x61\x63kfillSnapshot\x12\x33\n\x07\x63reated\x18\x01 \x01(\x0b\x32\".spinner.events.v1.BackfillCreated\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .spinner.events.v1.BackfillState\x12\x13\n\x0btaken_count\x18\x03 \x01(\x05\x12\x35\n\x11last_logical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x0cPoolSnapshot\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\x05\x12\r\n\x05state\x18\x03 \x01(\x0c\"\xd3\x01\n\x11PartitionSnapshot\x12\x13\n\x0brequest_ids\x18\x01 \x03(\t\x12\x19\n\x11last_pool_request\x18\x02 \x01(\x03\x12V\n\x10\x66oreign_deferred\x18\x03 \x03(\x0b\x32<.spinner.snapshots.v1.PartitionSnapshot.ForeignDeferredEntry\x1a\x36\n\x14\x46oreignDeferredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$spinner/snapshots/v1/snapshots.proto\x12\x14spinner.snapshots.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1espinner/events/v1/events.proto\x1a\x1cspinner/inbox/v1/inbox.proto\"\xdf\x02\n\x08Snapshot\x12\x15\n\revents_offset\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x03run\x18\x03 \x01(\x0b\x32!.spinner.snapshots.v1.RunSnapshotH\x00\x12\x30\n\x03\x64\x61g\x18\x04 \x01(\x0b\x32!.spinner.snapshots.v1.DagSnapshotH\x00\x12\x32\n\x04pool\x18\x05 \x01(\x0b\x32\".spinner.snapshots.v1.PoolSnapshotH\x00\x12<\n\tpartition\x18\x06 \x01(\x0b\x32\'.spinner.snapshots.v1.PartitionSnapshotH\x00\x12\x34\n\x05\x61sset\x18( \x01(\x0b\x32#.spinner.snapshots.v1.AssetSnapshotH\x00\x42\x06\n\x04kind\"\xfb\x02\n\rAssetSnapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\x08\x12\x36\n\x0bsubscribers\x18\x03 \x03(\x0b\x32!.spinner.inbox.v1.AssetSubscribed\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\x12\x34\n\x10last_update_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05users\x18\x06 \x03(\x0b\x32\x1b.spinner.inbox.v1.AssetUsed\x12\x37\n\x08watchers\x18\x07 \x03(\x0b\x32%.spinner.snapshots.v1.WatcherSnapshot\x12\x33\n\x0f\x66irst_used_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstale_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"[\n\x0fWatcherSnapshot\x12\x32\n\x07watcher\x18\x01 \x01(\x0b\x32!.spinner.events.v1.WatcherChanged\x12\x14\n\x0c\x65vent_hashes\x18\x02 \x03(\x06\"\x8e\x01\n\x0bRunSnapshot\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\x0c\x12+\n\x04held\x18\x05 \x03(\x0b\x32\x1d.spinner.snapshots.v1.PoolUse\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\x14 \x01(\t\"8\n\x07PoolUse\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x03 \x01(\x05\"\x93\x03\n\x0b\x44\x61gSnapshot\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12*\n\x03\x64\x61g\x18\x02 \x01(\x0b\x32\x1d.spinner.events.v1.DagUpdated\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\x0c\x12\x35\n\rasset_updates\x18( \x03(\x0b\x32\x1e.spinner.inbox.v1.AssetUpdated\x12\x37\n\rasset_ignored\x18+ \x01(\x0b\x32 .spinner.events.v1.AssetReceived\x12\x30\n\x08measured\x18) \x03(\x0b\x32\x1e.spinner.events.v1.RunMeasured\x12\x37\n\ttimetable\x18* \x01(\x0b\x32$.spinner.inbox.v1.TimetableEvaluated\x12\x39\n\tbackfills\x18\x14 \x03(\x0b\x32&.spinner.snapshots.v1.BackfillSnapshot\x12\x13\n\x0btaken_dates\x18\x15 \x03(\x10\"\xc4\x01\n\x10\x42\x61\x63kfillSnapshot\x12\x33\n\x07\x63reated\x18\x01 \x01(\x0b\x32\".spinner.events.v1.BackfillCreated\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .spinner.events.v1.BackfillState\x12\x13\n\x0btaken_count\x18\x03 \x01(\x05\x12\x35\n\x11last_logical_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x0cPoolSnapshot\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\x05\x12\r\n\x05state\x18\x03 \x01(\x0c\"\xd3\x01\n\x11PartitionSnapshot\x12\x13\n\x0brequest_ids\x18\x01 \x03(\t\x12\x19\n\x11last_pool_request\x18\x02 \x01(\x03\x12V\n\x10\x66oreign_deferred\x18\x03 \x03(\x0b\x32<.spinner.snapshots.v1.PartitionSnapshot.ForeignDeferredEntry\x1a\x36\n\x14\x46oreignDeferredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,19 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SNAPSHOT']._serialized_start=158
   _globals['_SNAPSHOT']._serialized_end=509
   _globals['_ASSETSNAPSHOT']._serialized_start=512
-  _globals['_ASSETSNAPSHOT']._serialized_end=689
-  _globals['_RUNSNAPSHOT']._serialized_start=692
-  _globals['_RUNSNAPSHOT']._serialized_end=834
-  _globals['_POOLUSE']._serialized_start=836
-  _globals['_POOLUSE']._serialized_end=892
-  _globals['_DAGSNAPSHOT']._serialized_start=895
-  _globals['_DAGSNAPSHOT']._serialized_end=1241
-  _globals['_BACKFILLSNAPSHOT']._serialized_start=1244
-  _globals['_BACKFILLSNAPSHOT']._serialized_end=1440
-  _globals['_POOLSNAPSHOT']._serialized_start=1442
-  _globals['_POOLSNAPSHOT']._serialized_end=1501
-  _globals['_PARTITIONSNAPSHOT']._serialized_start=1504
-  _globals['_PARTITIONSNAPSHOT']._serialized_end=1715
-  _globals['_PARTITIONSNAPSHOT_FOREIGNDEFERREDENTRY']._serialized_start=1661
-  _globals['_PARTITIONSNAPSHOT_FOREIGNDEFERREDENTRY']._serialized_end=1715
+  _globals['_ASSETSNAPSHOT']._serialized_end=891
+  _globals['_WATCHERSNAPSHOT']._serialized_start=893
+  _globals['_WATCHERSNAPSHOT']._serialized_end=984
+  _globals['_RUNSNAPSHOT']._serialized_start=987
+  _globals['_RUNSNAPSHOT']._serialized_end=1129
+  _globals['_POOLUSE']._serialized_start=1131
+  _globals['_POOLUSE']._serialized_end=1187
+  _globals['_DAGSNAPSHOT']._serialized_start=1190
+  _globals['_DAGSNAPSHOT']._serialized_end=1593
+  _globals['_BACKFILLSNAPSHOT']._serialized_start=1596
+  _globals['_BACKFILLSNAPSHOT']._serialized_end=1792
+  _globals['_POOLSNAPSHOT']._serialized_start=1794
+  _globals['_POOLSNAPSHOT']._serialized_end=1853
+  _globals['_PARTITIONSNAPSHOT']._serialized_start=1856
+  _globals['_PARTITIONSNAPSHOT']._serialized_end=2067
+  _globals['_PARTITIONSNAPSHOT_FOREIGNDEFERREDENTRY']._serialized_start=2013
+  _globals['_PARTITIONSNAPSHOT_FOREIGNDEFERREDENTRY']._serialized_end=2067
 # @@protoc_insertion_point(module_scope)

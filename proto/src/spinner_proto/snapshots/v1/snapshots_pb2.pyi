@@ -81,6 +81,10 @@ class AssetSnapshot(_message.Message):
     SUBSCRIBERS_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    WATCHERS_FIELD_NUMBER: _builtins.int
+    FIRST_USED_TIME_FIELD_NUMBER: _builtins.int
+    STALE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     alias: _builtins.bool
     last_sequence: _builtins.int
@@ -88,6 +92,16 @@ class AssetSnapshot(_message.Message):
     def subscribers(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetSubscribed]: ...
     @_builtins.property
     def last_update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUsed]: ...
+    @_builtins.property
+    def watchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatcherSnapshot]: ...
+    @_builtins.property
+    def first_used_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when its freshness counts if it has no update, and the moment that it was last said to be stale at."""
+
+    @_builtins.property
+    def stale_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -96,14 +110,46 @@ class AssetSnapshot(_message.Message):
         subscribers: _abc.Iterable[_inbox_pb2.AssetSubscribed] | None = ...,
         last_sequence: _builtins.int = ...,
         last_update_time: _timestamp_pb2.Timestamp | None = ...,
+        users: _abc.Iterable[_inbox_pb2.AssetUsed] | None = ...,
+        watchers: _abc.Iterable[Global___WatcherSnapshot] | None = ...,
+        first_used_time: _timestamp_pb2.Timestamp | None = ...,
+        stale_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_update_time", b"last_update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_used_time", b"first_used_time", "last_update_time", b"last_update_time", "stale_time", b"stale_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "last_sequence", b"last_sequence", "last_update_time", b"last_update_time", "name", b"name", "subscribers", b"subscribers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "first_used_time", b"first_used_time", "last_sequence", b"last_sequence", "last_update_time", b"last_update_time", "name", b"name", "stale_time", b"stale_time", "subscribers", b"subscribers", "users", b"users", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssetSnapshot: _TypeAlias = AssetSnapshot  # noqa: Y015
+
+@_typing.final
+class WatcherSnapshot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHER_FIELD_NUMBER: _builtins.int
+    EVENT_HASHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watcher(self) -> _events_pb2.WatcherChanged:
+        """Its latest state as a whole, without event ids."""
+
+    @_builtins.property
+    def event_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hashes of the ids of the events that were counted last, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        watcher: _events_pb2.WatcherChanged | None = ...,
+        event_hashes: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watcher", b"watcher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_hashes", b"event_hashes", "watcher", b"watcher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatcherSnapshot: _TypeAlias = WatcherSnapshot  # noqa: Y015
 
 @_typing.final
 class RunSnapshot(_message.Message):
@@ -182,6 +228,7 @@ class DagSnapshot(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ASSET_UPDATES_FIELD_NUMBER: _builtins.int
+    ASSET_IGNORED_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
     TIMETABLE_FIELD_NUMBER: _builtins.int
     BACKFILLS_FIELD_NUMBER: _builtins.int
@@ -194,6 +241,10 @@ class DagSnapshot(_message.Message):
     @_builtins.property
     def asset_updates(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.AssetUpdated]:
         """Asset updates that wait for a run."""
+
+    @_builtins.property
+    def asset_ignored(self) -> _events_pb2.AssetReceived:
+        """The latest update that counts for no run."""
 
     @_builtins.property
     def measured(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RunMeasured]:
@@ -215,14 +266,15 @@ class DagSnapshot(_message.Message):
         format: _builtins.int = ...,
         state: _builtins.bytes = ...,
         asset_updates: _abc.Iterable[_inbox_pb2.AssetUpdated] | None = ...,
+        asset_ignored: _events_pb2.AssetReceived | None = ...,
         measured: _abc.Iterable[_events_pb2.RunMeasured] | None = ...,
         timetable: _inbox_pb2.TimetableEvaluated | None = ...,
         backfills: _abc.Iterable[Global___BackfillSnapshot] | None = ...,
         taken_dates: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dag", b"dag", "timetable", b"timetable"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_ignored", b"asset_ignored", "dag", b"dag", "timetable", b"timetable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_updates", b"asset_updates", "backfills", b"backfills", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "taken_dates", b"taken_dates", "timetable", b"timetable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_ignored", b"asset_ignored", "asset_updates", b"asset_updates", "backfills", b"backfills", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "taken_dates", b"taken_dates", "timetable", b"timetable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

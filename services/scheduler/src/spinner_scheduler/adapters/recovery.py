@@ -11,6 +11,7 @@ over, and stops nothing. The gateway, which reads the events too, keeps it in `d
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,9 +24,9 @@ from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
-from spinner_scheduler.domain.evolve import evolve
+from spinner_scheduler.domain.evolve import evolve, keep_partition
 from spinner_scheduler.domain.pools import Pool
-from spinner_scheduler.domain.state import PartitionState, Sleeper, asset_text
+from spinner_scheduler.domain.state import PartitionState, Sleeper, Watcher, asset_text
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
 
 logger = logging.getLogger("spinner_scheduler.recovery")
@@ -57,6 +58,10 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.dag.dag.CopyFrom(dag.updated)
         snapshot.dag.format = 1
         snapshot.dag.asset_updates.extend(dag.updates)
+        for kept in dag.partitioned.values():
+            snapshot.dag.asset_updates.extend(kept.values())
+        if dag.ignored is not None:
+            snapshot.dag.asset_ignored.CopyFrom(dag.ignored)
         snapshot.dag.measured.extend(dag.measured)
         if dag.evaluated is not None:
             snapshot.dag.timetable.CopyFrom(dag.evaluated)
@@ -83,6 +88,12 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.asset.subscribers.extend(asset.subscribers.values())
         snapshot.asset.last_sequence = asset.last_sequence
         snapshot.asset.last_update_time.CopyFrom(times.to_timestamp(asset.last_time))
+        snapshot.asset.users.extend(asset.users.values())
+        for watcher in asset.watchers.values():
+            snapshot.asset.watchers.add(watcher=watcher.told, event_hashes=watcher.seen)
+        if asset.first_used:
+            snapshot.asset.first_used_time.CopyFrom(times.to_timestamp(asset.first_used))
+            snapshot.asset.stale_time.CopyFrom(times.to_timestamp(asset.stale_time))
     else:
         pool = state.pools.get(name)
         if pool is None:
@@ -204,7 +215,13 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         dag = state.dag(snapshot.dag.dag_id)
         dag.updated.CopyFrom(snapshot.dag.dag)
         dag.removed = snapshot.dag.state == b"\x01"
-        dag.updates = list(snapshot.dag.asset_updates)
+        for update in snapshot.dag.asset_updates:
+            if update.run_partition_key:
+                keep_partition(dag, update)
+            else:
+                dag.updates.append(update)
+        if snapshot.dag.HasField("asset_ignored"):
+            dag.ignored = snapshot.dag.asset_ignored
         dag.measured = list(snapshot.dag.measured)
         if snapshot.dag.HasField("timetable"):
             dag.evaluated = TimetableEvaluated()
@@ -232,6 +249,14 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         asset.subscribers = {subscriber.dag_id: subscriber for subscriber in snapshot.asset.subscribers}
         asset.last_sequence = snapshot.asset.last_sequence
         asset.last_time = times.from_timestamp(snapshot.asset.last_update_time)
+        asset.users = {user.dag_id: user for user in snapshot.asset.users}
+        for kept_watcher in snapshot.asset.watchers:
+            seen = OrderedDict.fromkeys(kept_watcher.event_hashes)
+            asset.watchers[kept_watcher.watcher.name] = Watcher(kept_watcher.watcher, seen)
+        asset.first_used = times.from_timestamp(snapshot.asset.first_used_time)
+        asset.stale_time = times.from_timestamp(snapshot.asset.stale_time)
+        if asset.users and not snapshot.asset.alias:
+            state.arm_asset(snapshot.asset.name)
     elif kind == "pool":
         events = WorkflowEvents()
         events.ParseFromString(snapshot.pool.state)

@@ -7,12 +7,16 @@ written in the transaction that consumed the one before, so each update arrives 
 
 A DAG keeps the updates that reached it until its condition holds; then one run consumes them all. While it is paused,
 updates pass it by, as in Airflow.
+
+Updates may be of a partition of the asset. Those count only for DAGs with a partitioned schedule, which has a run for
+each partition key for which its condition holds (`partitions` maps keys), and only they count there. What a task
+updates without saying which partition is of its run's own.
 """
 
 from __future__ import annotations
 
 from spinner_proto.common.v1.common_pb2 import RunType, TaskKey
-from spinner_proto.definitions.v1.definitions_pb2 import AssetExpression, DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import AssetExpression, AssetSchedule, DagDefinition
 from spinner_proto.events.v1.events_pb2 import RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import (
     AssetDelivered,
@@ -24,7 +28,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
     InboxMessage,
 )
 
-from spinner_scheduler.domain import times
+from spinner_scheduler.domain import partitions, times
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Address
@@ -32,7 +36,7 @@ from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import create
 from spinner_scheduler.domain.schedules import Tick
-from spinner_scheduler.domain.state import AssetKey, DagState, asset_text
+from spinner_scheduler.domain.state import AssetKey, DagState, PartKey, asset_text
 
 MAX_NAME = 1500
 MAX_EXTRA_BYTES = 16_384
@@ -99,32 +103,73 @@ def wanted_by(d: Decision, dag: DagState) -> set[AssetKey]:
     return leaves(condition(layout.definition)) if layout is not None and not dag.removed else set()
 
 
-def held(dag: DagState, layout: Layout, now: int) -> Code | None:
-    """Returns what keeps the kept updates from making a run, also for a DAG whose schedule has no assets."""
+def partitioned(layout: Layout) -> AssetSchedule | None:
+    """Returns a DAG's schedule by partitions, if it has one."""
+    schedule = layout.definition.schedule
+    return schedule.assets if schedule.HasField("assets") and schedule.assets.partitioned else None
+
+
+def missing_keys(schedule: AssetSchedule, asset: AssetKey, kept: dict[PartKey, AssetUpdated]) -> list[str] | None:
+    """Returns which partitions of an asset a run still needs that these count for; None when it has none yet."""
+    known = [key for kept_of, key in kept if kept_of == asset]
+    if not known:
+        return None
+    try:
+        needed = partitions.needed(schedule, asset[1], known[0])
+    except (ValueError, KeyError):
+        # Kept for an earlier version of the schedule.
+        return None
+    there = set(known)
+    return [key for key in needed if key not in there]
+
+
+def held(dag: DagState, layout: Layout, now: int, key: str = "") -> Code | None:
+    """Returns what keeps the kept updates from making a run, also for a DAG whose schedule has no assets.
+
+    Of a partitioned schedule `key` says which run.
+    """
     expression = condition(layout.definition)
     if expression is None:
         return Code.NO_SCHEDULE
     end_date = times.from_timestamp(layout.definition.end_date)
     if end_date and now > end_date:
         return Code.END_DATE_PASSED
-    return None if holds(expression, {key_of(update) for update in dag.updates}) else Code.ASSETS_NOT_UPDATED
+    schedule = partitioned(layout)
+    if schedule is None:
+        there = {key_of(update) for update in dag.updates}
+    else:
+        kept = dag.partitioned.get(key, {})
+        there = {asset for asset, _ in kept if missing_keys(schedule, asset, kept) == []}
+    if holds(expression, there):
+        return None
+    return Code.ASSET_PARTITION_PENDING if schedule is not None and key else Code.ASSETS_NOT_UPDATED
 
 
-def consume(d: Decision, dag: DagState, layout: Layout) -> None:
-    """Makes a run of the kept updates, if the DAG's condition holds."""
-    if dag.paused or dag.removed or not dag.updates or held(dag, layout, d.now) is not None:
+def changed(d: Decision, dag: DagState, layout: Layout) -> None:
+    """Looks at what a DAG keeps with the eyes of a new version."""
+    if dag.partitioned if partitioned(layout) is None else dag.updates:
+        d.emit(dag.dag_id, "", lambda event: event.assets_consumed.SetInParent())
+    for key in list(dag.partitioned) or [""]:
+        consume(d, dag, layout, key)
+
+
+def consume(d: Decision, dag: DagState, layout: Layout, key: str = "") -> None:
+    """Makes a run of the kept updates, or of those for a partition key, if the DAG's condition holds."""
+    kept = list(dag.partitioned.get(key, {}).values()) if key else dag.updates
+    if dag.paused or dag.removed or not kept or held(dag, layout, d.now, key) is not None:
         return
     logical = d.now
     known = {entry[0] for entry in dag.by_date}
     while logical in known:
         logical += 1
-    made = RunCreated()
-    made.asset_events.extend(_told(dag.updates))
+    made = RunCreated(partition_key=key)
+    made.asset_events.extend(_told(kept))
     run_id = f"asset__{times.text(logical)}"
     create(d, dag, layout, run_id, Tick(logical, logical, logical, d.now), int(RunType.RUN_TYPE_ASSET), made)
 
     def fill(event: WorkflowEvent) -> None:
         event.assets_consumed.run_id = run_id
+        event.assets_consumed.partition_key = key
 
     d.emit(dag.dag_id, "", fill)
 
@@ -148,12 +193,30 @@ def _delivered(d: Decision, key: AssetKey, delivered: AssetDelivered) -> None:
         return
     if dag.paused:
         return
+    run_key, ignored = _counts_for(layout, key, delivered.update)
 
     def fill(event: WorkflowEvent) -> None:
         event.asset_received.update.CopyFrom(delivered.update)
+        event.asset_received.update.run_partition_key = run_key
+        event.asset_received.ignored_reason = ignored
 
     d.emit(dag.dag_id, "", fill)
-    consume(d, dag, layout)
+    if not ignored:
+        consume(d, dag, layout, run_key)
+
+
+def _counts_for(layout: Layout, key: AssetKey, update: AssetUpdated) -> tuple[str, str]:
+    """Returns the partition key of the run that an update counts for, and why it counts for none."""
+    schedule = partitioned(layout)
+    if schedule is None:
+        told = "it is of a partition, and the DAG's schedule is not by partitions (PartitionedAssetTimetable)"
+        return "", told if update.partition_key else ""
+    if not update.partition_key:
+        return "", "it is of no partition, and the DAG's schedule is by partitions"
+    try:
+        return partitions.run_key(schedule, key[1], update.partition_key), ""
+    except (ValueError, KeyError) as error:
+        return "", str(error)
 
 
 def _unsubscribe(d: Decision, dag_id: str, key: AssetKey) -> None:
@@ -175,6 +238,8 @@ def published_by(d: Decision, run: Run, slot: int, said: list[AssetUpdated]) -> 
     for reported in said:
         if 0 < len(reported.asset) <= MAX_NAME:
             update = AssetUpdated(asset=reported.asset, aliases=reported.aliases)
+            if len(reported.partition_key) <= partitions.MAX_KEY:
+                update.partition_key = reported.partition_key
             if len(reported.extra_json) <= MAX_EXTRA_BYTES:
                 update.extra_json = reported.extra_json
             found.append(update)
@@ -183,6 +248,7 @@ def published_by(d: Decision, run: Run, slot: int, said: list[AssetUpdated]) -> 
     for update in found:
         producer = TaskKey(dag_id=run.dag_id, run_id=run.run_id, task_id=task.task_id, map_index=run.map_index(slot))
         update.producer.CopyFrom(producer)
+        update.partition_key = update.partition_key or run.facts.partition_key
         update.time.CopyFrom(d.time)
         to = d.state.asset_owner((False, update.asset))
         d.send(to, f"asset:{update.asset}", InboxMessage(asset_updated=update))
@@ -203,6 +269,7 @@ def create_by_hand(d: Decision, command: Command) -> None:
     """Takes an update that somebody made by hand, and accepts the command."""
     wish = command.create_asset_event
     update = AssetUpdated(asset=wish.asset, time=d.time, actor=command.actor)
+    update.partition_key = wish.partition_key[: partitions.MAX_KEY]
     if len(wish.extra_json) <= MAX_EXTRA_BYTES:
         update.extra_json = wish.extra_json
     updated(d, update)

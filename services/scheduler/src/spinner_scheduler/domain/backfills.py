@@ -408,7 +408,7 @@ def _advance(d: Decision, dag: DagState, backfill: Backfill) -> None:
 
 def _create(d: Decision, dag: DagState, backfill: Backfill, layout: Layout, tick: schedules.Tick, run_id: str) -> None:
     request = backfill.created.request
-    extra = RunCreated(note=request.note, actor=backfill.created.actor)
+    extra = RunCreated(note=request.note, actor=backfill.created.actor, partition_key=request.partition_key)
     if request.HasField("conf"):
         extra.conf.CopyFrom(request.conf)
     extra.backfill.CopyFrom(membership(request, tuple(request.task_ids)))

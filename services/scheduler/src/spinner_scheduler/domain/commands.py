@@ -12,7 +12,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, RunType
 from spinner_proto.events.v1.events_pb2 import BackfillPlan, ClearPlan, RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
-from spinner_scheduler.domain import assets, backfills, decisions, schedules, times
+from spinner_scheduler.domain import assets, backfills, decisions, partitions, schedules, times
 from spinner_scheduler.domain.clearing import choose, choose_to_clear, clear, current_layout, find_run, kill, tell
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
@@ -153,7 +153,9 @@ def _trigger(d: Decision, dag: DagState, command: Command) -> tuple[str, int]:
         start, end = times.from_timestamp(wish.data_interval_start), times.from_timestamp(wish.data_interval_end)
     else:
         start, end = dag.timetable(layout.definition).manual(logical)
-    extra = RunCreated(note=wish.note)
+    if len(wish.partition_key) > partitions.MAX_KEY:
+        raise Rejected("INVALID_PARTITION_KEY", f"the partition key has more than {partitions.MAX_KEY} characters")
+    extra = RunCreated(note=wish.note, partition_key=wish.partition_key)
     extra.actor.CopyFrom(command.actor)
     if wish.HasField("conf"):
         extra.conf.CopyFrom(wish.conf)

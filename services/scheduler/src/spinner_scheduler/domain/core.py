@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinner_proto.common.v1.common_pb2 import Outcome
-from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage, TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import AssetMessage, DefinitionPublished, InboxMessage, TimetableEvaluated
 
-from spinner_scheduler.domain import asking, assets, backfills, clearing, commands, deadlines, decisions, reports
+from spinner_scheduler.domain import (
+    asking,
+    asset_uses,
+    assets,
+    backfills,
+    clearing,
+    commands,
+    deadlines,
+    decisions,
+    reports,
+    watchers,
+)
 from spinner_scheduler.domain.decision import Decision, Result
 from spinner_scheduler.domain.evolve import evolve_record
 from spinner_scheduler.domain.runs import cancel, conclude, create_due, end_run, promote, stop_tasks, update_dag
@@ -76,9 +87,21 @@ def _take(d: Decision, message: InboxMessage) -> None:
     elif kind == "asset_updated":
         assets.updated(d, message.asset_updated)
     elif kind == "asset":
-        assets.handle(d, message.asset)
+        _asset(d, message.asset)
     else:
         d.result.refused.append((message, "the inbox message is of no kind that this scheduler knows"))
+
+
+def _asset(d: Decision, message: AssetMessage) -> None:
+    kind = message.WhichOneof("kind")
+    if kind == "used":
+        watchers.used(d, message.name, message.used)
+    elif kind == "unused":
+        watchers.unused(d, message.name, message.unused)
+    elif kind == "stale":
+        watchers.call_back(d, message.name, message.stale)
+    else:
+        assets.handle(d, message)
 
 
 def _published(d: Decision, message: InboxMessage) -> None:
@@ -99,15 +122,16 @@ def _published(d: Decision, message: InboxMessage) -> None:
     update_dag(d, dag, version=published.version, paused=paused, paused_reason=why)
     d.dag_changed(dag)  # it may have room for more runs now
     assets.subscribe(d, dag, awaited, assets.wanted_by(d, dag))
-    assets.consume(d, dag, layout)
+    assets.changed(d, dag, layout)
 
 
 def _removed(d: Decision, dag_id: str) -> None:
     dag = d.state.dags.get(dag_id)
     if dag is None or dag.removed:
         return
-    awaited = assets.wanted_by(d, dag)
+    awaited, uses = assets.wanted_by(d, dag), asset_uses.wanted_by(d.state, dag)
     d.emit(dag_id, "", lambda event: event.dag_removed.SetInParent())
+    asset_uses.tell(d, dag, uses)
     assets.subscribe(d, dag, awaited, set())
 
 
@@ -182,6 +206,9 @@ def _update_dags(d: Decision) -> None:
 
 
 def _ring(d: Decision, timer: Timer) -> None:
+    if timer.kind == Kind.FRESHNESS:
+        watchers.went_stale(d, timer.run_id, timer.due)
+        return
     dag = d.state.dags[timer.dag_id]
     if timer.kind == Kind.NEXT_RUN:
         create_due(d, dag)

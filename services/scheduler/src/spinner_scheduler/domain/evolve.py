@@ -10,14 +10,27 @@ from bisect import bisect_right, insort
 
 from spinner_proto.common.v1.common_pb2 import Blob, RunType
 from spinner_proto.events.v1 import events_pb2 as ev
-from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, PoolChanged, TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import (
+    AssetSubscribed,
+    AssetUpdated,
+    AssetUsed,
+    PoolChanged,
+    TimetableEvaluated,
+)
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import MEASURED_RUNS, DagState, PartitionState
+from spinner_scheduler.domain.state import (
+    MEASURED_RUNS,
+    AssetState,
+    DagState,
+    PartitionState,
+    Watcher,
+    event_hash,
+)
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,
@@ -418,6 +431,11 @@ def _timetable_evaluated(state: PartitionState, dag_id: str, run_id: str, event:
 
 # Updates of one asset that a DAG keeps while it waits for others.
 _KEPT_UPDATES = 50
+# Runs of partitions that a DAG keeps updates for, and updates of each.
+_KEPT_PARTITIONS = 1_000
+_KEPT_OF_PARTITION = 2_000
+# Ids of a watcher's events that are remembered.
+REMEMBERED_EVENTS = 2_000
 
 
 def _asset_event(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -430,23 +448,83 @@ def _asset_event(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
         asset.subscribers[kept.dag_id] = kept
     elif kind == "unsubscribed":
         asset.subscribers.pop(e.unsubscribed.dag_id, None)
+    elif kind == "watcher_changed":
+        _watcher_changed(asset, e.watcher_changed)
+    elif kind == "stale":
+        asset.stale_time = times.from_timestamp(e.stale.stale_time)
     else:
-        asset.last_sequence = max(asset.last_sequence, e.updated.sequence)
-        asset.last_time = times.from_timestamp(e.updated.time)
+        if kind == "used":
+            used = AssetUsed()
+            used.CopyFrom(e.used)
+            asset.first_used = asset.first_used if asset.users else state.event_time
+            asset.users[used.dag_id] = used
+        elif kind == "unused":
+            asset.users.pop(e.unused.dag_id, None)
+        else:
+            asset.last_sequence = max(asset.last_sequence, e.updated.sequence)
+            asset.last_time = times.from_timestamp(e.updated.time)
+        if asset.users and not e.alias:
+            state.arm_asset(e.name)
+
+
+def _watcher_changed(asset: AssetState, e: ev.WatcherChanged) -> None:
+    watcher = asset.watchers.setdefault(e.name, Watcher())
+    told = ev.WatcherChanged()
+    told.CopyFrom(e)
+    told.ClearField("event_ids")
+    before = watcher.told
+    if not told.HasField("cursor"):
+        told.cursor = before.cursor
+    if e.state != ev.WATCHER_STATE_STARTING:
+        told.generation = before.generation
+        told.definition.CopyFrom(before.definition)
+        if before.HasField("bundle"):
+            told.bundle.CopyFrom(before.bundle)
+        told.last_event_id = e.last_event_id or before.last_event_id
+    watcher.told = told
+    for event_id in e.event_ids:
+        watcher.seen[event_hash(event_id)] = None
+    while len(watcher.seen) > REMEMBERED_EVENTS:
+        watcher.seen.popitem(last=False)
 
 
 def _asset_received(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
     dag = state.dag(dag_id)
+    if event.asset_received.ignored_reason:
+        dag.ignored = ev.AssetReceived()
+        dag.ignored.CopyFrom(event.asset_received)
+        return
     kept = AssetUpdated()
     kept.CopyFrom(event.asset_received.update)
+    if kept.run_partition_key:
+        keep_partition(dag, kept)
+        return
     dag.updates.append(kept)
     same = [u for u in dag.updates if (u.asset, u.via_alias) == (kept.asset, kept.via_alias)]
     if len(same) > _KEPT_UPDATES:
         dag.updates.remove(same[0])
 
 
+def keep_partition(dag: DagState, update: AssetUpdated) -> None:
+    """Keeps an update for the run of a partition; the oldest go when there are too many."""
+    kept = dag.partitioned.setdefault(update.run_partition_key, {})
+    asset = (True, update.via_alias) if update.via_alias else (False, update.asset)
+    kept.pop((asset, update.partition_key), None)
+    kept[(asset, update.partition_key)] = update
+    if len(kept) > _KEPT_OF_PARTITION:
+        del kept[next(iter(kept))]
+    if len(dag.partitioned) > _KEPT_PARTITIONS:
+        del dag.partitioned[next(iter(dag.partitioned))]
+
+
 def _assets_consumed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
-    state.dag(dag_id).updates.clear()
+    dag = state.dag(dag_id)
+    if event.assets_consumed.partition_key:
+        dag.partitioned.pop(event.assets_consumed.partition_key, None)
+        return
+    dag.updates.clear()
+    if not event.assets_consumed.run_id:
+        dag.partitioned.clear()
 
 
 def _deadline_changed(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
@@ -469,6 +547,7 @@ def _dag_removed(state: PartitionState, dag_id: str, run_id: str, event: ev.Work
     dag = state.dag(dag_id)
     dag.removed = True
     dag.updates.clear()
+    dag.partitioned.clear()
     dag.updated.ClearField("next_run_time")
     dag.updated.version_time.CopyFrom(times.to_timestamp(state.event_time))
 

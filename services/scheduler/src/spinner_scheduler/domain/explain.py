@@ -16,7 +16,7 @@ from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import last_tick
-from spinner_scheduler.domain.state import DEADLINE_OPEN, DagState, PartitionState
+from spinner_scheduler.domain.state import DEADLINE_OPEN, AssetKey, DagState, PartitionState
 from spinner_scheduler.domain.states import (
     EXPANDED,
     FINISHED,
@@ -119,10 +119,49 @@ def _assets(view: View, layout: Layout, alive: bool) -> list[Reason]:
         text = f"its end_date {times.text(end)} is reached: updates of its assets make no run any more"
         return [reason(code, text, dag=dag.dag_id, since=end)]
     wanted = assets.leaves(assets.condition(layout.definition))
+    found = _partitions(view, layout, sorted(wanted))
+    if dag.ignored is not None:
+        update = dag.ignored.update
+        text = f"update {update.sequence} of asset {update.asset} counts for no run: {dag.ignored.ignored_reason}"
+        at = times.from_timestamp(update.time)
+        found.append(reason(Code.ASSET_UPDATE_IGNORED, text, dag=dag.dag_id, since=at, note=True))
+    if dag.partitioned:
+        return found
     missing = sorted(wanted - {assets.key_of(update) for update in dag.updates})
     text = f"{len(missing)} of its {len(wanted)} assets have not been updated since its latest run"
     holders = [parties.named("asset", f"alias {name}" if alias else name) for alias, name in missing]
-    return [reason(code, text, dag=dag.dag_id, since=since, holders=holders, holder_count=len(holders))]
+    return [reason(code, text, dag=dag.dag_id, since=since, holders=holders, holder_count=len(holders)), *found]
+
+
+# Runs of partitions that are told one by one.
+_MOST_PARTITIONS = 20
+
+
+def _partitions(view: View, layout: Layout, wanted: list[AssetKey]) -> list[Reason]:
+    """What the runs of partitions wait for that have some of their updates."""
+    schedule, dag = assets.partitioned(layout), view.dag
+    if schedule is None:
+        return []
+    found = []
+    for key, kept in list(dag.partitioned.items())[:_MOST_PARTITIONS]:
+        code = assets.held(dag, layout, view.now, key)
+        if code is None:
+            continue
+        holders, words = [], []
+        for asset in wanted:
+            missing = assets.missing_keys(schedule, asset, kept)
+            name = f"alias {asset[1]}" if asset[0] else asset[1]
+            if missing is None or missing:
+                holders.append(parties.named("asset", name))
+                some = ", ".join((missing or [])[:3]) + (", …" if missing and len(missing) > 3 else "")
+                words.append(name if missing is None else f"{name} ({len(missing)} keys: {some})")
+        since = min(times.from_timestamp(update.time) for update in kept.values())
+        text = f"partition {key} waits for {', '.join(words)}"
+        found.append(reason(code, text, dag=dag.dag_id, since=since, holders=holders, holder_count=len(holders)))
+    if len(dag.partitioned) > len(found) == _MOST_PARTITIONS:
+        text = f"{len(dag.partitioned) - len(found)} more partitions wait"
+        found.append(reason(Code.ASSET_PARTITION_PENDING, text, dag=dag.dag_id))
+    return found
 
 
 def _backfills(view: View) -> list[Reason]:

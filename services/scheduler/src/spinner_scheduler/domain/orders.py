@@ -7,9 +7,11 @@ from bisect import bisect_left
 from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, TryKey
 from spinner_proto.events.v1.events_pb2 import TaskEnded
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
+from spinner_proto.inbox.v1.inbox_pb2 import AssetStale
 from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrder
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
 from spinner_scheduler.domain.state import DagState, PartitionState
 from spinner_scheduler.domain.states import EXPANDED, FAILED, SKIPPED, SUCCESS, UP_FOR_RETRY
@@ -56,6 +58,7 @@ def _facts(state: PartitionState, dag: DagState, run: Run) -> TaskOrder:
         order.conf.CopyFrom(facts.conf)
     if facts.asset_events:
         order.asset_events.extend(facts.asset_events)
+    order.partition_key = facts.partition_key
     if previous is not None:
         logical, start, end = previous
         order.previous_success_logical_date.CopyFrom(times.to_timestamp(logical))
@@ -160,6 +163,31 @@ def deadline_order(state: PartitionState, dag: DagState, run: Run, index: int, d
     order.deadline_time.CopyFrom(times.to_timestamp(due))
     order.deadline_predicted = predicted
     _fill(order, state, dag, run)
+    return order
+
+
+def stale_order(state: PartitionState, layout: Layout, asset: str, position: int, stale: AssetStale) -> TaskOrder:
+    """Returns the order to call the callback of an asset that is no longer fresh.
+
+    There is no such run: the key has the moment in its run's place, and the asset's position as map index.
+    """
+    due = times.from_timestamp(stale.stale_time)
+    order = layout.bare_order(int(OrderKind.ORDER_KIND_CALLBACK))
+    key = order.try_key
+    key.dag_id, key.run_id, key.task_id = layout.dag_id, f"stale__{times.text(due)}", CALLBACK_TASK
+    key.map_index, key.try_number = position, 1
+    order.desired_state = DesiredState.DESIRED_STATE_RUNNING
+    order.reply_topic, order.reply_partition = state.here.inbox, state.here.partition
+    order.max_tries = 1
+    order.callback = "stale"
+    since = f"since {times.text(times.from_timestamp(stale.last_update_time))}"
+    order.callback_reason = f"the asset {asset} had no update {since if stale.HasField('last_update_time') else 'yet'}"
+    order.asset = asset
+    order.stale_time.CopyFrom(stale.stale_time)
+    if stale.HasField("last_update_time"):
+        order.last_update_time.CopyFrom(stale.last_update_time)
+    order.run_after.CopyFrom(stale.stale_time)
+    order.ordered_time.CopyFrom(times.to_timestamp(state.now))
     return order
 
 

@@ -27,6 +27,8 @@ class Code(StrEnum):
     SCHEDULE_INVALID = "SCHEDULE_INVALID"
     ONCE_DONE = "ONCE_DONE"
     ASSETS_NOT_UPDATED = "ASSETS_NOT_UPDATED"
+    ASSET_PARTITION_PENDING = "ASSET_PARTITION_PENDING"
+    ASSET_UPDATE_IGNORED = "ASSET_UPDATE_IGNORED"
     NOT_DUE = "NOT_DUE"
     CATCHUP_OFF = "CATCHUP_OFF"
     PREVIOUS_RUN_ACTIVE = "PREVIOUS_RUN_ACTIVE"
@@ -122,6 +124,14 @@ CATALOGUE: dict[Code, Entry] = {
     Code.ASSETS_NOT_UPDATED: Entry(
         "assets that the DAG is scheduled by have not been updated",
         "Let their producers run, or trigger the DAG by hand: spinner dags trigger {dag}",
+    ),
+    Code.ASSET_PARTITION_PENDING: Entry(
+        "a run of a partition waits for that partition of other assets",
+        "Let their producers run for it, or trigger the DAG: spinner dags trigger {dag} --partition-key KEY",
+    ),
+    Code.ASSET_UPDATE_IGNORED: Entry(
+        "the latest update of an asset counts for no run",
+        "Give the update a partition key that the DAG's schedule understands, or change the schedule.",
     ),
     Code.NOT_DUE: Entry("the next run is not due yet", "Wait, or trigger a run now: spinner dags trigger {dag}"),
     Code.CATCHUP_OFF: Entry(

@@ -11,7 +11,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded as ReportedEnd
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import assets, callbacks, times
+from spinner_scheduler.domain import assets, callbacks, times, watchers
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run, is_callback
@@ -48,6 +48,9 @@ def handle(d: Decision, report: TaskReport) -> None:
     run = dag.runs.get(key.run_id) if dag is not None else None
     if is_callback(key.task_id):
         callbacks.handle(d, report)
+        return
+    if watchers.is_watcher(key.task_id):
+        watchers.reported(d, report)
         return
     if dag is None or run is None:
         # Of a run that has ended: its executor may have missed the tombstone.

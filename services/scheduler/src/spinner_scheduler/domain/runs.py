@@ -8,7 +8,7 @@ from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import blockers, callbacks, deadlines, schedules, times
+from spinner_scheduler.domain import asset_uses, blockers, callbacks, deadlines, partitions, schedules, times
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
@@ -85,6 +85,8 @@ def create(
         created.version = layout.version
         created.awaiting_layout = layout.definition.dynamic
         created.task_count = layout.n
+        if not created.partition_key and run_type in (RunType.RUN_TYPE_SCHEDULED, RunType.RUN_TYPE_BACKFILL):
+            created.partition_key = partitions.of_tick(layout.definition, tick.logical)
 
     d.emit(dag.dag_id, run_id, fill)
     set_run_state(d, dag, dag.runs[run_id], RUN_QUEUED)
@@ -107,6 +109,7 @@ def update_dag(
     if dag.removed and not version:
         # Only a new version brings it back.
         return
+    uses = asset_uses.wanted_by(d.state, dag) if version or paused is not None else None
     updated = DagUpdated()
     updated.CopyFrom(dag.updated)
     if version:
@@ -133,6 +136,8 @@ def update_dag(
         if last is not None or replan or version:
             _plan(d, dag, layout, updated)
     d.emit(dag.dag_id, "", lambda event: event.dag_updated.CopyFrom(updated))
+    if uses is not None:
+        asset_uses.tell(d, dag, uses)
 
 
 def last_tick(updated: DagUpdated) -> schedules.Tick | None:

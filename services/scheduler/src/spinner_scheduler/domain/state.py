@@ -12,11 +12,18 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from statistics import median
 
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, ExplicitSchedule
-from spinner_proto.events.v1.events_pb2 import DagUpdated, DeadlineState, RunMeasured
-from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, TimetableEvaluated
+from spinner_proto.events.v1.events_pb2 import (
+    AssetReceived,
+    DagUpdated,
+    DeadlineState,
+    RunMeasured,
+    WatcherChanged,
+)
+from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, AssetUsed, TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
@@ -92,6 +99,23 @@ def asset_text(key: AssetKey) -> str:
     return f"{'alias' if key[0] else 'asset'}:{key[1]}"
 
 
+# What counts for the same asset or alias and partition.
+PartKey = tuple[AssetKey, str]
+
+
+def event_hash(event_id: str) -> int:
+    """Returns what is remembered of the id of a watcher's event."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest())
+
+
+@dataclass(slots=True)
+class Watcher:
+    """A watcher as it was told last as a whole, and hashes of the events that were counted last, oldest first."""
+
+    told: WatcherChanged = field(default_factory=WatcherChanged)
+    seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+
 @dataclass(slots=True)
 class AssetState:
     """An asset or alias that this partition owns."""
@@ -99,6 +123,17 @@ class AssetState:
     subscribers: dict[str, AssetSubscribed] = field(default_factory=dict)
     last_sequence: int = 0
     last_time: int = 0
+    # Of an asset: by DAG what it wants to be done, and watchers by name, stopped ones too.
+    users: dict[str, AssetUsed] = field(default_factory=dict)
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+    # Since when it is used, and the moment that it was last said to be stale at.
+    first_used: int = 0
+    stale_time: int = 0
+
+    def stale_at(self) -> int:
+        """When it is fresh no longer, 0 for never."""
+        limits = [times.from_duration(user.freshness) for user in self.users.values() if user.HasField("freshness")]
+        return (self.last_time or self.first_used) + min(limits) if limits else 0
 
 
 @dataclass(slots=True)
@@ -139,6 +174,10 @@ class DagState:
     measured: list[RunMeasured] = field(default_factory=list)
     # Updates of assets that wait for the rest of the DAG's condition, oldest first.
     updates: list[AssetUpdated] = field(default_factory=list)
+    # Those of partitions, by the key of the run that they count for: the latest of each asset and key.
+    partitioned: dict[str, dict[PartKey, AssetUpdated]] = field(default_factory=dict)
+    # The latest that counts for no run.
+    ignored: AssetReceived | None = None
     # The intervals of a custom timetable, as far as they are known, and what they were made into.
     evaluated: TimetableEvaluated | None = None
     _explicit: tuple[TimetableEvaluated, Timetable] | None = None
@@ -514,6 +553,13 @@ class PartitionState:
             last_start = due - int(median(map(times.from_duration, known)))
             self.timers.add(Timer(last_start + 1, Kind.DEADLINE_RISK, run.dag_id, run.run_id, index))
 
+    def arm_asset(self, name: str) -> None:
+        """Sets the timer of an asset's freshness."""
+        asset = self.assets[(False, name)]
+        due = asset.stale_at()
+        if due and due != asset.stale_time:
+            self.timers.add(Timer(due, Kind.FRESHNESS, "", name))
+
     def arm_dag(self, dag: DagState) -> None:
         due = times.from_timestamp(dag.updated.next_run_time)
         if due and not dag.removed:
@@ -521,6 +567,9 @@ class PartitionState:
 
     def applies(self, timer: Timer) -> bool:
         """Whether a timer still means something."""
+        if timer.kind == Kind.FRESHNESS:
+            asset = self.assets.get((False, timer.run_id))
+            return asset is not None and asset.stale_time != timer.due == asset.stale_at()
         dag = self.dags.get(timer.dag_id)
         if dag is None or (dag.removed and timer.kind == Kind.NEXT_RUN):
             return False

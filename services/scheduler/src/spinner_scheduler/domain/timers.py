@@ -22,6 +22,8 @@ class Kind(IntEnum):
     # Of a run; slot is the position of the deadline.
     DEADLINE = 7
     DEADLINE_RISK = 8
+    # Of an asset, whose name is in run_id.
+    FRESHNESS = 9
 
 
 class Timer(NamedTuple):

@@ -234,6 +234,8 @@ class Forecast:
                 self._take([message])
 
     def _follow(self, key: str, order: TaskOrder | None) -> None:
+        if order is not None and order.kind == OrderKind.ORDER_KIND_WATCHER:
+            return  # what it will see nobody knows
         before = self._orders.pop(key, None)
         if order is None:
             self._running -= before is not None and before.kind == OrderKind.ORDER_KIND_TASK
@@ -288,6 +290,7 @@ class Forecast:
             logical_date=created.logical_date,
             due_time=created.run_after,
             task_count=created.task_count,
+            partition_key=created.partition_key,
         )
 
     def _run_changed(self, record: WorkflowEvents, new: int) -> None:

@@ -48,9 +48,14 @@ def dump(state: PartitionState, known: Finished | None = None) -> dict[str, Any]
             if pool.owned and (pool.used or pool.granted or pool.requests or pool.slots >= 0)
         },
         "assets": {
-            key: (sorted(map(str, asset.subscribers.values())), asset.last_sequence, asset.last_time)
+            key: (
+                sorted(map(str, asset.subscribers.values())),
+                (asset.last_sequence, asset.last_time, asset.first_used, asset.stale_time),
+                sorted(map(str, asset.users.values())),
+                {name: (str(watcher.told), list(watcher.seen)) for name, watcher in sorted(asset.watchers.items())},
+            )
             for key, asset in sorted(state.assets.items())
-            if asset.subscribers or asset.last_time
+            if asset.subscribers or asset.last_time or asset.users or asset.watchers
         },
         "request_ids": sorted(state.request_ids),
         "foreign_deferred": dict(sorted(state.foreign_deferred.items())),
@@ -74,6 +79,10 @@ def _dump_dag(state: PartitionState, dag_id: str, known: Finished) -> dict[str, 
         "evaluated": str(dag.evaluated),
         "measured": [str(measured) for measured in dag.measured],
         "updates": [str(update) for update in dag.updates],
+        "partitioned": {
+            key: [str(update) for update in kept.values()] for key, kept in sorted(dag.partitioned.items())
+        },
+        "ignored": str(dag.ignored),
         "active": dag.active,
         "queued": dag.queued,
         "backfills": {name: backfill.dump() for name, backfill in sorted(dag.backfills.items())},
