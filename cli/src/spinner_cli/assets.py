@@ -57,7 +57,51 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     facts = [("name", asset["name"]), ("kind", "alias" if asset["alias"] else "asset"), ("uri", asset.get("uri"))]
     facts += [("updated by", _users(asset["producers"])), ("starts", _users(asset["consumers"]))]
     facts += [("updates", asset["update_count"]), ("latest", short_time(asset["last_update_time"]))]
+    callback = asset["stale_callback"]
+    if callback:
+        told = f"{callback['state']} (in {callback['dag_id']}, for {short_time(callback['stale_time'])})"
+        facts.append(("stale callback", told))
     print_facts(facts)
+    if asset["watchers"]:
+        print_table(
+            ["watcher", "state", "events", "latest", "trigger", "last error"],
+            [
+                [
+                    watcher["name"],
+                    watcher["state"],
+                    watcher["event_count"],
+                    short_time(watcher["last_event_time"]),
+                    watcher["trigger_class"],
+                    watcher["last_error"],
+                ]
+                for watcher in asset["watchers"]
+            ],
+            "",
+        )
+
+
+@app.command()
+def partitions(name: Name, limit: Limit = 50, as_json: JsonOption = False) -> None:
+    """List the partitions of an asset with the latest update of each, latest first."""
+    from spinner_cli.api import Api, path
+
+    found = list(Api().items(path("assets", name, "partitions"), limit=limit))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["partition", "time", "by", "runs"],
+        [
+            [
+                entry["partition_key"],
+                short_time(entry["update"]["time"]),
+                _producer(entry["update"]),
+                ", ".join(f"{run['dag_id']}/{run['run_id']}" for run in entry["update"]["runs"]),
+            ]
+            for entry in found
+        ],
+        "No partition of it was updated.",
+    )
 
 
 @app.command()
@@ -70,12 +114,13 @@ def events(name: Name, limit: Limit = 50, as_json: JsonOption = False) -> None:
         print_json(found)
         return
     print_table(
-        ["number", "time", "by", "extra", "runs"],
+        ["number", "time", "by", "partition", "extra", "runs"],
         [
             [
                 event["sequence"],
                 short_time(event["time"]),
                 _producer(event),
+                event["partition_key"],
                 event["extra"] or "",
                 ", ".join(f"{run['dag_id']}/{run['run_id']}" for run in event["runs"]),
             ]
@@ -89,13 +134,14 @@ def events(name: Name, limit: Limit = 50, as_json: JsonOption = False) -> None:
 def update(
     name: Name,
     extra: Annotated[str, typer.Option(help="A JSON object; `@file` reads a file, `@-` standard input.")] = "{}",
+    partition_key: Annotated[str, typer.Option(help="Which partition was updated.")] = "",
     request_id: Annotated[str | None, typer.Option(help="The same id is carried out once.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record an update by hand: DAGs that wait for the asset go on."""
     from spinner_cli.api import Api, path
 
-    body = {"extra": json_object(extra, "--extra"), "request_id": request_id}
+    body = {"extra": json_object(extra, "--extra"), "partition_key": partition_key, "request_id": request_id}
     print_done(Api().post(path("assets", name, "events"), body), f"{name} is updated", as_json)
 
 
@@ -136,4 +182,6 @@ def _users(users: list[dict[str, Any]]) -> str:
 
 def _producer(event: dict[str, Any]) -> str:
     producer = event["producer"]
+    if event["watcher"]:
+        return f"watcher {event['watcher']}"
     return f"{producer['dag_id']}.{producer['task_id']}" if producer else event["actor"]

@@ -33,6 +33,7 @@ def create(
     pool: Annotated[str, typer.Option(help="Takes the place of default_pool; default: the pool backfill.")] = "",
     no_alerts: Annotated[bool, typer.Option("--no-alerts", help="Call no callbacks for its runs.")] = False,
     note: Annotated[str, typer.Option(help="Why, for others.")] = "",
+    partition_key: Annotated[str, typer.Option(help="Of all its runs, in the place of the schedule's.")] = "",
     override_cap: Annotated[bool, typer.Option("--override-cap", help="Longer than the cap (administrators).")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     as_json: JsonOption = False,
@@ -51,6 +52,7 @@ def create(
         "pool": pool,
         "skip_callbacks": no_alerts,
         "note": note,
+        "partition_key": partition_key,
         "override_cap": override_cap,
         "dry_run": dry_run,
     }

@@ -98,6 +98,7 @@ def trigger(
     run_id: Annotated[str | None, typer.Option(help="A run id of your own.")] = None,
     logical_date: Annotated[str | None, typer.Option(help="ISO time that the run is for.")] = None,
     note: Annotated[str, typer.Option(help="Why; shown with the run.")] = "",
+    partition_key: Annotated[str, typer.Option(help="Which partition of its assets it is about.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 unless it is success.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600.0,
     as_json: JsonOption = False,
@@ -108,6 +109,8 @@ def trigger(
 
     api = Api()
     body: dict[str, Any] = {"conf": json_object(conf, "--conf"), "note": note}
+    if partition_key:
+        body["partition_key"] = partition_key
     if run_id is not None:
         body["run_id"] = run_id
     if logical_date is not None:

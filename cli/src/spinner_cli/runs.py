@@ -54,7 +54,7 @@ def show(dag_id: DagId, run_id: RunId, as_json: JsonOption = False) -> None:
         print_json(run)
         return
     names = ("dag_id", "run_id", "state", "run_type", "logical_date", "start_time", "end_time", "version", "actor")
-    print_facts((name.replace("_", " "), run.get(name)) for name in (*names, "note", "reason"))
+    print_facts((name.replace("_", " "), run.get(name)) for name in (*names, "partition_key", "note", "reason"))
     print_facts([("duration", duration(run["duration_seconds"])), ("tasks", counts(run["task_counts"]))])
     print_facts([("conf", run["conf"])])
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spinner.core.assets import AssetAlias as AssetAlias
     from spinner.core.assets import AssetAll as AssetAll
     from spinner.core.assets import AssetAny as AssetAny
+    from spinner.core.assets import AssetWatcher as AssetWatcher
     from spinner.core.assets import Dataset as Dataset
     from spinner.core.assets import DatasetAlias as DatasetAlias
     from spinner.core.assets import Metadata as Metadata
@@ -38,6 +39,21 @@ if TYPE_CHECKING:
     from spinner.core.names import WeightRule as WeightRule
     from spinner.core.operator import BaseOperator as BaseOperator
     from spinner.core.params import Param as Param
+    from spinner.core.partitions import DayWindow as DayWindow
+    from spinner.core.partitions import HourWindow as HourWindow
+    from spinner.core.partitions import IdentityMapper as IdentityMapper
+    from spinner.core.partitions import MonthWindow as MonthWindow
+    from spinner.core.partitions import PartitionMapper as PartitionMapper
+    from spinner.core.partitions import QuarterWindow as QuarterWindow
+    from spinner.core.partitions import RollupMapper as RollupMapper
+    from spinner.core.partitions import StartOfDayMapper as StartOfDayMapper
+    from spinner.core.partitions import StartOfHourMapper as StartOfHourMapper
+    from spinner.core.partitions import StartOfMonthMapper as StartOfMonthMapper
+    from spinner.core.partitions import StartOfQuarterMapper as StartOfQuarterMapper
+    from spinner.core.partitions import StartOfWeekMapper as StartOfWeekMapper
+    from spinner.core.partitions import StartOfYearMapper as StartOfYearMapper
+    from spinner.core.partitions import WeekWindow as WeekWindow
+    from spinner.core.partitions import YearWindow as YearWindow
     from spinner.core.retry_policy import ExceptionRetryPolicy as ExceptionRetryPolicy
     from spinner.core.retry_policy import RetryAction as RetryAction
     from spinner.core.retry_policy import RetryRule as RetryRule
@@ -56,6 +72,8 @@ if TYPE_CHECKING:
     from spinner.operators.python import ShortCircuitOperator as ShortCircuitOperator
     from spinner.operators.python import get_current_context as get_current_context
     from spinner.timetables import AssetOrTimeSchedule as AssetOrTimeSchedule
+    from spinner.timetables import CronPartitionTimetable as CronPartitionTimetable
+    from spinner.timetables import PartitionedAssetTimetable as PartitionedAssetTimetable
     from spinner.variables import Variable as Variable
 
 __version__ = "0.1.0"
@@ -67,14 +85,17 @@ _HOMES = {
     "AssetAll": "core.assets",
     "AssetAny": "core.assets",
     "AssetOrTimeSchedule": "timetables",
+    "AssetWatcher": "core.assets",
     "AsyncCallback": "core.deadlines",
     "BaseOperator": "core.operator",
     "BashOperator": "operators.bash",
     "BranchPythonOperator": "operators.python",
     "Connection": "connections",
+    "CronPartitionTimetable": "timetables",
     "DAG": "core.dag",
     "Dataset": "core.assets",
     "DatasetAlias": "core.assets",
+    "DayWindow": "core.partitions",
     "DeadlineAlert": "core.deadlines",
     "DeadlineReference": "core.deadlines",
     "DynamicDAG": "core.dynamic",
@@ -85,22 +106,37 @@ _HOMES = {
     "HITLBranchOperator": "operators.human",
     "HITLEntryOperator": "operators.human",
     "HITLOperator": "operators.human",
+    "HourWindow": "core.partitions",
+    "IdentityMapper": "core.partitions",
     "Label": "core.edges",
     "Metadata": "core.assets",
+    "MonthWindow": "core.partitions",
     "Param": "core.params",
+    "PartitionMapper": "core.partitions",
+    "PartitionedAssetTimetable": "timetables",
     "PythonOperator": "operators.python",
+    "QuarterWindow": "core.partitions",
     "RetryAction": "core.retry_policy",
     "RetryRule": "core.retry_policy",
+    "RollupMapper": "core.partitions",
     "ShortCircuitOperator": "operators.python",
     "SkipTask": "exceptions",
     "SpinnerDagError": "exceptions",
+    "StartOfDayMapper": "core.partitions",
+    "StartOfHourMapper": "core.partitions",
+    "StartOfMonthMapper": "core.partitions",
+    "StartOfQuarterMapper": "core.partitions",
+    "StartOfWeekMapper": "core.partitions",
+    "StartOfYearMapper": "core.partitions",
     "SyncCallback": "core.deadlines",
     "TaskGroup": "core.group",
     "Tier": "core.names",
     "TriggerRule": "core.names",
     "Variable": "variables",
+    "WeekWindow": "core.partitions",
     "WeightRule": "core.names",
     "XComArg": "core.xcom_arg",
+    "YearWindow": "core.partitions",
     "chain": "core.edges",
     "chain_linear": "core.edges",
     "cross_downstream": "core.edges",

@@ -8,11 +8,12 @@ asks it ahead of time, and again before its answers run out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spinner.core.assets import Asset, AssetAlias, AssetAll, BaseAsset
+from spinner.core.partitions import IdentityMapper, PartitionMapper
 from spinner.core.times import as_utc, zone_name
 from spinner.exceptions import SpinnerDagError
 
@@ -232,6 +233,40 @@ class CronTriggerTimetable(MultipleCronTriggerTimetable):
         super().__init__(cron, timezone=timezone, interval=interval)
 
 
+class CronPartitionTimetable(CronTriggerTimetable):
+    """A run at each tick, for the partition whose key is the tick's time in ``key_format``.
+
+    ``run_offset`` is added before: with ``timedelta(days=-1)`` today's run is about yesterday's partition.
+    """
+
+    def __init__(
+        self,
+        cron: str,
+        *,
+        timezone: str | tzinfo,
+        run_offset: timedelta = timedelta(),
+        key_format: str = "%Y-%m-%dT%H:%M:%S",
+        run_immediately: bool | timedelta = False,
+    ) -> None:
+        super().__init__(cron, timezone=timezone, run_immediately=run_immediately)
+        if not isinstance(run_offset, timedelta):
+            raise SpinnerDagError(
+                f"CronPartitionTimetable has run_offset={run_offset!r}.",
+                "Use a timedelta, such as timedelta(hours=-1).",
+            )
+        if not key_format:
+            raise SpinnerDagError("CronPartitionTimetable has no key_format.", "Use one such as '%Y-%m-%d'.")
+        self.run_offset = run_offset
+        self.key_format = key_format
+
+    def to_schedule(self) -> Schedule:
+        schedule = super().to_schedule()
+        schedule.cron.partition_format = self.key_format
+        if self.run_offset:
+            schedule.cron.partition_offset.FromTimedelta(self.run_offset)
+        return schedule
+
+
 class DeltaDataIntervalTimetable(Timetable):
     """A run for each period, starting at its end; a relativedelta may have months and years."""
 
@@ -285,6 +320,40 @@ class AssetTriggeredTimetable(Timetable):
         from spinner_proto.definitions.v1.definitions_pb2 import AssetSchedule, Schedule
 
         return Schedule(assets=AssetSchedule(expression=self.condition.to_expression()), text=self.text())
+
+
+class PartitionedAssetTimetable(AssetTriggeredTimetable):
+    """A run for each partition, when it was updated in all assets that the condition asks for."""
+
+    def __init__(
+        self,
+        *,
+        assets: BaseAsset | Sequence[BaseAsset],
+        default_partition_mapper: PartitionMapper | None = None,
+        partition_mapper_config: Mapping[BaseAsset, PartitionMapper] | None = None,
+    ) -> None:
+        super().__init__(assets)
+        self.default_partition_mapper = default_partition_mapper or IdentityMapper()
+        self.partition_mapper_config = {
+            leaf.name: mapper for asset, mapper in (partition_mapper_config or {}).items() for leaf in asset.leaves()
+        }
+        named = {leaf.name for leaf in self.assets()}
+        for name in self.partition_mapper_config.keys() - named:
+            raise SpinnerDagError(
+                f"PartitionedAssetTimetable has a mapper for {name!r}, which it does not wait for.",
+                f"Use one of {', '.join(sorted(named))}.",
+            )
+
+    def text(self) -> str:
+        return f"partitions of {super().text()}"
+
+    def to_schedule(self) -> Schedule:
+        schedule = super().to_schedule()
+        schedule.assets.partitioned = True
+        schedule.assets.default_mapper.CopyFrom(self.default_partition_mapper.to_message())
+        for name, mapper in sorted(self.partition_mapper_config.items()):
+            schedule.assets.mappers[name].CopyFrom(mapper.to_message())
+        return schedule
 
 
 class AssetOrTimeSchedule(AssetTriggeredTimetable):

@@ -3,12 +3,14 @@
 A task names the assets that it updates in ``outlets``; when it succeeds, each gets an event. A DAG whose schedule is
 an asset, a list (all of them) or an expression (``a & (b | c)``) runs when enough of them were updated since its last
 run. An alias stands for assets that a task names only when it runs (``outlet_events[alias].add(Asset(...))``).
+A watcher makes events of an asset of what a trigger sees outside, such as messages and files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,10 @@ from spinner.exceptions import SpinnerDagError
 if TYPE_CHECKING:
     from spinner_proto.definitions.v1.definitions_pb2 import AssetExpression
 
+    from spinner.triggers.base import BaseEventTrigger
+
 MAX_NAME = 1500
+_WATCHER = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 class BaseAsset:
@@ -38,10 +43,33 @@ class BaseAsset:
         raise NotImplementedError
 
 
+class AssetWatcher:
+    """A trigger that runs all the time, once for the asset, and makes an event of the asset of each of its own."""
+
+    def __init__(self, name: str, *, trigger: BaseEventTrigger) -> None:
+        from spinner.triggers.base import BaseEventTrigger
+
+        if not isinstance(name, str) or not _WATCHER.fullmatch(name):
+            raise SpinnerDagError(
+                f"{name!r} cannot be the name of a watcher.", "Use 1 to 200 of the characters A-Za-z0-9_.-"
+            )
+        if not isinstance(trigger, BaseEventTrigger):
+            raise SpinnerDagError(
+                f"Watcher {name!r} has the trigger {type(trigger).__name__}, which is made for tasks.",
+                "Use a subclass of spinner.triggers.BaseEventTrigger, such as MessageQueueTrigger.",
+            )
+        self.name = name
+        self.trigger = trigger
+
+    def __repr__(self) -> str:
+        return f"AssetWatcher({self.name!r})"
+
+
 class Asset(BaseAsset):
     """A table, a file, a model … known by ``name``; without one, the ``uri`` is its name, and the other way round.
 
-    ``freshness``: how long after an update it is fresh. One that is not, or was never updated, is shown as stale.
+    ``freshness``: how long after an update it is fresh. One that is not, or was never updated, is shown as stale, and
+    ``on_stale_callback`` is called with the context ``asset, reason, stale_time, last_update_time``, each time once.
     """
 
     def __init__(
@@ -52,12 +80,22 @@ class Asset(BaseAsset):
         group: str = "asset",
         extra: Mapping[str, Any] | None = None,
         freshness: timedelta | None = None,
+        on_stale_callback: Callable[[dict[str, Any]], object] | None = None,
+        watchers: Sequence[AssetWatcher] = (),
     ) -> None:
         self.name = _check(name or uri, "name")
         self.uri = _check(uri or name, "uri")
         self.group = group
         self.extra = dict(extra or {})
         self.freshness = freshness
+        self.on_stale_callback = on_stale_callback
+        self.watchers = list(watchers)
+        if len({watcher.name for watcher in self.watchers}) < len(self.watchers):
+            raise SpinnerDagError(f"Asset {self.name!r} has two watchers of one name.", "Give each its own.")
+        if on_stale_callback is not None and freshness is None:
+            raise SpinnerDagError(
+                f"Asset {self.name!r} has an on_stale_callback, but is fresh for ever.", "Give it a freshness."
+            )
         if freshness is not None and freshness <= timedelta():
             raise SpinnerDagError(
                 f"Asset {self.name!r} has the freshness {freshness}.", "Give a positive timedelta, or none."
@@ -163,11 +201,17 @@ class Metadata:
     """What a task yields to describe an update: ``yield Metadata(asset, {"rows": 3})``, with an alias if need be."""
 
     def __init__(
-        self, asset: Asset | str, extra: Mapping[str, Any] | None = None, alias: AssetAlias | str | None = None
+        self,
+        asset: Asset | str,
+        extra: Mapping[str, Any] | None = None,
+        alias: AssetAlias | str | None = None,
+        *,
+        partition_key: str = "",
     ) -> None:
         self.asset = Asset(asset) if isinstance(asset, str) else asset
         self.extra = dict(extra or {})
         self.alias = AssetAlias(alias) if isinstance(alias, str) else alias
+        self.partition_key = partition_key
 
 
 def asset_of(value: Any) -> Asset | AssetAlias:

@@ -12,7 +12,7 @@ CONTEXT_NAMES = frozenset(
     """
     conf conn context dag dag_run data_interval_end data_interval_start ds ds_nodash execution_date expanded_ti_count
     exception inlet_events inlets logical_date macros map_index_template outlet_events outlets params
-    prev_data_interval_end_success prev_data_interval_start_success prev_execution_date_success
+    partition_key prev_data_interval_end_success prev_data_interval_start_success prev_execution_date_success
     prev_logical_date_success reason run_id start_date task task_instance task_instance_key_str task_reschedule_count
     templates_dict test_mode ti tomorrow_ds tomorrow_ds_nodash triggering_asset_events try_number ts ts_nodash
     ts_nodash_with_tz var yesterday_ds yesterday_ds_nodash

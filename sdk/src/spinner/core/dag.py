@@ -16,6 +16,7 @@ from spinner.core.times import as_duration, as_utc, zone_name
 from spinner.exceptions import DagCycleError, DuplicateTaskIdFound, SpinnerDagError
 
 if TYPE_CHECKING:
+    from spinner.core.assets import Asset, AssetAlias
     from spinner.core.deadlines import DeadlineAlert
     from spinner.core.operator import BaseOperator
     from spinner.timetables import Timetable
@@ -227,6 +228,15 @@ class DAG:
         self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
 
     # Reading.
+
+    def named_assets(self) -> list[Asset | AssetAlias]:
+        """Every asset and alias that the DAG names, more than once where it does so."""
+        from spinner.core.assets import asset_of
+
+        named = [*self.timetable.assets()]
+        for task in self.tasks:
+            named += map(asset_of, [*task.inlets, *task.outlets])
+        return named
 
     def topological_order(self) -> list[BaseOperator]:
         """Tasks with every one behind its upstreams, otherwise in the order of creation.

@@ -10,25 +10,44 @@ from typing import Any
 from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 
 from spinner.core.assets import Asset, AssetAlias, Metadata, asset_of
+from spinner.core.partitions import check_key
 from spinner.core.values import encode_json
 from spinner.exceptions import SpinnerException
 
 
 class OutletEvent:
-    """What the try says of one outlet: ``extra`` of its event; for an alias ``add(asset, extra)``."""
+    """What the try says of one outlet: ``extra`` of its event; ``add(asset, extra)`` for each asset of an alias.
+
+    ``add(partition_key=…)``, or ``add_partition(…)``, for each partition that was updated; without any, it is the
+    one of the run.
+    """
 
     def __init__(self, outlet: Asset | AssetAlias) -> None:
         self._outlet = outlet
         self.extra: dict[str, Any] = {}
-        self.added: list[tuple[Asset, dict[str, Any]]] = []
+        self.added: list[tuple[Asset, dict[str, Any], str]] = []
 
-    def add(self, asset: Asset | str, extra: Mapping[str, Any] | None = None) -> None:
-        """Publishes an event of the asset; through the alias when this is one's."""
+    def add(
+        self,
+        asset: Asset | str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        partition_key: str = "",
+    ) -> None:
+        """Publishes an event of the asset; through the alias when this is one's. Raises SpinnerException."""
         if isinstance(self._outlet, Asset):
-            self.extra.update(extra or {})
-            return
+            if not partition_key:
+                self.extra.update(extra or {})
+                return
+            asset = self._outlet
+        elif asset is None:
+            raise SpinnerException(f"add() of alias {self._outlet.name!r} has no asset. Pass the one that was updated.")
         found = Asset(asset) if isinstance(asset, str) else asset
-        self.added.append((found, dict(extra or {})))
+        self.added.append((found, dict(extra or {}), check_key(partition_key)))
+
+    def add_partition(self, partition_key: str, extra: Mapping[str, Any] | None = None) -> None:
+        """Says that a partition of this asset was updated."""
+        self.add(None, extra, partition_key=partition_key)
 
 
 class OutletEvents(Mapping[Any, OutletEvent]):
@@ -53,25 +72,27 @@ class OutletEvents(Mapping[Any, OutletEvent]):
     def take(self, metadata: Metadata) -> None:
         """Takes what the task yielded."""
         if metadata.alias is not None:
-            self[metadata.alias].add(metadata.asset, metadata.extra)
+            self[metadata.alias].add(metadata.asset, metadata.extra, partition_key=metadata.partition_key)
         else:
-            self[metadata.asset].extra.update(metadata.extra)
+            self[metadata.asset].add(None, metadata.extra, partition_key=metadata.partition_key)
 
     def report(self) -> list[inbox.AssetUpdated]:
-        """One event for each asset; those that came through several aliases are one."""
-        events: dict[tuple[str, str], inbox.AssetUpdated] = {}
+        """One event for each asset and partition; those that came through several aliases are one."""
+        events: dict[tuple[str, str, str], inbox.AssetUpdated] = {}
 
-        def note(asset: Asset, extra: dict[str, Any], alias: str = "") -> None:
+        def note(asset: Asset, extra: dict[str, Any], key: str, alias: str = "") -> None:
             text = encode_json(extra, f"The extra of asset {asset.name!r}").decode() if extra else ""
-            event = events.setdefault((asset.name, text), inbox.AssetUpdated(asset=asset.name, extra_json=text))
+            made = inbox.AssetUpdated(asset=asset.name, extra_json=text, partition_key=key)
+            event = events.setdefault((asset.name, text, key), made)
             if alias and alias not in event.aliases:
                 event.aliases.append(alias)
 
         for outlet, said in self._events.items():
-            if isinstance(outlet, Asset):
-                note(outlet, said.extra)
-            for asset, extra in said.added:
-                note(asset, extra, outlet.name)
+            own = isinstance(outlet, Asset)
+            if isinstance(outlet, Asset) and (said.extra or not said.added):
+                note(outlet, said.extra, "")
+            for asset, extra, key in said.added:
+                note(asset, extra, key, "" if own else outlet.name)
         return list(events.values())
 
 
@@ -82,6 +103,7 @@ class AssetEvent:
         self.asset = Asset(update.asset)
         self.name = self.uri = update.asset
         self.extra: dict[str, Any] = json.loads(update.extra_json) if update.extra_json else {}
+        self.partition_key = update.partition_key or None
         self.timestamp: datetime = update.time.ToDatetime(tzinfo=UTC)
         self.aliases = list(update.aliases)
         producer = update.producer

@@ -15,11 +15,12 @@ from spinner_proto.common.v1 import common_pb2 as common
 from spinner_proto.inbox.v1 import inbox_pb2 as inbox
 from spinner_proto.orders.v1 import orders_pb2 as orders
 
+from spinner.core.assets import Asset
 from spinner.core.deadlines import deadlines_of
 from spinner.core.dynamic import DynamicDAG
 from spinner.core.mapped import MappedOperator
 from spinner.exceptions import SpinnerException, TaskTimeout
-from spinner.runtime.context import DagRun, TaskInstance, build_context, parse_conf, run_context
+from spinner.runtime.context import DagRun, TaskInstance, build_context, moment, parse_conf, run_context
 from spinner.runtime.current import set_current
 from spinner.runtime.report import one_line
 from spinner.runtime.templates import Renderer
@@ -48,9 +49,12 @@ def run_callbacks(work: Work) -> inbox.TaskEnded:
             dag = dag.layout(order.logical_date.ToDatetime(tzinfo=UTC), run.conf)
         for task in dag.tasks if task_id else ():
             task.connect_references()
-        context, callbacks = _of_task(work, dag, run, task_id) if task_id else _of_dag(work, dag, run)
+        if order.callback == "stale":
+            context, callbacks = _of_asset(work, dag)
+        else:
+            context, callbacks = _of_task(work, dag, run, task_id) if task_id else _of_dag(work, dag, run)
     problems: list[str] = []
-    what = f"of task {task_id}" if task_id else "of the DAG"
+    what = f"of task {task_id}" if task_id else f"of asset {order.asset}" if order.asset else "of the DAG"
     with work.stages.stage(common.STAGE_CALLBACK, f"Calling the {order.callback} callbacks {what}") as stage:
         set_current(work.api, context)
         for number, callback in enumerate(callbacks):
@@ -102,6 +106,24 @@ def _of_dag(work: Work, dag: DAG, run: DagRun) -> tuple[dict[str, Any], list[Any
         if (name, task_id) == (order.deadline_name, order.deadline_task_id) and alert.callback is not None:
             return context, [alert.callback]
     raise SpinnerException(f"DAG {dag.dag_id!r} has no deadline {order.deadline_name!r} in this bundle version.")
+
+
+def _of_asset(work: Work, dag: DAG) -> tuple[dict[str, Any], list[Any]]:
+    order = work.order
+    for asset in dag.named_assets():
+        if isinstance(asset, Asset) and asset.name == order.asset and asset.on_stale_callback is not None:
+            context: dict[str, Any] = {
+                "dag": dag,
+                "asset": asset,
+                "reason": order.callback_reason,
+                "stale_time": moment(order, "stale_time"),
+                "last_update_time": moment(order, "last_update_time"),
+            }
+            context["context"] = context
+            return context, [asset.on_stale_callback]
+    raise SpinnerException(
+        f"DAG {dag.dag_id!r} has no asset {order.asset!r} with an on_stale_callback in this bundle version."
+    )
 
 
 def _of_task(work: Work, dag: DAG, run: DagRun, task_id: str) -> tuple[dict[str, Any], list[Any]]:

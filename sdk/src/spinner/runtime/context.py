@@ -45,6 +45,7 @@ class DagRun:
         self.run_id = order.try_key.run_id
         self.run_type = common_pb2.RunType.Name(order.run_type).removeprefix("RUN_TYPE_").lower()
         self.conf = conf
+        self.partition_key = order.partition_key or None
         self.logical_date = moment(order, "logical_date")
         self.execution_date = self.logical_date
         self.data_interval_start = moment(order, "data_interval_start")
@@ -264,6 +265,7 @@ def run_context(order: TaskOrder, dag: DAG, run: DagRun, params: dict[str, Any])
         "dag_run": run,
         "run_id": run.run_id,
         "conf": run.conf,
+        "partition_key": run.partition_key,
         "params": params,
         "logical_date": date,
         "execution_date": date,

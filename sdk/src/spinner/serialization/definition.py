@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
-from spinner.core.assets import Asset, AssetAlias, asset_of
+from spinner.core.assets import Asset, AssetAlias, AssetWatcher, asset_of
 from spinner.core.deadlines import deadlines_of, to_message
 from spinner.core.names import TriggerRule, WeightRule
 from spinner.exceptions import SpinnerDagError
 from spinner.serialization.resources import resources_of
 from spinner.serialization.text import plain, template_value
+from spinner.triggers.base import trigger_arguments
 
 if TYPE_CHECKING:
     from spinner.core.dag import DAG
@@ -301,11 +302,8 @@ def _retry_rule(rule: RetryRule) -> pb.RetryRule:
 
 def _assets(dag: DAG) -> list[pb.AssetDefinition]:
     """Every asset that the DAG names, as it was named first."""
-    named: list[Asset | AssetAlias] = [*dag.timetable.assets()]
-    for task in dag.tasks:
-        named += map(asset_of, [*task.inlets, *task.outlets])
     found: dict[tuple[bool, str], pb.AssetDefinition] = {}
-    for item in named:
+    for item in dag.named_assets():
         alias = isinstance(item, AssetAlias)
         message = pb.AssetDefinition(name=item.name, group=item.group, alias=alias)
         if isinstance(item, Asset):
@@ -313,8 +311,20 @@ def _assets(dag: DAG) -> list[pb.AssetDefinition]:
             message.extra_json = _json(item.extra) if item.extra else ""
             if item.freshness is not None:
                 message.freshness.FromTimedelta(item.freshness)
+            message.has_stale_callback = item.on_stale_callback is not None
+            message.watchers.extend(map(_watcher, item.watchers))
         found.setdefault((alias, item.name), message)
     return [found[key] for key in sorted(found)]
+
+
+def _watcher(watcher: AssetWatcher) -> pb.WatcherDefinition:
+    path, arguments = trigger_arguments(watcher.trigger)
+    return pb.WatcherDefinition(
+        name=watcher.name,
+        trigger_class=path,
+        trigger_arguments_json=arguments,
+        needs_bundle=watcher.trigger.needs_bundle(),
+    )
 
 
 def _json(value: Any) -> str:

@@ -5,8 +5,11 @@ goes back into the order. Both are the only contract between this package and an
 """
 
 from spinner.triggers.base import (
+    BaseEventTrigger,
     BaseTrigger,
+    Bookmark,
     TriggerEvent,
+    WatchedEvent,
     decode_event,
     encode_event,
     load_trigger,
@@ -14,8 +17,11 @@ from spinner.triggers.base import (
 )
 
 __all__ = [
+    "BaseEventTrigger",
     "BaseTrigger",
+    "Bookmark",
     "TriggerEvent",
+    "WatchedEvent",
     "decode_event",
     "encode_event",
     "load_trigger",

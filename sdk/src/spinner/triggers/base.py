@@ -1,7 +1,7 @@
 """The base of triggers and their encoding.
 
-A trigger yields events; the first one ends it. It must not block the loop. ``serialize`` gives the import path of the
-class and the arguments to make it again, in whatever process.
+A trigger yields events. The first one ends a task's; an asset's watcher runs on. It must not block the loop.
+``serialize`` gives the import path of the class and the arguments to make it again, in whatever process.
 """
 
 from __future__ import annotations
@@ -46,6 +46,42 @@ class BaseTrigger:
     def __repr__(self) -> str:
         path, arguments = self.serialize()
         return f"<{path} {arguments}>"
+
+
+class WatchedEvent(TriggerEvent):
+    """An event of a watcher's trigger.
+
+    ``event_id``: the same for the same event of the source, also after a restart; it is counted once. ``cursor``:
+    where to go on after it. ``partition_key``: which partition of the asset it is about.
+    """
+
+    def __init__(self, payload: Any, *, event_id: str = "", cursor: str = "", partition_key: str = "") -> None:
+        super().__init__(payload)
+        self.event_id, self.cursor, self.partition_key = event_id, cursor, partition_key
+
+
+class Bookmark:
+    """What a watcher's trigger yields to keep its place without an event."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+
+
+class BaseEventTrigger(BaseTrigger):
+    """A trigger that may watch an asset: its events are worth something without a task that waits.
+
+    As a watcher's, ``watching`` is set, and ``cursor`` is the one that it yielded last, "" the first time. After a
+    crash it begins at an earlier one and yields the same events again.
+    """
+
+    watching = False
+    cursor = ""
+    # Whether it gets the loop back after an event only when the event is counted, so that it may forget it.
+    waits_until_counted = False
+
+    def needs_bundle(self) -> bool:
+        """Whether it imports code of the DAG's bundle."""
+        return not self.serialize()[0].startswith("spinner.triggers.")
 
 
 def trigger_arguments(trigger: BaseTrigger) -> tuple[str, bytes]:

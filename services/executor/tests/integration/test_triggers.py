@@ -8,9 +8,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 from cryptography.fernet import Fernet
+from owner import triggerers
 from spinner.core.values import encode_json
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
@@ -168,18 +168,6 @@ def _folder(key: str) -> str:
 @pytest.fixture
 def resuming(stage: Stage) -> Resuming:
     return Resuming(stage)
-
-
-def triggerers(executor_pid: int) -> list[psutil.Process]:
-    """The triggerer processes of an executor."""
-    found = []
-    for child in psutil.Process(executor_pid).children():
-        try:
-            if any("triggerer" in part for part in child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 def test_thousands_of_triggers_survive_the_deaths_of_triggerer_and_executor(

@@ -114,6 +114,7 @@ export function runsOf(dagId: string, count: number): S['RunSummary'][] {
       version: hash(key + 'v') < 0.02 ? 'b7d2f0e1c9aa' : '5c1e8f2ab034',
       actor: '',
       note: '',
+      partition_key: '',
       reason: state === 'failed' ? 'Task load failed and has no retries left' : '',
       task_counts: {},
     });

@@ -586,7 +586,7 @@ class WatcherChanged(_message.Message):
     DEFINITION_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
     EVENT_IDS_FIELD_NUMBER: _builtins.int
-    LAST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     EXECUTOR_FIELD_NUMBER: _builtins.int
@@ -594,7 +594,8 @@ class WatcherChanged(_message.Message):
     state: Global___WatcherState.ValueType
     generation: _builtins.int
     """Rises with each new content of the watcher; the try number of its order."""
-    last_event_id: _builtins.str
+    mark: _builtins.str
+    """Of the latest report."""
     cursor: _builtins.str
     """Unset: as before."""
     error: _builtins.str
@@ -608,7 +609,7 @@ class WatcherChanged(_message.Message):
     def bundle(self) -> _common_pb2.BundleRef: ...
     @_builtins.property
     def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the events that were counted, and the last that was heard of."""
+        """Ids of the events that were counted."""
 
     def __init__(
         self,
@@ -619,14 +620,14 @@ class WatcherChanged(_message.Message):
         definition: _definitions_pb2.WatcherDefinition | None = ...,
         bundle: _common_pb2.BundleRef | None = ...,
         event_ids: _abc.Iterable[_builtins.str] | None = ...,
-        last_event_id: _builtins.str = ...,
+        mark: _builtins.str = ...,
         cursor: _builtins.str | None = ...,
         error: _builtins.str = ...,
         executor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "bundle", b"bundle", "cursor", b"cursor", "definition", b"definition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "bundle", b"bundle", "cursor", b"cursor", "definition", b"definition", "error", b"error", "event_ids", b"event_ids", "executor", b"executor", "generation", b"generation", "last_event_id", b"last_event_id", "name", b"name", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "bundle", b"bundle", "cursor", b"cursor", "definition", b"definition", "error", b"error", "event_ids", b"event_ids", "executor", b"executor", "generation", b"generation", "mark", b"mark", "name", b"name", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015

@@ -74,9 +74,12 @@ class Run(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     state: _common_pb2.RunState.ValueType
     run_type: _common_pb2.RunType.ValueType
     version: _builtins.str
+    partition_key: _builtins.str
+    """B8: which partition of its assets the run is about."""
     @_builtins.property
     def key(self) -> _common_pb2.RunKey: ...
     @_builtins.property
@@ -95,10 +98,11 @@ class Run(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "key", b"key", "logical_date", b"logical_date", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "key", b"key", "logical_date", b"logical_date", "run_type", b"run_type", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "key", b"key", "logical_date", b"logical_date", "partition_key", b"partition_key", "run_type", b"run_type", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -233,12 +237,14 @@ class TriggerRunRequest(_message.Message):
     LOGICAL_DATE_FIELD_NUMBER: _builtins.int
     CONF_JSON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     dag_id: _builtins.str
     run_id: _builtins.str
     conf_json: _builtins.str
     """JSON object."""
     note: _builtins.str
+    partition_key: _builtins.str
     @_builtins.property
     def logical_date(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -250,10 +256,11 @@ class TriggerRunRequest(_message.Message):
         logical_date: _timestamp_pb2.Timestamp | None = ...,
         conf_json: _builtins.str = ...,
         note: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["logical_date", b"logical_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "logical_date", b"logical_date", "note", b"note", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "logical_date", b"logical_date", "note", b"note", "partition_key", b"partition_key", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -611,6 +618,7 @@ class CreateBackfillRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     OVERRIDE_CAP_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     dag_id: _builtins.str
     run_order: _inbox_pb2.RunOrder.ValueType
@@ -626,6 +634,8 @@ class CreateBackfillRequest(_message.Message):
     dry_run: _builtins.bool
     override_cap: _builtins.bool
     """Longer than the installation's cap; for administrators."""
+    partition_key: _builtins.str
+    """Of all its runs; empty: as the schedule says."""
     @_builtins.property
     def from_date(self) -> _timestamp_pb2.Timestamp:
         """Logical dates, both included."""
@@ -653,10 +663,11 @@ class CreateBackfillRequest(_message.Message):
         note: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
         override_cap: _builtins.bool = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "dry_run", b"dry_run", "from_date", b"from_date", "max_active_runs", b"max_active_runs", "note", b"note", "override_cap", b"override_cap", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "request_id", b"request_id", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conf_json", b"conf_json", "dag_id", b"dag_id", "dry_run", b"dry_run", "from_date", b"from_date", "max_active_runs", b"max_active_runs", "note", b"note", "override_cap", b"override_cap", "partition_key", b"partition_key", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "request_id", b"request_id", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1220,6 +1231,8 @@ class Asset(_message.Message):
     FRESHNESS_FIELD_NUMBER: _builtins.int
     FRESH_UNTIL_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    WATCHERS_FIELD_NUMBER: _builtins.int
+    STALE_CALLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     alias: _builtins.bool
     """It stands for assets that are named when a task runs."""
@@ -1245,6 +1258,12 @@ class Asset(_message.Message):
 
     @_builtins.property
     def fresh_until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def watchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetWatcher]: ...
+    @_builtins.property
+    def stale_callback(self) -> Global___AssetCallback:
+        """The latest call of its callback, when it was no longer fresh."""
+
     def __init__(
         self,
         *,
@@ -1261,14 +1280,164 @@ class Asset(_message.Message):
         freshness: _duration_pb2.Duration | None = ...,
         fresh_until: _timestamp_pb2.Timestamp | None = ...,
         stale: _builtins.bool = ...,
+        watchers: _abc.Iterable[Global___AssetWatcher] | None = ...,
+        stale_callback: Global___AssetCallback | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fresh_until", b"fresh_until", "freshness", b"freshness", "last_update_time", b"last_update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fresh_until", b"fresh_until", "freshness", b"freshness", "last_update_time", b"last_update_time", "stale_callback", b"stale_callback"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumers", b"consumers", "extra_json", b"extra_json", "fresh_until", b"fresh_until", "freshness", b"freshness", "group", b"group", "last_update_time", b"last_update_time", "name", b"name", "producers", b"producers", "readers", b"readers", "stale", b"stale", "update_count", b"update_count", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumers", b"consumers", "extra_json", b"extra_json", "fresh_until", b"fresh_until", "freshness", b"freshness", "group", b"group", "last_update_time", b"last_update_time", "name", b"name", "producers", b"producers", "readers", b"readers", "stale", b"stale", "stale_callback", b"stale_callback", "update_count", b"update_count", "uri", b"uri", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Asset: _TypeAlias = Asset  # noqa: Y015
+
+@_typing.final
+class AssetWatcher(_message.Message):
+    """A trigger that makes updates of the asset of what it sees."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TRIGGER_CLASS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_TIME_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_TIME_FIELD_NUMBER: _builtins.int
+    EXECUTOR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    trigger_class: _builtins.str
+    state: _events_pb2.WatcherState.ValueType
+    event_count: _builtins.int
+    """How many updates it made, and when it made the last."""
+    last_error: _builtins.str
+    """The latest failure, also of one that runs again."""
+    executor: _builtins.str
+    @_builtins.property
+    def last_event_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_error_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        trigger_class: _builtins.str = ...,
+        state: _events_pb2.WatcherState.ValueType = ...,
+        event_count: _builtins.int = ...,
+        last_event_time: _timestamp_pb2.Timestamp | None = ...,
+        last_error: _builtins.str = ...,
+        last_error_time: _timestamp_pb2.Timestamp | None = ...,
+        executor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_error_time", b"last_error_time", "last_event_time", b"last_event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count", "executor", b"executor", "last_error", b"last_error", "last_error_time", b"last_error_time", "last_event_time", b"last_event_time", "name", b"name", "state", b"state", "trigger_class", b"trigger_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetWatcher: _TypeAlias = AssetWatcher  # noqa: Y015
+
+@_typing.final
+class AssetCallback(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    STALE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    state: _common_pb2.TaskState.ValueType
+    message: _builtins.str
+    @_builtins.property
+    def stale_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        stale_time: _timestamp_pb2.Timestamp | None = ...,
+        state: _common_pb2.TaskState.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stale_time", b"stale_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "message", b"message", "stale_time", b"stale_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetCallback: _TypeAlias = AssetCallback  # noqa: Y015
+
+@_typing.final
+class AssetPartition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    partition_key: _builtins.str
+    @_builtins.property
+    def update(self) -> Global___AssetUpdate:
+        """Its latest update."""
+
+    def __init__(
+        self,
+        *,
+        partition_key: _builtins.str = ...,
+        update: Global___AssetUpdate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partition_key", b"partition_key", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetPartition: _TypeAlias = AssetPartition  # noqa: Y015
+
+@_typing.final
+class ListAssetPartitionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssetPartitionsRequest: _TypeAlias = ListAssetPartitionsRequest  # noqa: Y015
+
+@_typing.final
+class ListAssetPartitionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetPartition]: ...
+    def __init__(
+        self,
+        *,
+        partitions: _abc.Iterable[Global___AssetPartition] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "partitions", b"partitions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssetPartitionsResponse: _TypeAlias = ListAssetPartitionsResponse  # noqa: Y015
 
 @_typing.final
 class ListAssetsRequest(_message.Message):
@@ -1374,11 +1543,16 @@ class AssetUpdate(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    WATCHER_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     sequence: _builtins.int
     extra_json: _builtins.str
     """JSON object."""
     actor: _builtins.str
+    partition_key: _builtins.str
+    watcher: _builtins.str
+    """Set when a watcher made it."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1402,10 +1576,12 @@ class AssetUpdate(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         actor: _builtins.str = ...,
         runs: _abc.Iterable[_common_pb2.RunKey] | None = ...,
+        partition_key: _builtins.str = ...,
+        watcher: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["producer", b"producer", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset", b"asset", "extra_json", b"extra_json", "producer", b"producer", "runs", b"runs", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "aliases", b"aliases", "asset", b"asset", "extra_json", b"extra_json", "partition_key", b"partition_key", "producer", b"producer", "runs", b"runs", "sequence", b"sequence", "time", b"time", "watcher", b"watcher"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1466,20 +1642,23 @@ class CreateAssetEventRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     name: _builtins.str
     extra_json: _builtins.str
     """JSON object of at most 16 KiB."""
+    partition_key: _builtins.str
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         extra_json: _builtins.str = ...,
+        partition_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "name", b"name", "partition_key", b"partition_key", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -139,6 +139,11 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.FromString,
                 _registered_method=True)
+        self.ListAssetPartitions = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListAssetPartitions',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsResponse.FromString,
+                _registered_method=True)
         self.CreateAssetEvent = channel.unary_unary(
                 '/spinner.gateway.v1.GatewayService/CreateAssetEvent',
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.CreateAssetEventRequest.SerializeToString,
@@ -292,6 +297,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAssetPartitions(self, request, context):
+        """Partitions of an asset with the latest update of each, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateAssetEvent(self, request, context):
         """Records an update by hand: DAGs that wait for the asset go on.
         """
@@ -420,6 +432,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListAssetEvents,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.SerializeToString,
+            ),
+            'ListAssetPartitions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssetPartitions,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsResponse.SerializeToString,
             ),
             'CreateAssetEvent': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAssetEvent,
@@ -1004,6 +1021,33 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/ListAssetEvents',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssetPartitions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListAssetPartitions',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListAssetPartitionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

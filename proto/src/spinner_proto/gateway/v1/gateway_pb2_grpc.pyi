@@ -59,6 +59,8 @@ class GatewayServiceStub:
     GetAsset: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAssetRequest, _gateway_pb2.GetAssetResponse]
     ListAssetEvents: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetEventsRequest, _gateway_pb2.ListAssetEventsResponse]
     """Updates of an asset, latest first."""
+    ListAssetPartitions: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetPartitionsRequest, _gateway_pb2.ListAssetPartitionsResponse]
+    """Partitions of an asset with the latest update of each, latest first."""
     CreateAssetEvent: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateAssetEventRequest, _gateway_pb2.CreateAssetEventResponse]
     """Records an update by hand: DAGs that wait for the asset go on."""
     ListDeadlines: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDeadlinesRequest, _gateway_pb2.ListDeadlinesResponse]
@@ -97,6 +99,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     GetAsset: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAssetRequest, _gateway_pb2.GetAssetResponse]  # type: ignore[assignment]
     ListAssetEvents: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetEventsRequest, _gateway_pb2.ListAssetEventsResponse]  # type: ignore[assignment]
     """Updates of an asset, latest first."""
+    ListAssetPartitions: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListAssetPartitionsRequest, _gateway_pb2.ListAssetPartitionsResponse]  # type: ignore[assignment]
+    """Partitions of an asset with the latest update of each, latest first."""
     CreateAssetEvent: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateAssetEventRequest, _gateway_pb2.CreateAssetEventResponse]  # type: ignore[assignment]
     """Records an update by hand: DAGs that wait for the asset go on."""
     ListDeadlines: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDeadlinesRequest, _gateway_pb2.ListDeadlinesResponse]  # type: ignore[assignment]
@@ -258,6 +262,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListAssetEventsResponse, _abc.Awaitable[_gateway_pb2.ListAssetEventsResponse]]:
         """Updates of an asset, latest first."""
+
+    @_abc_1.abstractmethod
+    def ListAssetPartitions(
+        self,
+        request: _gateway_pb2.ListAssetPartitionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListAssetPartitionsResponse, _abc.Awaitable[_gateway_pb2.ListAssetPartitionsResponse]]:
+        """Partitions of an asset with the latest update of each, latest first."""
 
     @_abc_1.abstractmethod
     def CreateAssetEvent(

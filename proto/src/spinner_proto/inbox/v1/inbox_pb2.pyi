@@ -1013,8 +1013,11 @@ class WatcherReported(_message.Message):
     ASSET_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     error: _builtins.str
+    mark: _builtins.str
+    """The executor's own; its order says it when the report was taken."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatcherEvent]: ...
     def __init__(
@@ -1023,10 +1026,11 @@ class WatcherReported(_message.Message):
         asset: _builtins.str = ...,
         events: _abc.Iterable[Global___WatcherEvent] | None = ...,
         error: _builtins.str = ...,
+        mark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "error", b"error", "events", b"events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "error", b"error", "events", b"events", "mark", b"mark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,7 +159,7 @@ class TaskOrder(_message.Message):
     PARTITION_KEY_FIELD_NUMBER: _builtins.int
     ASSET_FIELD_NUMBER: _builtins.int
     TRIGGER_CURSOR_FIELD_NUMBER: _builtins.int
-    TRIGGER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    TRIGGER_MARK_FIELD_NUMBER: _builtins.int
     STALE_TIME_FIELD_NUMBER: _builtins.int
     LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     SKIP_CALLBACKS_FIELD_NUMBER: _builtins.int
@@ -211,8 +211,8 @@ class TaskOrder(_message.Message):
     asset: _builtins.str
     """Of a watcher, or of callbacks of an asset that is no longer fresh (callback "stale")."""
     trigger_cursor: _builtins.str
-    """Where a watcher's trigger goes on, and the last of its events that the scheduler has heard of."""
-    trigger_event_id: _builtins.str
+    """Where a watcher's trigger goes on, and the mark of the latest report that was taken."""
+    trigger_mark: _builtins.str
     skip_callbacks: _builtins.bool
     """The worker calls no callbacks (backfills without alerts)."""
     @_builtins.property
@@ -328,14 +328,14 @@ class TaskOrder(_message.Message):
         partition_key: _builtins.str = ...,
         asset: _builtins.str = ...,
         trigger_cursor: _builtins.str = ...,
-        trigger_event_id: _builtins.str = ...,
+        trigger_mark: _builtins.str = ...,
         stale_time: _timestamp_pb2.Timestamp | None = ...,
         last_update_time: _timestamp_pb2.Timestamp | None = ...,
         skip_callbacks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_time", b"deadline_time", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "last_update_time", b"last_update_time", "logical_date", b"logical_date", "ordered_time", b"ordered_time", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "run_after", b"run_after", "run_start_time", b"run_start_time", "stale_time", b"stale_time", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "asset_events", b"asset_events", "bundle", b"bundle", "callback", b"callback", "callback_reason", b"callback_reason", "cluster", b"cluster", "command", b"command", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_index", b"deadline_index", "deadline_name", b"deadline_name", "deadline_predicted", b"deadline_predicted", "deadline_task_id", b"deadline_task_id", "deadline_time", b"deadline_time", "desired_state", b"desired_state", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "kind", b"kind", "last_update_time", b"last_update_time", "logical_date", b"logical_date", "map_length", b"map_length", "max_tries", b"max_tries", "operator", b"operator", "ordered_time", b"ordered_time", "owner", b"owner", "partition_key", b"partition_key", "pool", b"pool", "pool_slots", b"pool_slots", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "priority", b"priority", "queue", b"queue", "relative_path", b"relative_path", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "reports_length", b"reports_length", "resources_json", b"resources_json", "resume_arguments_json", b"resume_arguments_json", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "resume_method", b"resume_method", "run_after", b"run_after", "run_start_time", b"run_start_time", "run_type", b"run_type", "runtime", b"runtime", "segment", b"segment", "skip_callbacks", b"skip_callbacks", "stale_time", b"stale_time", "tier", b"tier", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class", "trigger_cursor", b"trigger_cursor", "trigger_event_id", b"trigger_event_id", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key", "upstream_map_lengths", b"upstream_map_lengths", "upstream_task_ids", b"upstream_task_ids", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "asset_events", b"asset_events", "bundle", b"bundle", "callback", b"callback", "callback_reason", b"callback_reason", "cluster", b"cluster", "command", b"command", "conf", b"conf", "data_interval_end", b"data_interval_end", "data_interval_start", b"data_interval_start", "deadline_index", b"deadline_index", "deadline_name", b"deadline_name", "deadline_predicted", b"deadline_predicted", "deadline_task_id", b"deadline_task_id", "deadline_time", b"deadline_time", "desired_state", b"desired_state", "execution_timeout", b"execution_timeout", "first_start_time", b"first_start_time", "kind", b"kind", "last_update_time", b"last_update_time", "logical_date", b"logical_date", "map_length", b"map_length", "max_tries", b"max_tries", "operator", b"operator", "ordered_time", b"ordered_time", "owner", b"owner", "partition_key", b"partition_key", "pool", b"pool", "pool_slots", b"pool_slots", "previous_success_interval_end", b"previous_success_interval_end", "previous_success_interval_start", b"previous_success_interval_start", "previous_success_logical_date", b"previous_success_logical_date", "priority", b"priority", "queue", b"queue", "relative_path", b"relative_path", "reply_partition", b"reply_partition", "reply_topic", b"reply_topic", "reports_length", b"reports_length", "resources_json", b"resources_json", "resume_arguments_json", b"resume_arguments_json", "resume_error", b"resume_error", "resume_event_json", b"resume_event_json", "resume_method", b"resume_method", "run_after", b"run_after", "run_start_time", b"run_start_time", "run_type", b"run_type", "runtime", b"runtime", "segment", b"segment", "skip_callbacks", b"skip_callbacks", "stale_time", b"stale_time", "tier", b"tier", "trigger_arguments_json", b"trigger_arguments_json", "trigger_class", b"trigger_class", "trigger_cursor", b"trigger_cursor", "trigger_mark", b"trigger_mark", "trigger_timeout_time", b"trigger_timeout_time", "try_key", b"try_key", "upstream_map_lengths", b"upstream_map_lengths", "upstream_task_ids", b"upstream_task_ids", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -169,6 +169,7 @@ class Controller:
             else:
                 tried.order, tried.traceparent = order, traceparent
                 tried.situation.desired, tried.situation.segment = desired_of(order), order.segment
+                self.triggers.heard_of(tried)
             self.reconcile(tried)
         self._refresh_gauges()
 

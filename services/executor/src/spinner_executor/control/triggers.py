@@ -4,6 +4,9 @@ A triggerer that dies is started again with all its triggers: an event is seen a
 the second by segment and sequence. An event is reported, and only its acknowledgement ends the matter. A trigger that
 ends, blocks or fills its process goes on in a process beside the others (domain.triggerers says whose fault it is);
 what is done to it, and what it prints, is in the log of its try.
+
+A watcher of an asset is such a try without an end: its trigger runs on after an event (`watching`), and is started
+again, after a pause, when it fails or ends.
 """
 
 from __future__ import annotations
@@ -18,13 +21,15 @@ from typing import Any
 
 from spinner.runtime.local_frames import Status
 from spinner.triggers.clock import Alarm, wall_clock
-from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired
+from spinner_proto.inbox.v1.inbox_pb2 import TriggerFired, WatcherEvent
+from spinner_proto.orders.v1.orders_pb2 import OrderKind
 
 from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.runs import RunQuery, RunsView
 from spinner_executor.adapters.triggerer.process import TriggererProcess
 from spinner_executor.control.context import Context
 from spinner_executor.control.tries import Try
+from spinner_executor.control.watching import MAX_AHEAD, Feed
 from spinner_executor.domain.clock import datetime_of
 from spinner_executor.domain.model import SEQUENCE_TRIGGER_FIRED
 from spinner_executor.domain.triggerers import MAX_STRIKES, Blame, Death, Fault, blame, to_be_halved
@@ -48,10 +53,12 @@ class _Waiting:
     tried: Try
     segment: int
     process: TriggererProcess | None = None
-    alarm: Alarm | None = None
+    alarm: Alarm | asyncio.TimerHandle | None = None
     strikes: int = 0
     # Its log says already that it blocks a process of its own.
     blocks: bool = False
+    # Of a watcher.
+    feed: Feed | None = None
 
 
 class Triggers:
@@ -84,13 +91,19 @@ class Triggers:
         identity = f"{tried.key}#{tried.order.segment}"
         waiting = self._waiting[identity] = _Waiting(tried, tried.order.segment)
         self._identities[tried.key] = identity
+        if tried.order.kind == OrderKind.ORDER_KIND_WATCHER:
+            waiting.feed = Feed(self._context, tried)
         timeout = datetime_of(tried.order.trigger_timeout_time)
         if timeout is not None:
             waiting.alarm = wall_clock().call_at(timeout, lambda: self._fire(identity, TriggerFired(error="timeout")))
         self._context.metrics.deferred.set(len(self._waiting))
-        order = tried.order
+        self._launch(identity, waiting)
+
+    def _launch(self, identity: str, waiting: _Waiting) -> None:
+        order = waiting.tried.order
         needs_bundle = order.HasField("bundle") and order.bundle.object_key
-        if not needs_bundle or order.trigger_class.startswith(_OWN_TRIGGERS):
+        own = order.trigger_class.startswith(_OWN_TRIGGERS) and waiting.feed is None
+        if not needs_bundle or own:
             self._place(identity, waiting, "")
         elif (path := self._context.bundles.path_now(order.bundle)) is not None:
             self._place(identity, waiting, str(path))
@@ -113,9 +126,10 @@ class Triggers:
                 break
         else:
             process = self._new_process(folder)
-        order = waiting.tried.order
+        order, feed = waiting.tried.order, waiting.feed
         waiting.process = process
-        process.start(identity, order.trigger_class, order.trigger_arguments_json.decode())
+        more = {} if feed is None else {"cursor": order.trigger_cursor, "ahead": feed.ahead, "most": MAX_AHEAD}
+        process.start(identity, order.trigger_class, order.trigger_arguments_json.decode(), more)
 
     def _new_process(self, folder: str, alone: bool = False) -> TriggererProcess:
         limit = self._context.settings.triggerer_memory
@@ -131,6 +145,13 @@ class Triggers:
             self._fire(message["fired"], TriggerFired(payload_json=message["payload"].encode()))
         elif "failed" in message:
             self._fire(message["failed"], TriggerFired(error=message["error"]))
+        elif "seen" in message:
+            self._seen(process, message)
+        elif "begun" in message:
+            if (feed := self._feed(message["begun"])) is not None:
+                feed.begun()
+        elif "over" in message:
+            self._again(message["over"])
         elif "log" in message:
             self._say(message["log"], message["text"])
         elif "watch" in message:
@@ -139,6 +160,52 @@ class Triggers:
             self._context.spawn(self._asked(process, process.pid, message))
         elif (unwatch := process.watches.pop(message["unwatch"], None)) is not None:
             unwatch()
+
+    # Watchers.
+
+    def _feed(self, identity: str) -> Feed | None:
+        waiting = self._waiting.get(identity)
+        return None if waiting is None else waiting.feed
+
+    def _seen(self, process: TriggererProcess, message: dict[str, Any]) -> None:
+        identity = message["seen"]
+        feed = self._feed(identity)
+        if feed is None:
+            return
+        event = WatcherEvent(event_id=message["id"], cursor=message["cursor"], partition_key=message["key"])
+        event.payload_json = message["payload"].encode()
+        feed.add(event)
+        process.message(identity)["more"]["ahead"] = feed.ahead
+
+    def heard_of(self, tried: Try) -> None:
+        """A watcher's order has changed: the scheduler has taken events."""
+        identity = self._identities.get(tried.key, "")
+        waiting = self._waiting.get(identity)
+        if waiting is None or waiting.feed is None:
+            return
+        taken = waiting.feed.heard()
+        if waiting.process is not None and identity in waiting.process.identities:
+            started = waiting.process.message(identity)["more"]
+            started["cursor"], started["ahead"] = tried.order.trigger_cursor, waiting.feed.ahead
+            if taken:
+                waiting.process.write({"taken": identity, "events": taken})
+
+    def _again(self, identity: str) -> None:
+        """Starts a watcher's trigger again, after a pause."""
+        waiting = self._waiting.get(identity)
+        if waiting is None or waiting.feed is None:
+            return
+        if waiting.process is not None:
+            waiting.process.stop(identity)
+            waiting.process = None
+
+        def start() -> None:
+            if self._waiting.get(identity) is waiting and waiting.process is None:
+                self._launch(identity, waiting)
+
+        if waiting.alarm is not None:
+            waiting.alarm.cancel()
+        waiting.alarm = self._context.loop.call_later(waiting.feed.next_pause(), start)
 
     def _watch(self, process: TriggererProcess, message: dict[str, Any]) -> None:
         number, loop, pid = message["watch"], self._context.loop, process.pid
@@ -212,7 +279,7 @@ class Triggers:
         message = process.message(identity)
         process.stop(identity)
         self._waiting[identity].process = other
-        other.start(identity, message["class"], message["arguments"])
+        other.start(identity, message["class"], message["arguments"], message["more"])
 
     # Each half second.
 
@@ -269,6 +336,11 @@ class Triggers:
         tried = waiting.tried
         if fired.error and fired.error != "timeout":
             self._tell(identity, fired.error)
+        if waiting.feed is not None:
+            waiting.strikes = 0
+            waiting.feed.failed(fired.error)
+            self._again(identity)
+            return
         self._release(identity)
         report = self._context.report_of(tried, SEQUENCE_TRIGGER_FIRED, waiting.segment)
         report.trigger_fired.CopyFrom(fired)
@@ -282,6 +354,8 @@ class Triggers:
 
     def _release(self, identity: str) -> None:
         waiting = self._waiting.pop(identity)
+        if waiting.feed is not None:
+            waiting.feed.closed = True
         del self._identities[waiting.tried.key]
         if waiting.alarm is not None:
             waiting.alarm.cancel()

@@ -480,7 +480,7 @@ def _watcher_changed(asset: AssetState, e: ev.WatcherChanged) -> None:
         told.definition.CopyFrom(before.definition)
         if before.HasField("bundle"):
             told.bundle.CopyFrom(before.bundle)
-        told.last_event_id = e.last_event_id or before.last_event_id
+        told.mark = e.mark or before.mark
     watcher.told = told
     for event_id in e.event_ids:
         watcher.seen[event_hash(event_id)] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from hashlib import sha256
 
 from spinner_proto.common.v1.common_pb2 import Outcome, Stage, StageOutcome, TryKey
 from spinner_proto.events.v1.events_pb2 import TaskEnded
@@ -166,16 +167,17 @@ def deadline_order(state: PartitionState, dag: DagState, run: Run, index: int, d
     return order
 
 
-def stale_order(state: PartitionState, layout: Layout, asset: str, position: int, stale: AssetStale) -> TaskOrder:
+def stale_order(state: PartitionState, layout: Layout, asset: str, stale: AssetStale) -> TaskOrder:
     """Returns the order to call the callback of an asset that is no longer fresh.
 
-    There is no such run: the key has the moment in its run's place, and the asset's position as map index.
+    There is no such run: the key has the moment and the asset in its run's place.
     """
     due = times.from_timestamp(stale.stale_time)
     order = layout.bare_order(int(OrderKind.ORDER_KIND_CALLBACK))
     key = order.try_key
-    key.dag_id, key.run_id, key.task_id = layout.dag_id, f"stale__{times.text(due)}", CALLBACK_TASK
-    key.map_index, key.try_number = position, 1
+    name = sha256(asset.encode()).hexdigest()[:8]
+    key.dag_id, key.run_id, key.task_id = layout.dag_id, f"stale__{times.text(due)}__{name}", CALLBACK_TASK
+    key.map_index, key.try_number = -1, 1
     order.desired_state = DesiredState.DESIRED_STATE_RUNNING
     order.reply_topic, order.reply_partition = state.here.inbox, state.here.partition
     order.max_tries = 1

@@ -13,7 +13,6 @@ from there.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from hashlib import blake2b
 
 from spinner_proto.common.v1.common_pb2 import BundleRef, TryKey
@@ -139,7 +138,7 @@ def _order(d: Decision, name: str, watcher: Watcher) -> None:
         trigger_arguments_json=told.definition.trigger_arguments_json,
         asset=name,
         trigger_cursor=told.cursor,
-        trigger_event_id=told.last_event_id,
+        trigger_mark=told.mark,
         ordered_time=d.time,
     )
     if told.bundle.object_key:
@@ -162,12 +161,11 @@ def reported(d: Decision, report: TaskReport) -> None:
         changed.state, changed.error = FAILING, said.error[:_MAX_ERROR]
         _change(d, said.asset, changed)
         return
-    changed.state = RUNNING
+    changed.state, changed.mark = RUNNING, said.mark
     known = set(watcher.seen)
     for event in said.events:
         if event.cursor:
             changed.cursor = event.cursor
-        changed.last_event_id = event.event_id
         if not event.payload_json or (event.event_id and event_hash(event.event_id) in known):
             continue
         if event.event_id:
@@ -212,6 +210,5 @@ def call_back(d: Decision, name: str, stale: AssetStale) -> None:
     layout = d.state.layout_of(dag) if dag is not None else None
     if dag is None or layout is None or dag.removed:
         return
-    named: Sequence[str] = [asset.name if asset.has_stale_callback else "" for asset in layout.definition.assets]
-    if name in named:
-        callbacks.order(d, stale_order(d.state, layout, name, named.index(name), stale))
+    if any(asset.name == name and asset.has_stale_callback for asset in layout.definition.assets):
+        callbacks.order(d, stale_order(d.state, layout, name, stale))

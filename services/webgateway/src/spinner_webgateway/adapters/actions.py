@@ -82,6 +82,7 @@ class Actions:
         conf: dict[str, Any],
         note: str,
         request_id: str | None = None,
+        partition_key: str = "",
     ) -> Row:
         """Starts a run. Its conf is in the object store before the command is in the log, when it is large."""
         if run_id and not RUN_ID.fullmatch(run_id):
@@ -96,6 +97,7 @@ class Actions:
         trigger = command.trigger_run
         trigger.run_id = run_id or ""
         trigger.note = note
+        trigger.partition_key = partition_key
         trigger.run_type = common_pb2.RUN_TYPE_MANUAL
         if logical_date is not None:
             trigger.logical_date.CopyFrom(words.timestamp(logical_date))

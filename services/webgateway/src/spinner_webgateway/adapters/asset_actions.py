@@ -23,7 +23,12 @@ class AssetActions:
         self._addresses = addresses
 
     async def create_event(
-        self, caller: Caller, name: str, extra: dict[str, Any], request_id: str | None = None
+        self,
+        caller: Caller,
+        name: str,
+        extra: dict[str, Any],
+        request_id: str | None = None,
+        partition_key: str = "",
     ) -> Row:
         """Records an update of an asset, idempotent by the request id; returns the answer's row."""
         text = orjson.dumps(extra) if extra else b""
@@ -36,6 +41,7 @@ class AssetActions:
         command = new_command(caller, "", request_id)
         command.create_asset_event.asset = name
         command.create_asset_event.extra_json = text.decode()
+        command.create_asset_event.partition_key = partition_key
         ((_, partition),) = self._addresses.of(f"asset:{name}")
         placement = Placement(self._addresses.cluster, min(self._addresses.tiers), partition)
         return await self._commands.send(command, placement)

@@ -48,6 +48,7 @@ class Wish:
     skip_callbacks: bool = False
     pool: str = ""
     note: str = ""
+    partition_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class BackfillActions:
         made.skip_callbacks = wish.skip_callbacks
         made.pool = wish.pool
         made.note = wish.note
+        made.partition_key = wish.partition_key
         made.dry_run = dry_run
         await self._add_conf(made, dag_id, wish.conf)
         known, placement = await asyncio.to_thread(self._look_up, dag_id, wish)

@@ -138,6 +138,7 @@ runs = Table(
     needed("actor", wide_text(250)),
     needed("note", long_text()),
     needed("reason", long_text()),
+    Column("partition_key", wide_text(250), nullable=False, server_default=""),
     needed("awaiting_layout", Boolean),
     needed("triggered_by", long_text()),
     needed("layout_tasks", Integer),
@@ -476,6 +477,42 @@ asset_events = Table(
     needed("extra", long_text()),
     needed("aliases", JSON),
     needed("actor", wide_text(250)),
+    Column("partition_key", wide_text(250), nullable=False, server_default=""),
+    Column("watcher", ascii_text(250), nullable=False, server_default=""),
+)
+
+asset_partitions = Table(
+    "asset_partitions",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    key("partition_hash", ascii_text(64)),
+    needed("partition_key", wide_text(250)),
+    needed("sequence", BigInteger),
+    time_column("time", nullable=False),
+    Index("asset_partitions_by_time", "asset_key", "time"),
+)
+
+asset_watchers = Table(
+    "asset_watchers",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    key("name", ascii_text(250)),
+    needed("state", ascii_text(20)),
+    needed("trigger_class", long_text()),
+    needed("event_count", BigInteger),
+    time_column("last_event_time"),
+    needed("last_error", long_text()),
+    time_column("last_error_time"),
+    needed("executor", wide_text(250)),
+)
+
+asset_stales = Table(
+    "asset_stales",
+    metadata,
+    key("asset_key", ascii_text(64)),
+    needed("dag_id", ascii_text(250)),
+    needed("run_id", ascii_text(250)),
+    time_column("stale_time", nullable=False),
 )
 
 asset_runs = Table(
@@ -553,6 +590,9 @@ VIEWS: dict[str, Table] = {
         backfill_intervals,
         assets,
         asset_events,
+        asset_partitions,
+        asset_watchers,
+        asset_stales,
         asset_runs,
         deadlines,
         decisions,

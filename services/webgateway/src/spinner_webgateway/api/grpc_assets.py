@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from spinner_proto.common.v1 import common_pb2
+from spinner_proto.events.v1 import events_pb2
 from spinner_proto.gateway.v1 import gateway_pb2
 
 from spinner_webgateway.adapters.views import assets as views
@@ -48,6 +49,20 @@ class AssetMethods(GatewayMethods):
             events=[_update(item) for item in page["items"]], next_page_token=page["next_cursor"] or ""
         )
 
+    async def ListAssetPartitions(  # noqa: N802
+        self, request: gateway_pb2.ListAssetPartitionsRequest, context: Any
+    ) -> gateway_pb2.ListAssetPartitionsResponse:
+        self._check("asset.read", f"asset/{request.name}")
+        limit = limit_of(request.page_size)
+        page = await self._read(lambda c: views.partitions(c, request.name, limit, request.page_token or None))
+        return gateway_pb2.ListAssetPartitionsResponse(
+            partitions=[
+                gateway_pb2.AssetPartition(partition_key=item["partition_key"], update=_update(item["update"]))
+                for item in page["items"]
+            ],
+            next_page_token=page["next_cursor"] or "",
+        )
+
     async def CreateAssetEvent(  # noqa: N802
         self, request: gateway_pb2.CreateAssetEventRequest, context: Any
     ) -> gateway_pb2.CreateAssetEventResponse:
@@ -57,7 +72,11 @@ class AssetMethods(GatewayMethods):
             with self._gateway.access.act(caller, "asset.update", subject, request.request_id) as under_way:
                 await self._gateway.read(lambda c: views.details(c, self._gateway.definitions, request.name))
                 row = await self._gateway.assets.create_event(
-                    caller, request.name, conf_of(request.extra_json), request.request_id or None
+                    caller,
+                    request.name,
+                    conf_of(request.extra_json),
+                    request.request_id or None,
+                    request.partition_key,
                 )
                 under_way.request_id = row["request_id"]
         except ProblemError as problem:
@@ -97,6 +116,23 @@ def _asset(found: dict[str, Any]) -> gateway_pb2.Asset:
     for field in ("producers", "readers", "consumers"):
         for user in found[field]:
             getattr(made, field).add(dag_id=user["dag_id"], task_id=user["task_id"] or "")
+    for watcher in found["watchers"]:
+        made.watchers.add(
+            name=watcher["name"],
+            trigger_class=watcher["trigger_class"],
+            state=events_pb2.WatcherState.Value(f"WATCHER_STATE_{watcher['state'].upper()}"),
+            event_count=watcher["event_count"],
+            last_event_time=words.from_iso(watcher["last_event_time"]),
+            last_error=watcher["last_error"],
+            last_error_time=words.from_iso(watcher["last_error_time"]),
+            executor=watcher["executor"],
+        )
+    callback = found["stale_callback"]
+    if callback is not None:
+        made.stale_callback.dag_id = callback["dag_id"]
+        made.stale_callback.stale_time.FromJsonString(callback["stale_time"])
+        made.stale_callback.state = common_pb2.TaskState.Value(f"TASK_STATE_{callback['state'].upper()}")
+        made.stale_callback.message = callback["message"]
     return made
 
 
@@ -108,6 +144,8 @@ def _update(found: dict[str, Any]) -> gateway_pb2.AssetUpdate:
         extra_json=_text(found["extra"]),
         aliases=found["aliases"],
         actor=found["actor"],
+        partition_key=found["partition_key"],
+        watcher=found["watcher"],
         runs=[common_pb2.RunKey(dag_id=run["dag_id"], run_id=run["run_id"]) for run in found["runs"]],
     )
     if found["producer"]:

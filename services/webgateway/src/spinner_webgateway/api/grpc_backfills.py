@@ -103,6 +103,7 @@ def _wish(request: gateway_pb2.CreateBackfillRequest) -> Wish:
         skip_callbacks=request.skip_callbacks,
         pool=request.pool,
         note=request.note,
+        partition_key=request.partition_key,
     )
 
 

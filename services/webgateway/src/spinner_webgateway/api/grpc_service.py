@@ -88,6 +88,7 @@ class GatewayService(AssetMethods, BackfillMethods, DecisionMethods, SimulationM
                     conf_of(request.conf_json),
                     request.note,
                     request.request_id or None,
+                    request.partition_key,
                 )
         except ProblemError as problem:
             raise rejected(problem) from problem
@@ -228,6 +229,7 @@ def run_message(row: Row) -> gateway_pb2.Run:
         start_time=words.timestamp_of(row["start_time"]),
         end_time=words.timestamp_of(row["end_time"]),
         version=row["version"],
+        partition_key=row["partition_key"],
     )
 
 

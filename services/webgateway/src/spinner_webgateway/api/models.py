@@ -60,6 +60,7 @@ class RunSummary(BaseModel):
     version: str
     actor: str = ""
     note: str = ""
+    partition_key: str = Field(default="", description="Which partition of its assets it is about.")
     reason: str = ""
     task_counts: dict[TaskStateName, int] = {}
 
@@ -402,6 +403,7 @@ class TriggerRequest(BaseModel):
     logical_date: datetime | None = None
     conf: dict[str, Any] = Field(default={}, description="A JSON object of at most 1 MiB.")
     note: str = ""
+    partition_key: str = Field(default="", max_length=250, description="Which partition of its assets it is about.")
     request_id: str | None = None
 
 

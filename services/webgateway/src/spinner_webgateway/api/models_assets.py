@@ -7,12 +7,36 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from spinner_webgateway.api.models import TaskStateName
+
 DeadlineStateName = Literal["pending", "at_risk", "met", "missed", "dropped"]
 
 
 class AssetUser(BaseModel):
     dag_id: str
     task_id: str | None = Field(description="Null: the DAG's schedule.")
+
+
+class AssetWatcher(BaseModel):
+    """A trigger that makes updates of the asset of what it sees."""
+
+    name: str
+    trigger_class: str
+    state: Literal["starting", "running", "failing", "stopped"]
+    event_count: int = Field(description="Updates that it made.")
+    last_event_time: datetime | None
+    last_error: str = Field(description="The latest failure, also of one that runs again.")
+    last_error_time: datetime | None
+    executor: str
+
+
+class AssetCallback(BaseModel):
+    """The latest call of the callback of an asset that was no longer fresh."""
+
+    dag_id: str
+    stale_time: datetime
+    state: TaskStateName
+    message: str
 
 
 class Asset(BaseModel):
@@ -29,6 +53,8 @@ class Asset(BaseModel):
     freshness_seconds: float | None = Field(description="How long after an update it is fresh; null: for ever.")
     fresh_until: datetime | None
     stale: bool = Field(description="Its freshness is over, or it was never updated though it is to be fresh.")
+    watchers: list[AssetWatcher] = []
+    stale_callback: AssetCallback | None = None
 
 
 class AssetProducer(BaseModel):
@@ -52,10 +78,18 @@ class AssetEventEntry(BaseModel):
     aliases: list[str]
     actor: str
     runs: list[AssetRun] = Field(description="Runs that it was part of.")
+    partition_key: str = ""
+    watcher: str = Field(default="", description="The watcher that made it.")
+
+
+class AssetPartition(BaseModel):
+    partition_key: str
+    update: AssetEventEntry = Field(description="Its latest update.")
 
 
 class AssetEventRequest(BaseModel):
     extra: dict[str, Any] = Field(default={}, description="A JSON object of at most 16 KiB.")
+    partition_key: str = Field(default="", max_length=250, description="Which partition was updated.")
     request_id: str | None = None
 
 

@@ -29,6 +29,7 @@ class BackfillRequest(BaseModel):
     skip_callbacks: bool = Field(default=False, description="No callbacks, so no alerts, for its runs.")
     pool: str = Field(default="", description='Takes the place of default_pool in its runs; "": the pool "backfill".')
     note: str = ""
+    partition_key: str = Field(default="", max_length=250, description='Of all its runs; "": as the schedule says.')
     override_cap: bool = Field(default=False, description="Longer than the cap; for administrators.")
     dry_run: bool = Field(default=False, description="Only say what it would do.")
     request_id: str | None = None

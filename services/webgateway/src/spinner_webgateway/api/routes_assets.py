@@ -42,6 +42,15 @@ def list_asset_events(
     return answer(gateway.query(lambda c: asset_views.events(c, name, limit, cursor)))
 
 
+@router.get("/assets/{name:path}/partitions", response_model=models.Page[models_assets.AssetPartition])
+def list_asset_partitions(
+    name: AssetName, gateway: GatewayDependency, caller: CallerDependency, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """Partitions of an asset with the latest update of each, latest first."""
+    gateway.access.check(caller, "asset.read", f"asset/{name}")
+    return answer(gateway.query(lambda c: asset_views.partitions(c, name, limit, cursor)))
+
+
 @router.post("/assets/{name:path}/events", response_model=models.CommandResult)
 async def create_asset_event(
     name: AssetName, body: models_assets.AssetEventRequest, gateway: GatewayDependency, caller: CallerDependency
@@ -49,7 +58,7 @@ async def create_asset_event(
     """Records an update by hand: DAGs that wait for the asset go on."""
     with gateway.access.act(caller, "asset.update", f"asset/{name[:500]}", body.request_id or "") as under_way:
         await gateway.read(lambda c: asset_views.details(c, gateway.definitions, name))
-        row = await gateway.assets.create_event(caller, name, body.extra, body.request_id)
+        row = await gateway.assets.create_event(caller, name, body.extra, body.request_id, body.partition_key)
         under_way.request_id = row["request_id"]
     return command_answer(row)
 

@@ -33,6 +33,7 @@ def wish_of(body: shapes.BackfillRequest) -> Wish:
         skip_callbacks=body.skip_callbacks,
         pool=body.pool,
         note=body.note,
+        partition_key=body.partition_key,
     )
 
 

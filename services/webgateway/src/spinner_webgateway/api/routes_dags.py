@@ -145,9 +145,18 @@ async def trigger_run(
     dag_id: str, body: models.TriggerRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:
     facts = {"run_id": body.run_id, "logical_date": body.logical_date, "note": body.note, "conf": brief(body.conf)}
+    if body.partition_key:
+        facts["partition_key"] = body.partition_key
     with gateway.access.act(caller, "run.trigger", f"dag/{dag_id}", body.request_id or "", **facts) as under_way:
         row = await gateway.actions.trigger(
-            caller, dag_id, body.run_id, body.logical_date, body.conf, body.note, body.request_id
+            caller,
+            dag_id,
+            body.run_id,
+            body.logical_date,
+            body.conf,
+            body.note,
+            body.request_id,
+            body.partition_key,
         )
         under_way.request_id = row["request_id"]
         under_way.details["run_id"] = row["run_id"]

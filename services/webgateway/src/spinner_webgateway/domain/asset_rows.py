@@ -12,7 +12,7 @@ from spinner_proto.events.v1 import events_pb2
 from spinner_proto.inbox.v1 import inbox_pb2
 
 from spinner_webgateway.domain import words
-from spinner_webgateway.domain.rows import WorkingSet
+from spinner_webgateway.domain.rows import Need, WorkingSet
 from spinner_webgateway.domain.words import clip
 
 DEADLINE_STATES = {
@@ -25,12 +25,80 @@ def asset_key(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def updated(rows: WorkingSet, event: events_pb2.AssetEvent) -> None:
-    """An asset's owner recorded an update. What aliases pass on is the same update again."""
-    if event.alias or not event.HasField("updated"):
+WATCHER_STATES = {
+    number: name.removeprefix("WATCHER_STATE_").lower() for name, number in events_pb2.WatcherState.items()
+}
+
+
+def needs(events: Iterable[events_pb2.WorkflowEvent]) -> Iterator[Need]:
+    """Yields the rows that `recorded` reads."""
+    for event in events:
+        told = event.asset_event
+        name = told.watcher_changed.name or told.updated.watcher
+        if event.HasField("asset_event") and name and not told.alias:
+            yield "asset_watchers", (asset_key(told.name), name)
+
+
+def recorded(rows: WorkingSet, event: events_pb2.AssetEvent, time: int) -> None:
+    """What an asset's owner recorded. What aliases pass on is the same update again."""
+    kind = event.WhichOneof("kind")
+    if event.alias:
         return
+    if kind == "updated":
+        _updated(rows, event)
+    elif kind == "watcher_changed":
+        _watcher(rows, event.name, event.watcher_changed, time)
+    elif kind == "stale":
+        due = words.micros(event.stale.stale_time) or 0
+        key, moment = asset_key(event.name), words.time_of(due)
+        # The key of the callback's try, as the scheduler makes it.
+        run_id = f"stale__{moment.isoformat() if moment else ''}__{key[:8]}"
+        row = {"asset_key": key, "dag_id": event.stale.dag_id, "run_id": run_id, "stale_time": due}
+        rows.put("asset_stales", row)
+
+
+def _watcher(rows: WorkingSet, asset: str, told: events_pb2.WatcherChanged, time: int) -> None:
+    row = rows.edit("asset_watchers", (asset_key(asset), told.name))
+    if row is None:
+        row = rows.put(
+            "asset_watchers",
+            {
+                "asset_key": asset_key(asset),
+                "name": told.name,
+                "trigger_class": "",
+                "event_count": 0,
+                "last_event_time": None,
+                "last_error": "",
+                "last_error_time": None,
+                "executor": "",
+            },
+        )
+    row["state"] = WATCHER_STATES.get(told.state, "")
+    if told.HasField("definition"):
+        row["trigger_class"] = clip(told.definition.trigger_class, 1000)
+    if told.error:
+        row["last_error"], row["last_error_time"] = clip(told.error), time
+    row["executor"] = clip(told.executor, 250)
+
+
+def _updated(rows: WorkingSet, event: events_pb2.AssetEvent) -> None:
     update, name = event.updated, clip(event.name, 1500)
     at = words.micros(update.time) or 0
+    if update.partition_key:
+        rows.put(
+            "asset_partitions",
+            {
+                "asset_key": asset_key(name),
+                "partition_hash": asset_key(update.partition_key),
+                "partition_key": clip(update.partition_key, 250),
+                "sequence": update.sequence,
+                "time": at,
+            },
+        )
+    watcher = rows.edit("asset_watchers", (asset_key(name), update.watcher)) if update.watcher else None
+    if watcher is not None:
+        watcher["event_count"] += 1
+        watcher["last_event_time"] = at
     rows.put("assets", {"asset_key": asset_key(name), "name": name, "update_count": update.sequence, "last_time": at})
     rows.put(
         "asset_events",
@@ -45,6 +113,8 @@ def updated(rows: WorkingSet, event: events_pb2.AssetEvent) -> None:
             "extra": update.extra_json,
             "aliases": list(update.aliases),
             "actor": clip(update.actor.name, 250),
+            "partition_key": clip(update.partition_key, 250),
+            "watcher": clip(update.watcher, 250),
         },
     )
 

@@ -97,6 +97,7 @@ def new_run(dag_id: str, run_id: str, time: int) -> Row:
         "actor": "",
         "note": "",
         "reason": "",
+        "partition_key": "",
         "conf": b"",
         "conf_key": "",
         "awaiting_layout": False,
@@ -190,6 +191,7 @@ def needs(message: events_pb2.WorkflowEvents) -> Iterator[Need]:
     if dag_id:
         yield "dags", (dag_id,)
     if not run_id:
+        yield from asset_rows.needs(message.events) if not dag_id else ()
         yield from backfill_rows.needs(dag_id, message.events)
         return
     yield "runs", (dag_id, run_id)
@@ -372,6 +374,7 @@ def _run_created(step: _Step, event: events_pb2.RunCreated) -> None:
     run["version"] = event.version
     run["actor"] = clip(event.actor.name, 250)
     run["note"] = clip(event.note)
+    run["partition_key"] = clip(event.partition_key, 250)
     run["awaiting_layout"] = event.awaiting_layout
     run["backfill_id"] = event.backfill.backfill_id
     run["layout_tasks"] = event.task_count
@@ -574,7 +577,7 @@ _HANDLERS: dict[str, Callable[[_Step, Any], None]] = {
     "backfill_created": lambda step, event: backfill_rows.created(step.rows, step.dag_id, step.time, event),
     "backfill_advanced": lambda step, event: backfill_rows.advanced(step.rows, step.dag_id, event),
     "backfill_state_changed": lambda step, event: backfill_rows.changed(step.rows, step.dag_id, step.time, event),
-    "asset_event": lambda step, event: asset_rows.updated(step.rows, event),
+    "asset_event": lambda step, event: asset_rows.recorded(step.rows, event, step.time),
     "deadline_changed": lambda step, event: asset_rows.deadline(step.rows, step.dag_id, step.run_id, step.time, event),
     "task_expanded": _task_expanded,
     "task_state_changed": _task_state_changed,

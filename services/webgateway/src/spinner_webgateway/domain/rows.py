@@ -40,6 +40,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "backfill_intervals": ("dag_id", "backfill_id", "logical_date"),
     "assets": ("asset_key",),
     "asset_events": ("asset_key", "sequence"),
+    "asset_partitions": ("asset_key", "partition_hash"),
+    "asset_watchers": ("asset_key", "name"),
+    "asset_stales": ("asset_key",),
     "asset_runs": ("asset_key", "sequence", "dag_id", "run_id"),
     "deadlines": ("dag_id", "run_id", "name"),
 }

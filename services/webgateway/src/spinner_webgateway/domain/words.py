@@ -198,7 +198,8 @@ def schedule_text(schedule: definitions_pb2.Schedule) -> str:
     if kind == "delta":
         return _delta_text(schedule.delta)
     if kind == "assets":
-        text = "When " + _asset_text(schedule.assets.expression) + " is updated"
+        what = "a partition of " if schedule.assets.partitioned else ""
+        text = f"When {what}{_asset_text(schedule.assets.expression)} is updated"
         if schedule.assets.HasField("or_cron"):
             text += ", or " + _crons_text(schedule.assets.or_cron)
         if schedule.assets.HasField("or_time"):

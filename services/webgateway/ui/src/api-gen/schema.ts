@@ -942,6 +942,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/assets/{name}/partitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Asset Partitions
+         * @description Partitions of an asset with the latest update of each, latest first.
+         */
+        get: operations["list_asset_partitions_api_v1_assets__name__partitions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/assets/{name}": {
         parameters: {
             query?: never;
@@ -1031,6 +1051,32 @@ export interface components {
              * @description Its freshness is over, or it was never updated though it is to be fresh.
              */
             stale: boolean;
+            /**
+             * Watchers
+             * @default []
+             */
+            watchers: components["schemas"]["AssetWatcher"][];
+            stale_callback?: components["schemas"]["AssetCallback"] | null;
+        };
+        /**
+         * AssetCallback
+         * @description The latest call of the callback of an asset that was no longer fresh.
+         */
+        AssetCallback: {
+            /** Dag Id */
+            dag_id: string;
+            /**
+             * Stale Time
+             * Format: date-time
+             */
+            stale_time: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "none" | "scheduled" | "queued" | "running" | "deferred" | "up_for_retry" | "up_for_reschedule" | "success" | "failed" | "skipped" | "upstream_failed" | "removed" | "restarting";
+            /** Message */
+            message: string;
         };
         /** AssetEventEntry */
         AssetEventEntry: {
@@ -1058,6 +1104,17 @@ export interface components {
              * @description Runs that it was part of.
              */
             runs: components["schemas"]["AssetRun"][];
+            /**
+             * Partition Key
+             * @default
+             */
+            partition_key: string;
+            /**
+             * Watcher
+             * @description The watcher that made it.
+             * @default
+             */
+            watcher: string;
         };
         /** AssetEventRequest */
         AssetEventRequest: {
@@ -1069,8 +1126,21 @@ export interface components {
             extra: {
                 [key: string]: unknown;
             };
+            /**
+             * Partition Key
+             * @description Which partition was updated.
+             * @default
+             */
+            partition_key: string;
             /** Request Id */
             request_id?: string | null;
+        };
+        /** AssetPartition */
+        AssetPartition: {
+            /** Partition Key */
+            partition_key: string;
+            /** @description Its latest update. */
+            update: components["schemas"]["AssetEventEntry"];
         };
         /** AssetProducer */
         AssetProducer: {
@@ -1099,6 +1169,37 @@ export interface components {
              * @description Null: the DAG's schedule.
              */
             task_id: string | null;
+        };
+        /**
+         * AssetWatcher
+         * @description A trigger that makes updates of the asset of what it sees.
+         */
+        AssetWatcher: {
+            /** Name */
+            name: string;
+            /** Trigger Class */
+            trigger_class: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "starting" | "running" | "failing" | "stopped";
+            /**
+             * Event Count
+             * @description Updates that it made.
+             */
+            event_count: number;
+            /** Last Event Time */
+            last_event_time: string | null;
+            /**
+             * Last Error
+             * @description The latest failure, also of one that runs again.
+             */
+            last_error: string;
+            /** Last Error Time */
+            last_error_time: string | null;
+            /** Executor */
+            executor: string;
         };
         /** AuditEntry */
         AuditEntry: {
@@ -1332,6 +1433,12 @@ export interface components {
              * @default
              */
             note: string;
+            /**
+             * Partition Key
+             * @description Of all its runs; "": as the schedule says.
+             * @default
+             */
+            partition_key: string;
             /**
              * Override Cap
              * @description Longer than the cap; for administrators.
@@ -2404,6 +2511,15 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[AssetPartition] */
+        Page_AssetPartition_: {
+            /** Items */
+            items: components["schemas"]["AssetPartition"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Asset] */
         Page_Asset_: {
             /** Items */
@@ -2773,6 +2889,12 @@ export interface components {
              */
             note: string;
             /**
+             * Partition Key
+             * @description Which partition of its assets it is about.
+             * @default
+             */
+            partition_key: string;
+            /**
              * Reason
              * @default
              */
@@ -2846,6 +2968,12 @@ export interface components {
              * @default
              */
             note: string;
+            /**
+             * Partition Key
+             * @description Which partition of its assets it is about.
+             * @default
+             */
+            partition_key: string;
             /**
              * Reason
              * @default
@@ -3403,6 +3531,12 @@ export interface components {
              * @default
              */
             note: string;
+            /**
+             * Partition Key
+             * @description Which partition of its assets it is about.
+             * @default
+             */
+            partition_key: string;
             /** Request Id */
             request_id?: string | null;
         };
@@ -9351,6 +9485,105 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CommandResult"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_asset_partitions_api_v1_assets__name__partitions_get: {
+        parameters: {
+            query?: {
+                /** @description Items a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AssetPartition_"];
                 };
             };
             /** @description The request is wrong. */

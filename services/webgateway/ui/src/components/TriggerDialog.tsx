@@ -27,6 +27,7 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
   const [runId, setRunId] = useState('');
   const [date, setDate] = useState('');
   const [note, setNote] = useState('');
+  const [partitionKey, setPartitionKey] = useState('');
   const [stay, setStay] = useState(false);
   const params = dag?.params ?? {};
   const fields = fieldsOf(params);
@@ -43,6 +44,7 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
         run_id: runId || null,
         logical_date: date ? new Date(`${date}Z`).toISOString() : null,
         note,
+        partition_key: partitionKey,
         request_id: crypto.randomUUID(),
       },
       {
@@ -134,7 +136,7 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
       </div>
       <details>
         <summary className="muted" style={{ cursor: 'pointer' }}>
-          Run id, logical date, note
+          Run id, logical date, partition key, note
         </summary>
         <div style={{ display: 'grid', gap: 12, marginTop: 12 }}>
           <label className="labelled">
@@ -159,6 +161,15 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
               step={1}
               value={date}
               onChange={(event) => setDate(event.target.value)}
+            />
+          </label>
+          <label className="labelled">
+            <span>Partition key, of a run about one partition of its assets</span>
+            <input
+              className="field mono"
+              maxLength={250}
+              value={partitionKey}
+              onChange={(event) => setPartitionKey(event.target.value)}
             />
           </label>
           <label className="labelled">

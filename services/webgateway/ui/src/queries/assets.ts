@@ -36,10 +36,24 @@ export const assetEventsQuery = (name: string) =>
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
 
+export const assetPartitionsQuery = (name: string) =>
+  infiniteQueryOptions({
+    queryKey: keys.assetPartitions(name),
+    queryFn: ({ pageParam, signal }) =>
+      unwrap(
+        client.GET('/api/v1/assets/{name}/partitions', {
+          params: { path: { name }, query: { limit: 50, cursor: pageParam } },
+          signal,
+        }),
+      ),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+
 export function useUpdateAsset(name: string) {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: (body: { extra: Record<string, unknown>; request_id: string }) =>
+    mutationFn: (body: { extra: Record<string, unknown>; partition_key: string; request_id: string }) =>
       unwrap(client.POST('/api/v1/assets/{name}/events', { params: { path: { name } }, body })),
     onSuccess: () => queries.invalidateQueries({ queryKey: ['asset-list'] }),
     meta: { handled: true, action: 'Updating the asset' },

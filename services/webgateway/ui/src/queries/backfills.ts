@@ -56,6 +56,7 @@ export function useBackfill(dagId: string) {
             skip_callbacks: false,
             pool: '',
             note: '',
+            partition_key: '',
             override_cap: false,
             dry_run: false,
             ...wish,

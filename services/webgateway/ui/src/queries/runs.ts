@@ -107,7 +107,7 @@ export function useTrigger(dagId: string) {
       unwrap(
         client.POST('/api/v1/dags/{dag_id}/runs', {
           params: { path: { dag_id: dagId } },
-          body: { conf: {}, note: '', ...body },
+          body: { conf: {}, note: '', partition_key: '', ...body },
         }),
       ),
     onSuccess: () => refresh(dagId),

@@ -70,10 +70,11 @@ class TriggererProcess:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def start(self, identity: str, trigger_class: str, arguments: str) -> None:
+    def start(self, identity: str, trigger_class: str, arguments: str, more: dict[str, Any] | None = None) -> None:
+        """Starts a trigger; `more` is what a watcher's is told, empty for others."""
         slot = self._free.pop()
         self._slots[slot] = identity
-        message = {"start": identity, "slot": slot, "class": trigger_class, "arguments": arguments}
+        message = {"start": identity, "slot": slot, "class": trigger_class, "arguments": arguments, "more": more or {}}
         self._wanted[identity] = message
         self.idle_since = None
         self.write(message)

@@ -16,7 +16,15 @@ from datetime import datetime
 from typing import Any
 
 from spinner.runtime.logs import LineFormatter
-from spinner.triggers.base import BaseTrigger, encode_event, load_trigger
+from spinner.triggers.base import (
+    BaseEventTrigger,
+    BaseTrigger,
+    Bookmark,
+    TriggerEvent,
+    WatchedEvent,
+    encode_event,
+    load_trigger,
+)
 
 from spinner_executor.adapters.triggerer.ledger import Ledger
 from spinner_executor.domain.triggerers import OUT_OF_MEMORY_STATUS
@@ -41,6 +49,9 @@ class _Running:
     task: asyncio.Task[None] | None = None
     line: str = ""
     written: int = 0
+    # Of a watcher: how many events it is ahead of what was counted, and what is set when that changes.
+    ahead: int = 0
+    room: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 _current: contextvars.ContextVar[_Running | None] = contextvars.ContextVar("trigger", default=None)
@@ -238,33 +249,36 @@ class Triggerer:
         if "told" in message:
             self.watches.told(message["told"], message["states"])
             return
+        if "taken" in message:
+            watching = self._running.get(message["taken"])
+            if watching is not None:
+                watching.ahead = max(0, watching.ahead - message["events"])
+                watching.room.set()
+            return
         identity = message.get("start") or message["stop"]
         before = self._running.pop(identity, None)
         if before is not None and before.task is not None:
             before.task.cancel()
         if "start" in message:
-            running = self._running[identity] = _Running(identity, message["slot"])
+            ahead = message["more"].get("ahead", 0)
+            running = self._running[identity] = _Running(identity, message["slot"], ahead=ahead)
             self._ledger.clear(running.slot)
             context = contextvars.copy_context()
             context.run(_current.set, running)
-            running.task = context.run(
-                asyncio.get_running_loop().create_task, self._run(running, message["class"], message["arguments"])
-            )
+            run = self._run(running, message["class"], message["arguments"], message["more"])
+            running.task = context.run(asyncio.get_running_loop().create_task, run)
 
-    async def _run(self, running: _Running, path: str, arguments: str) -> None:
+    async def _run(self, running: _Running, path: str, arguments: str, more: dict[str, Any]) -> None:
         trigger: BaseTrigger | None = None
         identity = running.identity
         try:
             await _imported(path)
             trigger = load_trigger(path, arguments.encode())
+            if more:
+                await self._watch(running, trigger, more)
+                return
             async for event in trigger.run():
-                payload = encode_event(event)
-                if len(payload) > MAX_EVENT_BYTES:
-                    raise ValueError(
-                        f"its event has {len(payload)} bytes, more than the limit of {MAX_EVENT_BYTES}; "
-                        "store it and pass its address"
-                    )
-                self._send({"fired": identity, "payload": payload.decode()})
+                self._send({"fired": identity, "payload": _payload(event)})
                 break
             else:
                 raise RuntimeError("it ended without an event")
@@ -283,6 +297,27 @@ class Triggerer:
             if self._running.get(identity) is running:
                 del self._running[identity]
 
+    async def _watch(self, running: _Running, trigger: BaseTrigger, more: dict[str, Any]) -> None:
+        """Tells of each event, and waits when too many of them aren't counted yet."""
+        if not isinstance(trigger, BaseEventTrigger):
+            raise TypeError("a watcher's trigger must be a BaseEventTrigger")
+        trigger.watching, trigger.cursor = True, more["cursor"]
+        self._send({"begun": running.identity})
+        async for event in trigger.run():
+            told = {"seen": running.identity, "id": "", "cursor": "", "key": "", "payload": ""}
+            if isinstance(event, Bookmark):
+                told["cursor"] = event.cursor
+            else:
+                told["payload"] = _payload(event)
+            if isinstance(event, WatchedEvent):
+                told["id"], told["cursor"], told["key"] = event.event_id, event.cursor, event.partition_key
+            await _not_ahead(running, more["most"] - 1)
+            running.ahead += 1
+            self._send(told)
+            if trigger.waits_until_counted:
+                await _not_ahead(running, 0)
+        self._send({"over": running.identity})
+
     def _failed(self, running: _Running, path: str, error: BaseException) -> None:
         logging.getLogger("spinner.triggers").error("The trigger %s failed", path, exc_info=error)
         self._output.finish(running)
@@ -290,6 +325,22 @@ class Triggerer:
         if len(text) > 8192:
             text = text[:8192] + "…"
         self._send({"failed": running.identity, "error": f"The trigger {path} failed: {type(error).__name__}: {text}"})
+
+
+async def _not_ahead(running: _Running, most: int) -> None:
+    while running.ahead > most:
+        running.room.clear()
+        await running.room.wait()
+
+
+def _payload(event: TriggerEvent) -> str:
+    payload = encode_event(event)
+    if len(payload) > MAX_EVENT_BYTES:
+        raise ValueError(
+            f"its event has {len(payload)} bytes, more than the limit of {MAX_EVENT_BYTES}; "
+            "store it and pass its address"
+        )
+    return payload.decode()
 
 
 async def _imported(path: str) -> None:

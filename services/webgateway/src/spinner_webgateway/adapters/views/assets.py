@@ -9,7 +9,18 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import asset_events, asset_runs, assets, dags, deadlines, definitions
+from spinner_webgateway.adapters.schema import (
+    asset_events,
+    asset_partitions,
+    asset_runs,
+    asset_stales,
+    asset_watchers,
+    assets,
+    dags,
+    deadlines,
+    definitions,
+    tries,
+)
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page, slice_page
 from spinner_webgateway.domain.asset_rows import Lineage, asset_key, unnamed_asset
@@ -34,6 +45,10 @@ def _all(connection: sa.Connection, known: Definitions) -> list[dict[str, Any]]:
     updates = {row["name"]: dict(row) for row in connection.execute(sa.select(assets)).mappings()}
     found = [_shape(alias, name, entry, updates.pop(name, None)) for (alias, name), entry in lineage.assets.items()]
     found += [_shape(False, name, unnamed_asset(), row) for name, row in updates.items()]
+    watchers, callbacks = _watchers(connection), _callbacks(connection)
+    for asset in found:
+        key = "" if asset["alias"] else asset_key(asset["name"])
+        asset["watchers"], asset["stale_callback"] = watchers.get(key, []), callbacks.get(key)
     return sorted(found, key=lambda asset: (asset["name"], asset["alias"]))
 
 
@@ -94,28 +109,85 @@ def details(connection: sa.Connection, known: Definitions, name: str) -> dict[st
     )
 
 
+def _watchers(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
+    """Returns watchers by their asset's key."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    names = ("name", "trigger_class", "state", "event_count", "last_error", "executor")
+    for row in connection.execute(sa.select(asset_watchers).order_by(asset_watchers.c.name)).mappings():
+        times = {name: iso(row[name]) for name in ("last_event_time", "last_error_time")}
+        found[row["asset_key"]].append({**{name: row[name] for name in names}, **times})
+    return found
+
+
+def _callbacks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+    """Returns the latest call of the callback of each asset that was no longer fresh, by the asset's key."""
+    same = sa.and_(tries.c.dag_id == asset_stales.c.dag_id, tries.c.run_id == asset_stales.c.run_id)
+    calls = connection.execute(
+        sa.select(asset_stales, tries.c.state, tries.c.message).join(tries, same, isouter=True)
+    ).mappings()
+    return {
+        row["asset_key"]: {
+            "dag_id": row["dag_id"],
+            "stale_time": iso(row["stale_time"]),
+            "state": row["state"] or "queued",
+            "message": row["message"] or "",
+        }
+        for row in calls
+        if row["dag_id"]
+    }
+
+
+def partitions(connection: sa.Connection, name: str, limit: int, cursor: str | None) -> dict[str, Any]:
+    """Returns a page of an asset's partitions, with the latest update of each, latest first."""
+    key = asset_key(name)
+    columns = asset_partitions.c
+    mine = columns.asset_key == key
+    total = connection.execute(sa.select(sa.func.count()).select_from(asset_partitions).where(mine)).scalar_one()
+    start = offset_of(cursor)
+    rows = connection.execute(
+        sa.select(columns.partition_key, columns.sequence)
+        .where(mine)
+        .order_by(columns.time.desc(), columns.sequence.desc())
+        .limit(limit)
+        .offset(start)
+    ).all()
+    known = {update["sequence"]: update for update in _updates(connection, name, [row[1] for row in rows])}
+    items = [{"partition_key": row[0], "update": known[row[1]]} for row in rows]
+    return page(items, total, encode_cursor(start + limit) if start + limit < total else None)
+
+
 def events(connection: sa.Connection, name: str, limit: int, cursor: str | None) -> dict[str, Any]:
     """Returns a page of an asset's events, latest first, with the runs that each was part of."""
     key = asset_key(name)
     mine = asset_events.c.asset_key == key
     total = connection.execute(sa.select(sa.func.count()).select_from(asset_events).where(mine)).scalar_one()
     start = offset_of(cursor)
-    rows = [
-        dict(row)
-        for row in connection.execute(
-            sa.select(asset_events).where(mine).order_by(asset_events.c.sequence.desc()).limit(limit).offset(start)
-        ).mappings()
-    ]
+    wanted = connection.execute(
+        sa.select(asset_events.c.sequence)
+        .where(mine)
+        .order_by(asset_events.c.sequence.desc())
+        .limit(limit)
+        .offset(start)
+    ).scalars()
+    items = _updates(connection, name, list(wanted))
+    return page(items, total, encode_cursor(start + limit) if start + limit < total else None)
+
+
+def _updates(connection: sa.Connection, name: str, sequences: list[int]) -> list[dict[str, Any]]:
+    """Returns these updates of an asset, latest first, with the runs that each was part of."""
+    key = asset_key(name)
+    mine = sa.and_(asset_events.c.asset_key == key, asset_events.c.sequence.in_(sequences))
+    found = connection.execute(sa.select(asset_events).where(mine).order_by(asset_events.c.sequence.desc()))
+    rows = [dict(row) for row in found.mappings()]
     made: dict[int, list[dict[str, str]]] = defaultdict(list)
     if rows:
-        sequences = [row["sequence"] for row in rows]
         for row in connection.execute(
             sa.select(asset_runs)
             .where(asset_runs.c.asset_key == key, asset_runs.c.sequence.in_(sequences))
             .order_by(asset_runs.c.dag_id, asset_runs.c.run_id)
         ).mappings():
             made[row["sequence"]].append({"dag_id": row["dag_id"], "run_id": row["run_id"]})
-    items = [
+    return [
         {
             "asset": name,
             "sequence": row["sequence"],
@@ -127,10 +199,11 @@ def events(connection: sa.Connection, name: str, limit: int, cursor: str | None)
             "aliases": row["aliases"],
             "actor": row["actor"],
             "runs": made[row["sequence"]],
+            "partition_key": row["partition_key"],
+            "watcher": row["watcher"],
         }
         for row in rows
     ]
-    return page(items, total, encode_cursor(start + limit) if start + limit < total else None)
 
 
 def deadline_page(

@@ -43,6 +43,7 @@ def summary(row: Mapping[str, Any]) -> dict[str, Any]:
         "version": row["version"],
         "actor": row["actor"],
         "note": row["note"],
+        "partition_key": row["partition_key"],
         "reason": row["reason"],
         "task_counts": projection.task_counts(row),
     }

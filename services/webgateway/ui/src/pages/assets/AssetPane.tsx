@@ -9,6 +9,8 @@ import { formatDuration } from '../../lib/time';
 import { actorName } from '../../lib/words';
 import { assetEventsQuery, useUpdateAsset } from '../../queries/assets';
 import type { Asset, AssetEventEntry, AssetUser } from '../../queries/client';
+import { Partitions } from './Partitions';
+import { Watchers } from './Watchers';
 
 /** One asset: who updates it, what it starts, and its updates with the runs that they led to. */
 export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => void }) {
@@ -46,9 +48,21 @@ export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => voi
           , {formatDuration(asset.freshness_seconds)} after an update.
         </p>
       )}
+      {asset.stale_callback && (
+        <p className="muted">
+          Its callback in{' '}
+          <Link className="mono" to="/dags/$dagId" params={{ dagId: asset.stale_callback.dag_id }}>
+            {asset.stale_callback.dag_id}
+          </Link>{' '}
+          for <ExactTime value={asset.stale_callback.stale_time} />: {word(asset.stale_callback.state)}
+          {asset.stale_callback.message && `, ${asset.stale_callback.message}`}
+        </p>
+      )}
       <Lineage asset={asset} />
       {!asset.alias && (
         <>
+          <Watchers watchers={asset.watchers} />
+          <Partitions name={asset.name} />
           <h3>Updates</h3>
           {events.isPending && <Loading rows={3} label="Loading updates" />}
           {events.isError && <Problem error={events.error} retry={() => void events.refetch()} />}
@@ -105,24 +119,13 @@ function Users({ title, users, none }: { title: string; users: AssetUser[]; none
   );
 }
 
-function Update({ event }: { event: AssetEventEntry }) {
-  const { producer } = event;
+export function Update({ event }: { event: AssetEventEntry }) {
   const extra = Object.keys(event.extra).length > 0 ? JSON.stringify(event.extra) : '';
   return (
     <li>
       <span className="faint">#{event.sequence}</span> <ExactTime value={event.time} />{' '}
-      {producer ? (
-        <Link
-          className="mono"
-          to="/dags/$dagId/runs/$runId"
-          params={{ dagId: producer.dag_id, runId: producer.run_id }}
-          search={{ task: producer.task_id }}
-        >
-          {producer.dag_id} {producer.task_id}
-        </Link>
-      ) : (
-        <span>by {actorName(event.actor)}</span>
-      )}
+      <Producer event={event} />
+      {event.partition_key && <span className="chip">{event.partition_key}</span>}
       {event.aliases.length > 0 && <span className="muted"> through {event.aliases.join(', ')}</span>}
       {extra && <code className="asset-extra">{extra}</code>}
       {event.runs.length > 0 && (
@@ -145,15 +148,37 @@ function Update({ event }: { event: AssetEventEntry }) {
   );
 }
 
+/** The task, watcher or person that made an update. */
+export function Producer({ event }: { event: AssetEventEntry }) {
+  const { producer } = event;
+  if (event.watcher) return <span>by watcher {event.watcher} </span>;
+  if (!producer) return <span>by {actorName(event.actor)} </span>;
+  return (
+    <Link
+      className="mono"
+      to="/dags/$dagId/runs/$runId"
+      params={{ dagId: producer.dag_id, runId: producer.run_id }}
+      search={{ task: producer.task_id }}
+    >
+      {producer.dag_id} {producer.task_id}{' '}
+    </Link>
+  );
+}
+
+function word(state: string) {
+  return { success: 'done', failed: 'failed', up_for_retry: 'failed, is tried again' }[state] ?? state;
+}
+
 function UpdateDialog({ name, onClose }: { name: string; onClose: () => void }) {
   const [text, setText] = useState('');
+  const [key, setKey] = useState('');
   const [requestId] = useState(() => crypto.randomUUID());
   const update = useUpdateAsset(name);
   const check = checkConf(text);
   const send = () => {
     if (!check.ok) return;
     update.mutate(
-      { extra: check.value, request_id: requestId },
+      { extra: check.value, partition_key: key, request_id: requestId },
       {
         onSuccess: () => {
           onClose();
@@ -199,6 +224,15 @@ function UpdateDialog({ name, onClose }: { name: string; onClose: () => void }) 
             {check.message} {check.fix}
           </span>
         )}
+      </label>
+      <label className="labelled">
+        <span>Partition key (may stay empty)</span>
+        <input
+          className="field mono"
+          maxLength={250}
+          value={key}
+          onChange={(event) => setKey(event.target.value)}
+        />
       </label>
       {update.isError && <Problem error={update.error} />}
     </Dialog>

@@ -50,6 +50,12 @@ export function RunFacts({ run }: { run: Run }) {
             </dd>
           </div>
         )}
+        {run.partition_key && (
+          <div>
+            <dt>Partition key</dt>
+            <dd className="mono">{run.partition_key}</dd>
+          </div>
+        )}
         <div>
           <dt>Version</dt>
           <dd>
