@@ -31,6 +31,32 @@ test('an asset shows who updates it, what it starts, and its updates; one by han
   await expect(pane.getByText(mark)).toBeVisible();
 });
 
+test('partitions of an asset are listed, each starts a run, and one is updated by hand', async ({
+  page,
+  request,
+}) => {
+  const runId = await trigger(request, 'sample_sales');
+  expect(await ended(request, 'sample_sales', runId)).toBe('success');
+  await page.goto('/assets?subject=sample%2Fsales');
+  const pane = page.getByRole('region', { name: 'Asset sample/sales' });
+  const partitions = pane.getByRole('table', { name: 'Partitions' });
+  await expect(partitions.getByRole('row', { name: /^north .*sample_sales collect/ })).toBeVisible();
+  await expect(partitions.getByRole('row', { name: /^south .*sample_sales collect/ })).toBeVisible();
+
+  const key = `by hand ${Date.now()}`;
+  await pane.getByRole('button', { name: 'Record an update' }).click();
+  await page.getByRole('textbox', { name: /Partition key/ }).fill(key);
+  await page.getByRole('button', { name: 'Record', exact: true }).click();
+  await expect(partitions.getByRole('cell', { name: key })).toBeVisible();
+  await pane
+    .getByRole('listitem')
+    .filter({ hasText: key })
+    .getByRole('link', { name: /sample_sales_report/ })
+    .first()
+    .click();
+  await expect(page.getByText(key).first()).toBeVisible();
+});
+
 test('a missed deadline is listed and leads to its run', async ({ page, request }) => {
   const runId = await trigger(request, 'sample_deadline');
   expect(await ended(request, 'sample_deadline', runId)).toBe('success');

@@ -386,6 +386,38 @@ with DAG("d", deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedel
     assert "late {'name': 'run', 'task_id': None" in result.log
 
 
+def test_the_callback_of_an_asset_that_is_not_fresh_is_called(executor):
+    source = """
+from spinner import Asset
+def stale(context): print("stale", context["asset"].name, context["last_update_time"], context["reason"])
+with DAG("d", **OPTIONS):
+    EmptyOperator(task_id="t", outlets=[Asset("a", freshness=timedelta(hours=1), on_stale_callback=stale)])
+"""
+    fields = {"kind": orders.ORDER_KIND_CALLBACK, "callback": "stale", "asset": "a", "callback_reason": "no update"}
+    result = executor.run(source, "__callback__", **fields)
+    assert result.outcome == "success", result.log
+    assert "stale a None no update" in result.log
+    missing = executor.run(source, "__callback__", **(fields | {"asset": "b"}))
+    assert missing.outcome == "failed"
+    assert "no asset 'b' with an on_stale_callback" in missing.log
+
+
+def test_a_task_knows_the_partition_of_its_run(executor):
+    source = """
+with DAG("d", **OPTIONS):
+    @task
+    def t(dag_run=None, partition_key=None, triggering_asset_events=None):
+        print("run of", dag_run.partition_key, partition_key)
+        print([event.partition_key for events in triggering_asset_events.values() for event in events])
+    t()
+"""
+    before = [inbox.AssetUpdated(asset="up", partition_key="red")]
+    result = executor.run(source, partition_key="red", asset_events=before)
+    assert result.outcome == "success", result.log
+    assert "run of red red" in result.log
+    assert "['red']" in result.log
+
+
 def test_the_bases_of_an_exception_are_reported_for_retry_policies(executor):
     source = """
 from spinner import ExceptionRetryPolicy, RetryRule

@@ -43,7 +43,9 @@ A, B = Asset("a"), Asset("b")
 
 
 def dag(schedule: Any = None, **more: Any) -> DAG:
-    return DAG("d", schedule=schedule, start_date=datetime(2026, 1, 1, tzinfo=UTC), tier=Tier.TIER1, **more)
+    access = {"team": {"can_dag_read", "can_dag_edit"}}
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return DAG("d", schedule=schedule, start_date=start, tier=Tier.TIER1, access_control=access, owner="x", **more)
 
 
 # -- partitions ----------------------------------------------------------------------------------------------------
@@ -92,7 +94,7 @@ class Own(PartitionMapper):
     ],
 )
 def test_what_can_not_be_a_partition_is_refused(make: Any) -> None:
-    with pytest.raises(SpinnerDagError, match="Use|Give"):
+    with pytest.raises(SpinnerDagError, match=r"Use|Give"):
         make()
 
 
@@ -172,7 +174,7 @@ def test_watchers_and_callbacks_are_in_the_definition() -> None:
     ],
 )
 def test_what_can_not_watch_is_refused(make: Any) -> None:
-    with pytest.raises(SpinnerDagError, match="Use|Give"):
+    with pytest.raises(SpinnerDagError, match=r"Use|Give"):
         make()
 
 

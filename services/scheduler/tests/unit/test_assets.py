@@ -7,7 +7,10 @@ from spinner_proto.common.v1.common_pb2 import RunType
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.core import evolve_record
+from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.pools import Address
+from spinner_scheduler.domain.state import PartitionState
 
 INBOX = "scheduler_inbox-spinner_tier_1"
 PARTITIONS = 3
@@ -35,6 +38,16 @@ class Cell:
         self.labs[number].trigger(run_id, dag_id)
         self.labs[number].end("make", run_id=run_id, **fields)
         self.pump()
+
+
+def replayed(lab) -> PartitionState:  # type: ignore[no-untyped-def]
+    """The state that a lab's events make."""
+    layouts = Layouts(lambda dag_id, version: lab.definitions.get((dag_id, version)))
+    state = PartitionState(layouts, lab.state.here, pool_partitions=PARTITIONS)
+    for result in lab.results:
+        for record in result.records:
+            evolve_record(state, record)
+    return state
 
 
 @pytest.fixture

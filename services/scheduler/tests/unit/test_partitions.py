@@ -11,7 +11,7 @@ from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.simulation.invariants import dump
 
-from services.scheduler.tests.unit.test_assets import Cell, both, consumer, producer
+from services.scheduler.tests.unit.test_assets import Cell, both, consumer, producer, replayed
 
 HOURS = [f"2025-10-09T{hour:02}:00:00" for hour in range(24)]
 DAY = {"input_format": "%Y-%m-%dT%H:%M:%S", "output_format": "%Y-%m-%d", "period": 2}
@@ -229,3 +229,14 @@ def test_a_schedule_without_a_format_gives_no_key() -> None:
     made = DagDefinition()
     made.schedule.cron.expressions.append("0 * * * *")
     assert partitions.of_tick(made, times.SECOND) == ""
+
+
+def test_replayed_events_equal_the_live_state(cell) -> None:  # type: ignore[no-untyped-def]
+    cell.publish(1, by_partition(cell.labs[1], **both("a", "b")))
+    for number, name in ((0, "a"), (2, "b")):
+        cell.publish(number, producer(cell.labs[number], f"make_{name}", name))
+    produce(cell, "make_a", "one", "red", "blue")
+    produce(cell, "make_b", "one", "blue", number=2)
+    cell.produce(0, "make_a", "whole")
+    for lab in cell.labs:
+        assert dump(replayed(lab)) == dump(lab.state)

@@ -15,7 +15,7 @@ from spinner_scheduler.domain.layout import Layouts
 from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.simulation.invariants import dump
 
-from services.scheduler.tests.unit.test_assets import Cell, consumer, producer
+from services.scheduler.tests.unit.test_assets import Cell, consumer, producer, replayed
 
 TRIGGER = "spinner.triggers.kafka.KafkaMessageQueueTrigger"
 
@@ -248,3 +248,16 @@ def test_a_paused_dag_is_not_called(cell) -> None:  # type: ignore[no-untyped-de
     cell.pump()
     at(cell, 200)
     assert stale_orders(cell) == []
+
+
+def test_replayed_events_equal_the_live_state(cell) -> None:  # type: ignore[no-untyped-def]
+    cell.publish(0, watched(cell, 0, "use"))
+    cell.publish(1, fresh(cell.labs[1], "make", 100))
+    report(cell, orders(cell)[0], message(1), message(2))
+    report(cell, orders(cell)[0], error="no broker")
+    at(cell, 101)
+    cell.labs[0].command("use", set_paused={"paused": True})
+    cell.pump()
+    assert stale_orders(cell)
+    for lab in cell.labs:
+        assert dump(replayed(lab)) == dump(lab.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -155,6 +156,100 @@ def test_what_is_not_fresh_is_stale(
     assert [(asset.name, asset.freshness.seconds, asset.stale) for asset in listed] == [
         ("fresh/hour", 3600, True), ("fresh/never", 60, True),
     ]  # fmt: skip
+
+
+# -- partitions, watchers, callbacks -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def parts(gateway: Any, put: Any, put_records: Any, script: Any) -> None:
+    definition = script.definition("parts")
+    definition.tasks[0].outlets.append("parts")
+    definition.assets.add(name="parts", uri="parts")
+    put_records(gateway.log, ("workflow_definitions", "parts@v1", definition))
+    made = script.created("parts", "asset__red")
+    made.events[0].run_created.partition_key = "red"
+    updates = [
+        inbox_pb2.AssetUpdated(asset="parts", sequence=number, time=script.tick(), partition_key=key, watcher=watcher)
+        for number, key, watcher in ((1, "red", ""), (2, "blue", ""), (3, "red", "w"), (4, "", "w"))
+    ]
+    made.events[0].run_created.asset_events.append(updates[2])
+    watcher = definitions_pb2.WatcherDefinition(name="w", trigger_class="mine.Trigger")
+    changes = [
+        events_pb2.WatcherChanged(name="w", state=events_pb2.WATCHER_STATE_STARTING, definition=watcher, generation=1),
+        events_pb2.WatcherChanged(name="w", state=events_pb2.WATCHER_STATE_FAILING, error="no broker"),
+        events_pb2.WatcherChanged(name="w", state=events_pb2.WATCHER_STATE_RUNNING, executor="here:1"),
+    ]
+    stale = inbox_pb2.AssetStale(dag_id="parts", stale_time=LONG_AGO)
+    called = events_pb2.CallbackChanged(
+        callback="stale", number=1, map_index=-1, state=common_pb2.TASK_STATE_FAILED, message="oh no"
+    )
+    key = hashlib.sha256(b"parts").hexdigest()[:8]
+    put(
+        gateway.log,
+        script.dag("parts"),
+        *(owner_says(script, events_pb2.AssetEvent(name="parts", watcher_changed=change)) for change in changes),
+        *(owner_says(script, events_pb2.AssetEvent(name="parts", updated=one)) for one in updates),
+        owner_says(script, events_pb2.AssetEvent(name="parts", stale=stale)),
+        script.record(
+            "parts",
+            f"stale__2026-01-01T00:00:00+00:00__{key}",
+            events_pb2.WorkflowEvent(callback_changed=called),
+        ),
+        made,
+    )
+    gateway.caught_up()
+
+
+def test_partitions_come_with_their_latest_update(client: httpx.Client, parts: None, stub: Any) -> None:
+    found = client.get("/assets/parts/partitions").json()
+    assert [(one["partition_key"], one["update"]["sequence"]) for one in found["items"]] == [("red", 3), ("blue", 2)]
+    assert found["items"][0]["update"]["runs"] == [{"dag_id": "parts", "run_id": "asset__red"}]
+    first = client.get("/assets/parts/partitions", params={"limit": 1}).json()
+    rest = client.get("/assets/parts/partitions", params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert [one["partition_key"] for one in rest["items"]] == ["blue"]
+    listed = stub.ListAssetPartitions(gateway_pb2.ListAssetPartitionsRequest(name="parts"), timeout=20).partitions
+    assert [(one.partition_key, one.update.watcher) for one in listed] == [("red", "w"), ("blue", "")]
+
+
+def test_a_run_says_its_partition(client: httpx.Client, parts: None, stub: Any) -> None:
+    assert client.get("/dags/parts/runs/asset__red").json()["partition_key"] == "red"
+    key = common_pb2.RunKey(dag_id="parts", run_id="asset__red")
+    assert stub.GetRun(gateway_pb2.GetRunRequest(key=key), timeout=20).run.partition_key == "red"
+
+
+def test_watchers_and_the_latest_callback_are_told(client: httpx.Client, parts: None, stub: Any) -> None:
+    found = client.get("/assets/parts").json()
+    (watcher,) = found["watchers"]
+    assert watcher.pop("last_event_time") and watcher.pop("last_error_time")
+    assert watcher == {
+        "name": "w",
+        "trigger_class": "mine.Trigger",
+        "state": "running",
+        "event_count": 2,
+        "last_error": "no broker",
+        "executor": "here:1",
+    }
+    assert found["stale_callback"] == {
+        "dag_id": "parts",
+        "stale_time": "2026-01-01T00:00:00Z",
+        "state": "failed",
+        "message": "oh no",
+    }
+    told = stub.GetAsset(gateway_pb2.GetAssetRequest(name="parts"), timeout=20).asset
+    assert (told.watchers[0].state, told.watchers[0].event_count) == (events_pb2.WATCHER_STATE_RUNNING, 2)
+    assert told.stale_callback.stale_time == LONG_AGO
+
+
+def test_a_partition_is_named_by_hand(client: httpx.Client, parts: None, scheduler: Any, stub: Any) -> None:
+    scheduler.commands.clear()
+    assert client.post("/assets/parts/events", json={"partition_key": "green"}).status_code == 200
+    assert client.post("/dags/parts/runs", json={"run_id": "by-hand", "partition_key": "green"}).status_code == 200
+    stub.TriggerRun(gateway_pb2.TriggerRunRequest(dag_id="parts", run_id="x", partition_key="blue"), timeout=20)
+    first, second, third = scheduler.commands
+    assert first.create_asset_event.partition_key == second.trigger_run.partition_key == "green"
+    assert third.trigger_run.partition_key == "blue"
+    assert client.post("/dags/parts/runs", json={"partition_key": "x" * 251}).status_code == 422
 
 
 # -- parameters --------------------------------------------------------------------------------------------------
