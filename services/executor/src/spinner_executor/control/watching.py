@@ -16,7 +16,7 @@ from spinner_executor.control.tries import Try
 
 MAX_AHEAD = 500
 _MAX_EVENTS = 200
-_MAX_BYTES = 512 * 1024
+_MAX_BYTES = 256 * 1024
 _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 60.0
 

@@ -82,7 +82,11 @@ class Owner:
             self.turn()
             return condition()  # type: ignore[operator]
 
-        until(holds, f"{what}; counted {len(self.counted)}, states {[s.state for s in self.states[-5:]]}", seconds)
+        try:
+            until(holds, what, seconds)
+        except AssertionError as error:
+            states = [(told.state, told.error) for told in self.states[-5:]]
+            raise AssertionError(f"{error}: {len(self.counted)} counted, states {states}") from None
 
     def watch(self, trigger: BaseEventTrigger, version: str = "v1", bundle: BundleRef | None = None) -> None:
         """Publishes a DAG that waits for an asset with this watcher."""
