@@ -16,7 +16,7 @@ from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
-from spinner_proto.orders.v1.orders_pb2 import TaskGrant, TaskOrder
+from spinner_proto.orders.v1.orders_pb2 import OrderKind, TaskGrant, TaskOrder
 
 EVENTS, INBOX, ORDERS, GRANTS = "workflow_events-c_tier_1", "scheduler_inbox-c_tier_1", "task_orders-c", "task_grants-c"
 NONE, SCHEDULED, QUEUED, RUNNING, RETRY, SUCCESS, FAILED = (
@@ -132,6 +132,8 @@ def sound() -> Book:
     book.begin(number=2)
     book.end(number=2)
     book.events({"run_state_changed": {"state": DONE}})
+    watcher(book, 1)
+    watched(book, 0)
     return book
 
 
@@ -258,6 +260,25 @@ def still_running(book: Book) -> None:
     book.created("s", 11)
 
 
+def watched(book: Book, sequence: int) -> None:
+    update = {"asset": "a", "watcher": "w", "event_id": "t/0/1", "sequence": sequence}
+    book.events({"asset_event": {"name": "a", "updated": update}}, dag="", run="")
+
+
+def watched_twice(book: Book) -> None:
+    watched(book, 1)
+
+
+def watcher(book: Book, generation: int) -> None:
+    key = TryKey(dag_id="__asset__", run_id="0", task_id="__watcher__.w", map_index=-1, try_number=generation)
+    order = TaskOrder(try_key=key, kind=OrderKind.ORDER_KIND_WATCHER, asset="a")
+    book.write(ORDERS, f"__asset__/0/__watcher__.w/-1/{generation}", order)
+
+
+def two_watchers(book: Book) -> None:
+    watcher(book, 2)
+
+
 BREAKS: list[tuple[Callable[[Book], None], str]] = [
     (unreadable, "events_are_readable"),
     (back_in_time, "time_never_goes_back"),
@@ -271,6 +292,8 @@ BREAKS: list[tuple[Callable[[Book], None], str]] = [
     (too_many_tasks, "max_active_tasks_holds"),
     (too_many_runs, "max_active_runs_holds"),
     (too_many_slots, "pool_grants_fit"),
+    (watched_twice, "a_watched_event_counts_once"),
+    (two_watchers, "one_watcher_of_a_name"),
     (two_answers, "each_command_is_answered_once"),
     (no_answer, "each_command_is_answered_once"),
     (no_record, "one_execution_record"),

@@ -8,6 +8,7 @@ from spinner_eventlog.interface import Poison, Record
 from spinner_proto.common.v1.common_pb2 import RunState, RunType, TaskState, TryKey
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import (
+    AssetEvent,
     PoolEvent,
     RunStateChanged,
     TaskEnded,
@@ -53,6 +54,8 @@ class Checker:
         # Ends and execution records that have not met their other half.
         self._ends: dict[str, tuple[str, _Place]] = {}
         self._recorded: dict[str, tuple[str, _Place]] = {}
+        # Events of watchers that were counted.
+        self._watched: set[tuple[str, str, str]] = set()
         # The latest order record of each try: its place, and whether it is a tombstone.
         self._orders: dict[str, tuple[_Place, bool]] = {}
         self._grants: dict[str, tuple[int, str, _Place]] = {}
@@ -124,6 +127,8 @@ class Checker:
                 self._answered(record, event.command_accepted.request_id)
             elif kind == "command_rejected":
                 self._answered(record, event.command_rejected.request_id)
+            elif kind == "asset_event":
+                self._asset(record, event.asset_event)
             elif kind == "pool_event":
                 self._pool(record, event.pool_event, own=not events.dag_id)
             elif kind.startswith(("task_", "run_")) and kind != "run_measured":
@@ -302,6 +307,14 @@ class Checker:
             status == recorded, "one_execution_record", place, key, f"it says {recorded}, the events say {status}"
         )
 
+    def _asset(self, record: Record, event: AssetEvent) -> None:
+        update = event.updated
+        if event.alias or not update.event_id:
+            return
+        seen = (event.name, update.watcher, update.event_id)
+        self._require(seen not in self._watched, "a_watched_event_counts_once", record, f"{seen} was counted before")
+        self._watched.add(seen)
+
     def _order(self, record: Record) -> None:
         before = self._orders.get(record.key)
         place = (record.topic, record.partition, record.offset)
@@ -394,9 +407,13 @@ class Checker:
                 self._missing(
                     not tombstoned or (new and place[2] >= 0), "open_tries_have_orders", place, key, "it has no order"
                 )
+        watchers: dict[str, str] = {}
         for key, (place, tombstoned) in self._orders.items():
+            if "/__watcher__." in key and not tombstoned and place[2] < before.get(place[:2], 0):
+                other = watchers.setdefault(key.rpartition("/")[0], key)
+                self._missing(other == key, "one_watcher_of_a_name", place, key, f"{other} is ordered, too")
             self.findings.checked["open_tries_have_orders"] += tombstoned
-            if tombstoned or "/__callback__/" in key or place[2] >= before.get(place[:2], 0):
+            if tombstoned or "/__callback__/" in key or "/__watcher__." in key or place[2] >= before.get(place[:2], 0):
                 continue
             of, number = self._try(key)
             alive = of is not None and of.instance(*_instance(key)).open and number == int(key.rpartition("/")[2])

@@ -17,6 +17,8 @@ INVARIANTS = {
     "max_active_tasks_holds": "a run never has more tries at work than its DAG's max_active_tasks",
     "max_active_runs_holds": "a DAG never has more running runs than its max_active_runs",
     "pool_grants_fit": "a pool never grants other partitions more slots than it has",
+    "a_watched_event_counts_once": "an event that a watcher saw updates its asset once",
+    "one_watcher_of_a_name": "an asset has one watcher of a name at a time",
     "each_command_is_answered_once": "each command that was taken has exactly one answer",
     "one_execution_record": "each ended try has exactly one execution record, which agrees with it",
     "no_try_is_ordered_twice": "a try whose order was tombstoned is never ordered again",
