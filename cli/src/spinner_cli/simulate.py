@@ -100,7 +100,7 @@ def _print(found: dict[str, Any]) -> None:
             [
                 short_time(run["due_time"]),
                 run["dag_id"],
-                run["run_id"],
+                run["run_id"] + (f" ({run['partition_key']})" if run.get("partition_key") else ""),
                 _between(run["due_time"], run.get("start_time")),
                 _between(run.get("start_time"), run.get("end_time")),
                 run["state"],

@@ -398,7 +398,7 @@ with DAG("d", **OPTIONS):
     assert result.outcome == "success", result.log
     assert "stale a None no update" in result.log
     missing = executor.run(source, "__callback__", **(fields | {"asset": "b"}))
-    assert missing.outcome == "failed"
+    assert missing.outcome == "parse_failed"
     assert "no asset 'b' with an on_stale_callback" in missing.log
 
 

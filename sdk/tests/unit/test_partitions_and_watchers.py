@@ -162,6 +162,19 @@ def test_watchers_and_callbacks_are_in_the_definition() -> None:
     assert (trigger.topics, trigger.config) == (["orders", "returns"], {"bootstrap.servers": "broker:9092"})
 
 
+def test_an_asset_that_is_named_twice_has_what_either_says() -> None:
+    with dag([Asset("a")]) as made:
+        mine = Asset(
+            "a",
+            watchers=[AssetWatcher("mine", trigger=Mine())],
+            freshness=timedelta(hours=1),
+            on_stale_callback=print,
+        )
+        EmptyOperator(task_id="t", inlets=[mine])
+    (a,) = dag_to_definition(made).assets
+    assert (len(a.watchers), a.has_stale_callback, a.freshness.seconds) == (1, True, 3600)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -301,7 +301,7 @@ def _retry_rule(rule: RetryRule) -> pb.RetryRule:
 
 
 def _assets(dag: DAG) -> list[pb.AssetDefinition]:
-    """Every asset that the DAG names, as it was named first."""
+    """Every asset that the DAG names, as it was named first; what others of its name add is added."""
     found: dict[tuple[bool, str], pb.AssetDefinition] = {}
     for item in dag.named_assets():
         alias = isinstance(item, AssetAlias)
@@ -313,7 +313,13 @@ def _assets(dag: DAG) -> list[pb.AssetDefinition]:
                 message.freshness.FromTimedelta(item.freshness)
             message.has_stale_callback = item.on_stale_callback is not None
             message.watchers.extend(map(_watcher, item.watchers))
-        found.setdefault((alias, item.name), message)
+        first = found.setdefault((alias, item.name), message)
+        if first is not message:
+            if not first.HasField("freshness") and message.HasField("freshness"):
+                first.freshness.CopyFrom(message.freshness)
+            first.has_stale_callback |= message.has_stale_callback
+            known = {watcher.name for watcher in first.watchers}
+            first.watchers.extend(watcher for watcher in message.watchers if watcher.name not in known)
     return [found[key] for key in sorted(found)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from spinner_proto.common.v1.common_pb2 import RunState
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, PartitionPeriod, TimePartition
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest, SimulateResponse
 from spinner_scheduler.domain.state import Limits
 from spinner_scheduler.forecast import process
@@ -49,6 +49,22 @@ def test_a_day_of_an_hourly_dag() -> None:
     assert first.state == RunState.RUN_STATE_SUCCESS and first.task_count == 2
     assert not found.limits and not found.stopped
     assert found.end.seconds == START + DAY + HOUR // 2
+
+
+def test_partitions_are_rolled_up() -> None:
+    maker = hourly()
+    maker.dag_id = "maker"
+    maker.schedule.cron.partition_format = "%Y-%m-%dT%H:%M:%S"
+    maker.tasks[1].outlets.append("a")
+    report = DagDefinition(dag_id="report", version="v1")
+    report.schedule.assets.expression.asset = "a"
+    report.schedule.assets.partitioned = True
+    day = PartitionPeriod.PARTITION_PERIOD_DAY
+    mapper = TimePartition(input_format="%Y-%m-%dT%H:%M:%S", output_format="%Y-%m-%d", period=day, window=day)
+    report.schedule.assets.default_mapper.time.CopyFrom(mapper)
+    report.tasks.add(task_id="t")
+    found = [run for run in forecast(ask(maker, report)).runs if run.dag_id == "report"]
+    assert [(run.partition_key, run.due_time.seconds) for run in found] == [("2025-11-28", START + DAY + 120)]
 
 
 def test_what_is_due_already_is_taken_for_done() -> None:

@@ -249,7 +249,7 @@ def test_a_partition_is_named_by_hand(client: httpx.Client, parts: None, schedul
     first, second, third = scheduler.commands
     assert first.create_asset_event.partition_key == second.trigger_run.partition_key == "green"
     assert third.trigger_run.partition_key == "blue"
-    assert client.post("/dags/parts/runs", json={"partition_key": "x" * 251}).status_code == 422
+    assert client.post("/dags/parts/runs", json={"partition_key": "x" * 251}).status_code == 400
 
 
 # -- parameters --------------------------------------------------------------------------------------------------

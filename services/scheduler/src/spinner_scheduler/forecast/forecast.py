@@ -230,7 +230,7 @@ class Forecast:
         for key, order in result.orders.items():
             self._follow(key, order)
         for _, _, message in result.messages:
-            if message.HasField("pool"):
+            if message.WhichOneof("kind") in ("pool", "asset", "asset_updated"):
                 self._take([message])
 
     def _follow(self, key: str, order: TaskOrder | None) -> None:

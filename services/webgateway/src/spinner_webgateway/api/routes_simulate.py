@@ -62,6 +62,7 @@ class SimulatedRun(BaseModel):
     end_time: datetime | None = None
     state: str
     task_count: int
+    partition_key: str = ""
 
 
 class SimulatedLimit(BaseModel):

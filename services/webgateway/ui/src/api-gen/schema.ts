@@ -3106,6 +3106,11 @@ export interface components {
             state: string;
             /** Task Count */
             task_count: number;
+            /**
+             * Partition Key
+             * @default
+             */
+            partition_key: string;
         };
         /**
          * Simulation
