@@ -90,7 +90,7 @@ def test_each_message_of_kafka_counts_once_although_triggerer_and_executor_are_k
     executor = stage.executor()
     owner.until(lambda: owner.orders and owner.cursor(), "the watcher has a place")
     first = messages.sent
-    for _ in range(3):
+    for _ in range(2):
         messages.send(40)
         kill_triggerers(executor.pid)
         messages.send(40)
@@ -189,8 +189,9 @@ def test_an_executor_is_never_far_ahead_of_the_scheduler(stage: Stage, owner: Ow
 
     until(lambda: reported() >= 500, "it is as far ahead as it may be", 60)
     # Its next life may not add to what nobody has taken.
+    before = len(stage.reports)
     kill_triggerers(executor.pid)
-    until(lambda: sum(not r.watcher_reported.events for r in stage.poll()) >= 2, "it was started again", 60)
+    until(lambda: len(stage.poll()) > before, "it was started again", 60)
     assert reported() == 500
 
 
@@ -212,11 +213,11 @@ def test_each_object_in_s3_counts_once_although_the_triggerer_is_killed(
     executor = stage.executor()
     owner.until(lambda: owner.cursor(), "the watcher has a place")
     names = []
-    for turn in range(3):
-        for number in range(10):
+    for turn in range(2):
+        for number in range(8):
             names.append(f"in/{turn}-{number}.csv")
             client.put_object(Bucket=bucket, Key=names[-1], Body=names[-1].encode())
-            if number == 5:
+            if number == 4:
                 kill_triggerers(executor.pid)
         client.put_object(Bucket=bucket, Key=f"out/{turn}.csv", Body=b"elsewhere")
         owner.until(lambda: len(owner.counted) >= len(names) - 3, "most are counted")

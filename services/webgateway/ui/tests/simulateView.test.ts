@@ -32,6 +32,7 @@ test('the tab shows runs by day, what waits, and for which limit', async () => {
         end_time: '2026-03-01T12:00:00Z',
         state: 'success',
         task_count: 3,
+        partition_key: '',
       },
     ],
     limits: [

@@ -10,6 +10,7 @@ const run = (due: string, start: string | null, end: string | null) => ({
   end_time: end,
   state: end ? 'success' : 'running',
   task_count: 1,
+  partition_key: '',
 });
 const DAY = 86_400_000;
 

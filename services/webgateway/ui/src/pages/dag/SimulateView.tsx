@@ -261,5 +261,6 @@ function describe(run: SimulatedRun): string {
     run.start_time && run.end_time
       ? `takes ${formatDuration((Date.parse(run.end_time) - Date.parse(run.start_time)) / 1000)}`
       : run.state;
-  return `${run.run_id}: due ${run.due_time}${waited >= 1 ? `, waits ${formatDuration(waited)}` : ''}, ${took}`;
+  const of = run.partition_key && ` (partition ${run.partition_key})`;
+  return `${run.run_id}${of}: due ${run.due_time}${waited >= 1 ? `, waits ${formatDuration(waited)}` : ''}, ${took}`;
 }
