@@ -1,5 +1,5 @@
 """Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`,
-`kubernetes_api`, `kubernetes_node`.
+`kubernetes_api`, `kubernetes_node`, `vault_server`.
 
 Each starts its server once a session, on first use, in a temporary folder, and removes it at the end. An
 environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH, the data folder in
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process
+from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process, vault
 from spinner_servers import kubernetes_node as real_node
 from spinner_servers.kubernetes import build
 from spinner_servers.process import Launch, free_port
 
 _BUILD_SECONDS = 1500
-_KUBERNETES = {"kubernetes_api", "kubernetes_node"}
+_KUBERNETES = {"kubernetes_api", "kubernetes_node", "vault_server"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _KUBERNETES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kubernetes)
-        if item.get_closest_marker("kubernetes") and not build.is_built():
+        if item.get_closest_marker("kubernetes") and not (build.is_built() and vault.is_built()):
             item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
 
 
@@ -112,6 +112,16 @@ def s3_endpoint() -> Iterator[dict[str, str]]:
             "secret_key": objectstore.SECRET_KEY,
             "kind": objectstore.kind(),
         }
+
+
+@pytest.fixture
+def vault_server() -> Iterator[vault.Vault]:
+    """A Vault of its own, unsealed and empty; built on first use (minutes)."""
+    server = vault.Vault()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

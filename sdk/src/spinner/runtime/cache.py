@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+Maker = Callable[[Path], None]
 DEFAULT_BYTES = 10 << 30
 _UNUSED_SECONDS = 7 * 86_400
 _MAKING, _GOING = ".making-", ".going-"
@@ -37,14 +38,19 @@ def default_folder() -> Path:
     return folder
 
 
-def entry(cache: Path, kind: str, name: str, make: Callable[[Path], None]) -> Path:
+def entry(cache: Path, kind: str, name: str, make: Maker) -> Path:
     """The folder of an entry; ``make(folder)`` fills a new one. It stays while this process lives.
 
     Blocks; raises what ``make`` raises, and OSError.
     """
+    return held_entry(cache, kind, name, make)[0]
+
+
+def held_entry(cache: Path, kind: str, name: str, make: Maker) -> tuple[Path, int]:
+    """The folder as of :func:`entry`, which stays until the descriptor is closed."""
     target = cache / kind / name
-    if _hold(target):
-        return target
+    if (held := hold(target)) is not None:
+        return target, held
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with (target.parent / f"{name}.lock").open("a") as lock:
@@ -59,10 +65,10 @@ def entry(cache: Path, kind: str, name: str, make: Callable[[Path], None]) -> Pa
                     fresh.rename(target)
                 finally:
                     shutil.rmtree(fresh, ignore_errors=True)
-            held = _hold(target)
-        if held:
+            held = hold(target)
+        if held is not None:
             bound(target.parent, int(os.environ.get("SPINNER_CACHE_BYTES") or DEFAULT_BYTES))
-            return target
+            return target, held
 
 
 def bound(folder: Path, most_bytes: int) -> int:
@@ -84,21 +90,24 @@ def bound(folder: Path, most_bytes: int) -> int:
     return removed
 
 
-def _hold(folder: Path) -> bool:
-    """Uses an entry: it is not removed while this process, or one that it forks, lives. False: it isn't there."""
+def hold(folder: Path) -> int | None:
+    """Uses an entry: it is not removed until the descriptor is closed, here and in processes that are forked from here.
+
+    None: it isn't there.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        return False
+        return None
     with contextlib.suppress(OSError):  # file systems without locks
         fcntl.flock(descriptor, fcntl.LOCK_SH)
     with contextlib.suppress(OSError):  # another user's, or read-only: its maker keeps it
         os.utime(folder)
     with contextlib.suppress(OSError):
         if folder.stat().st_ino == os.fstat(descriptor).st_ino:
-            return True
+            return descriptor
     os.close(descriptor)
-    return False
+    return None
 
 
 def _remove(path: Path) -> bool:

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from spinner_eventlog.dead_letter import dead_letter
 from spinner_eventlog.interface import EventLog, Poison, Record, partition_for
 from spinner_eventlog.kafka import KafkaLog
+from spinner_eventlog.kafka_client import Tuning
 from spinner_objectstore import open_store
 from spinner_proto.executor.v1.executor_pb2_grpc import add_ExecutorServiceServicer_to_server
 from spinner_proto.runtime.v1.runtime_pb2_grpc import add_TaskRuntimeServiceServicer_to_server
@@ -43,6 +44,7 @@ from spinner_executor.settings import Settings
 
 _log = logging.getLogger(__name__)
 _USAGE_SECONDS = 3.0
+_POD_LINGER_MS = 20.0
 
 
 class Life(Protocol):
@@ -57,7 +59,9 @@ async def main(app: App[Settings]) -> None:
     settings = app.settings
     # Live tries are many and have few cycles: with the defaults the collector walks them again and again.
     gc.set_threshold(50_000, 20, 100)
-    log = KafkaLog(settings.kafka, "spinner-executor", prefix=settings.topic_prefix)
+    # Pods take seconds: their reports may wait a moment for others, which spares the broker requests.
+    linger_ms = 0.0 if settings.executor_backend == "local" else _POD_LINGER_MS
+    log = KafkaLog(settings.kafka, "spinner-executor", settings.topic_prefix, Tuning(linger_ms=linger_ms))
     try:
         await serve(settings, log, app, Metrics(REGISTRY))
     finally:

@@ -75,6 +75,9 @@ class Settings(ServiceSettings):
     executor_readiness: list[str] = Field(
         default=[], description='JSON list: "name=host:port" that workers must reach before user code begins'
     )
+    triggerers: str = Field(
+        default="", description="host:port (comma-separated) of triggerer services; empty: triggers run beside this one"
+    )
     triggerer_capacity: int = Field(default=5000, ge=1, le=16384, description="triggers in one triggerer process")
     triggerer_memory: Bytes = Field(
         default=512 << 20, description="what one triggerer process may hold before its largest trigger is set apart"

@@ -301,8 +301,10 @@ def test_the_role_that_is_shipped_is_enough(
     stage: Stage, orders: Orders, place: NodePlace, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """An executor with no more than the account of infra/kubernetes runs, ends and cleans up pods."""
-    manifest = Path(__file__).parents[4] / "infra" / "kubernetes" / "executor.yaml"
+    manifests = Path(__file__).parents[4] / "infra" / "kubernetes"
+    manifest = manifests / "executor.yaml"
     place.node.kubectl("apply", "-f", str(manifest))
+    place.node.kubectl("apply", "--dry-run=server", "-f", str(manifests / "triggerer.yaml"))
     request.addfinalizer(lambda: place.node.kubectl("delete", "--wait=false", "-f", str(manifest)))
     account = ("create", "token", "spinner-executor", "-n", "spinner-spinner")
     config = json.loads(place.cluster.kubeconfig.read_text())

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 from spinner_executor.adapters.secrets.aws import AwsSecrets
 from spinner_executor.adapters.secrets.interface import BackendFailed
-from spinner_executor.adapters.secrets.vault import VaultAccess, VaultSecrets
 from spinner_executor.domain.credentials import Credentials
 from spinner_proto.common.v1 import common_pb2 as c
 from stage import Stage
@@ -29,58 +27,6 @@ def task(client, work):
         found = client.call("GetConnection", rt.GetConnectionRequest(connection_id=name), rt.GetConnectionResponse())
         print(name, found.found, found.host, "with", found.password)
 """
-
-
-@pytest.fixture(params=[1, 2])
-def vault(request: pytest.FixtureRequest) -> Iterator[VaultServer]:
-    server = VaultServer(request.param)
-    server.tokens["t-root"] = "spinner/"
-    yield server
-    server.close()
-
-
-def access(server: VaultServer, **more: Any) -> VaultAccess:
-    return VaultAccess(server.url, **{"token": "t-root", "kv_version": server.kv_version, **more})
-
-
-def test_vault_gives_fields_uris_and_values(vault: VaultServer) -> None:
-    vault.data = {
-        "spinner/connections/shop": {"type": "mysql", "host": "db", "password": "p4ssword"},
-        "spinner/connections/api": {"uri": "https://u:p@host"},
-        "spinner/variables/region": {"value": "eu"},
-    }
-    backend = VaultSecrets(access(vault))
-    assert backend.connection("shop") == Credentials("mysql", "db", password="p4ssword")
-    assert backend.connection("api") == Credentials("https", "host", login="u", password="p")
-    assert (backend.variable("region"), backend.variable("none"), backend.connection("none")) == ("eu", None, None)
-
-
-def test_vault_says_why_it_cannot(vault: VaultServer) -> None:
-    with pytest.raises(BackendFailed, match=r"secret/other/variables/a at .* may not be read: allow it"):
-        VaultSecrets(access(vault, path="other")).variable("a")
-    with pytest.raises(BackendFailed, match="no way to sign in"):
-        VaultSecrets(access(vault, token="")).variable("a")
-    with pytest.raises(BackendFailed, match="invalid role or secret ID"):
-        VaultSecrets(access(vault, token="", role_id="r", secret_id="wrong")).variable("a")
-    vault.sealed = True
-    with pytest.raises(BackendFailed, match="is sealed: unseal it"):
-        VaultSecrets(access(vault)).variable("a")
-    vault.close()
-    with pytest.raises(BackendFailed, match=vault.url):
-        VaultSecrets(access(vault)).variable("a")
-
-
-def test_vault_signs_in_again_when_its_token_has_ended(vault: VaultServer) -> None:
-    vault.roles["r", "s"] = "t-1"
-    vault.tokens["t-1"] = "spinner/"
-    vault.data = {"spinner/variables/region": {"value": "eu"}}
-    backend = VaultSecrets(access(vault, token="", role_id="r", secret_id="s"))
-    assert backend.variable("region") == "eu"
-    del vault.tokens["t-1"]
-    vault.roles["r", "s"] = "t-2"
-    vault.tokens["t-2"] = "spinner/"
-    assert backend.variable("region") == "eu"
-    assert sum("approle" in path for path in vault.requests) == 2
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1 import orders_pb2 as o
 from spinner_proto.portal.v1.portal_pb2 import Connection, Variable
 from stage import Stage, until
+from triggerer_hosts import Hosts
 
+KEY = Fernet.generate_key()
 WAITS = """
 import asyncio, os, sys, time
 from pathlib import Path
@@ -166,6 +169,24 @@ def _folder(key: str) -> str:
 
 
 @pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    made = Hosts(tmp_path, KEY.decode())
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def stage(request: pytest.FixtureRequest, stage: Stage) -> Stage:
+    """Executors that run triggers themselves, and such that know two triggerers."""
+    if request.param == "elsewhere":
+        hosts: Hosts = request.getfixturevalue("hosts")
+        stage.settings |= {"secret_key": KEY.decode(), "triggerers": f"{hosts.start()},{hosts.start()}"}
+    return stage
+
+
+@pytest.fixture
 def resuming(stage: Stage) -> Resuming:
     return Resuming(stage)
 
@@ -227,11 +248,10 @@ def test_a_trigger_that_fails_says_so_in_its_task_and_its_log(stage: Stage, resu
 
 
 def test_a_trigger_reads_variables_and_connections_and_its_log_hides_them(stage: Stage, resuming: Resuming) -> None:
-    key = Fernet.generate_key()
-    secret = Fernet(key).encrypt(b"hunter2hunter2").decode()
+    secret = Fernet(KEY).encrypt(b"hunter2hunter2").decode()
     stage.producer.send(Outgoing("variables", "password", Variable(name="password", value=secret, encrypted=True)))
     stage.producer.send(Outgoing("connections", "db", Connection(connection_id="db", type="mysql", host="db.example")))
-    stage.executor(secret_key=key.decode())
+    stage.executor(secret_key=KEY.decode())
     resuming.deferred("asks", "waits.Asks")
     resuming.to_resume = {"asks"}
     resuming.write()
@@ -292,3 +312,45 @@ def test_triggers_are_of_their_runs_bundle_version(stage: Stage, resuming: Resum
     events = {name: report.trigger_fired.payload_json for name, report in resuming.fired.items()}
     assert events == {"old": b'"one"', "new": b'"two"'}
     assert len(triggerers(executor.pid)) == 3  # the SDK's own triggers share one
+
+
+def user_code_of(hosts: Hosts) -> list[psutil.Process]:
+    """The processes of triggers on the hosts."""
+    return [child for host in hosts.processes if host.poll() is None for child in psutil.Process(host.pid).children()]
+
+
+@pytest.mark.parametrize("stage", ["elsewhere"], indirect=True)
+def test_a_machine_of_triggers_that_dies_loses_nothing(
+    stage: Stage, resuming: Resuming, hosts: Hosts, tmp_path: Path
+) -> None:
+    executor = stage.executor()
+    flags = [f"flag{n}" for n in range(200)]
+    resuming.to_resume = set(flags[:3])
+    for name in flags:
+        resuming.deferred(name, "waits.Flag", {"path": str(tmp_path / "go")})
+    resuming.write()
+    until(lambda: len(user_code_of(hosts)) == 1, "a host runs them", 60)
+    (running,) = user_code_of(hosts)
+    dead = next(host for host in hosts.processes if host.pid == running.ppid())
+    dead.kill()
+    dead.wait()
+    until(lambda: not running.is_running() or running.status() == psutil.STATUS_ZOMBIE, "its processes end", 60)
+    until(lambda: len(user_code_of(hosts)) == 1, "the other one runs them", 60)
+    (tmp_path / "go").touch()
+    resuming.wait_fired(flags, 60)
+    assert {report.trigger_fired.error for report in resuming.fired.values()} == {""}
+    for name in resuming.to_resume:
+        assert stage.wait(resuming.orders[name], seconds=60).ended.outcome == c.OUTCOME_SUCCESS
+    executor.terminate()
+    executor.wait(60)
+    until(lambda: not user_code_of(hosts), "nothing of an executor that stopped is left", 60)
+
+
+@pytest.mark.parametrize("stage", ["elsewhere"], indirect=True)
+def test_an_executor_with_another_key_gets_no_triggerer(stage: Stage, resuming: Resuming, hosts: Hosts) -> None:
+    stage.executor(secret_key=Fernet.generate_key().decode())
+    resuming.deferred("flag", "waits.Flag", {"path": "/nowhere"})
+    resuming.write()
+    logs = list(stage.folder.glob("triggerer-*.log"))
+    until(lambda: any("another SPINNER_SECRET_KEY was refused" in log.read_text() for log in logs), "it says so", 60)
+    assert not user_code_of(hosts)

@@ -45,7 +45,8 @@ from spinner_executor.domain.reconcile import Action, reconcile
 from spinner_executor.domain.slots import Slots
 
 _log = logging.getLogger(__name__)
-_SLOW_LAUNCH_SECONDS = 1.0
+# A worker that takes longer to start is told of; pods take some seconds.
+_SLOW_LAUNCH_SECONDS, _SLOW_POD_SECONDS = 1.0, 3.0
 _TICK_SECONDS = 1.0
 _READERS_SECONDS = 60.0
 _EVICT_SECONDS = 60.0
@@ -330,7 +331,8 @@ class Controller:
             return
         if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
             tried.situation.worker_state = WorkerState.ALIVE
-            tried.lease_timer = self._loop.call_later(_SLOW_LAUNCH_SECONDS, self._report_launched, tried, launch.worker)
+            slow = _SLOW_LAUNCH_SECONDS if self.backend.starts_at_once else _SLOW_POD_SECONDS
+            tried.lease_timer = self._loop.call_later(slow, self._report_launched, tried, launch.worker)
 
     def _not_launched(self, tried: Try, launch: Launch, why: Exit) -> None:
         if self._by_worker.get(launch.worker) is tried:  # otherwise its partition was given up meanwhile

@@ -26,6 +26,7 @@ from spinner_proto.orders.v1.orders_pb2 import OrderKind
 
 from spinner_executor.adapters.bundles import BundleUnavailable
 from spinner_executor.adapters.runs import RunQuery, RunsView
+from spinner_executor.adapters.triggerer import tunnel
 from spinner_executor.adapters.triggerer.process import TriggererProcess
 from spinner_executor.control.context import Context
 from spinner_executor.control.tries import Try
@@ -70,6 +71,7 @@ class Triggers:
         # Answers a trigger's call: try, method, request → gRPC status, body.
         self.answer: Callable[[Try, str, bytes], Awaitable[tuple[int, bytes]]] = _no_answer
         self._log_file = context.settings.executor_data.absolute() / "triggerer.log"
+        self._elsewhere = tunnel.variables(context.settings.triggerers, context.settings.secret_key.get_secret_value())
         self._processes: list[TriggererProcess] = []
         self._waiting: dict[str, _Waiting] = {}
         # The identity of the trigger of each key that has one.
@@ -133,7 +135,7 @@ class Triggers:
 
     def _new_process(self, folder: str, alone: bool = False) -> TriggererProcess:
         limit = self._context.settings.triggerer_memory
-        process = TriggererProcess(folder, self._log_file, limit, self, alone)
+        process = TriggererProcess(folder, self._log_file, limit, self, alone, self._elsewhere)
         self._processes.append(process)
         self._context.metrics.triggerers.set(len(self._processes))
         return process

@@ -242,18 +242,21 @@ class KubernetesBackend:
             raise
 
     async def _create(self, worker: _Worker, manifest: dict[str, Any]) -> None:
-        """Creates a worker's pod, again and again while that may help. Raises LaunchFailed."""
+        """Creates a worker's pod, again and again while that may help. Raises LaunchFailed.
+
+        An attempt without an answer may have succeeded: the watch tells, and its pod may even be over and gone by now.
+        """
         loop, backoff = asyncio.get_running_loop(), Backoff()
         begun = loop.time()
-        while True:
+        while not worker.uid:
+            if self._workers.get(worker.name) is not worker:
+                raise LaunchFailed("the partition was given up, or the pod is over already")
             try:
                 created = await self._client.call("POST", self._pods_path, manifest, metadata_only=True)
                 worker.uid = created["metadata"]["uid"]
                 return
             except ApiFailure as error:
                 failure = error
-            if self._workers.get(worker.name) is not worker:
-                raise LaunchFailed("the partition was given up")
             if failure.status == 409 and failure.reason == "AlreadyExists":
                 if await self._is_there(worker):
                     return

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 SLOTS = 16_384
 _HEAD = struct.Struct("<QQ")
+_RESIDENT = struct.Struct("<Q")
 _GROWTH = struct.Struct("<d")
-_SIZE = _HEAD.size + SLOTS * _GROWTH.size
+_GROWTHS = _HEAD.size + _RESIDENT.size
+_SIZE = _GROWTHS + SLOTS * _GROWTH.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,13 @@ class Ledger:
 
     def end(self, slot: int, grown_bytes: int) -> None:
         if grown_bytes:
-            at = _HEAD.size + slot * _GROWTH.size
+            at = _GROWTHS + slot * _GROWTH.size
             _GROWTH.pack_into(self._map, at, _GROWTH.unpack_from(self._map, at)[0] + grown_bytes)
         _HEAD.pack_into(self._map, 0, self._number, 0)
 
     def clear(self, slot: int) -> None:
         """The slot belongs to another trigger from now on."""
-        _GROWTH.pack_into(self._map, _HEAD.size + slot * _GROWTH.size, 0.0)
+        _GROWTH.pack_into(self._map, _GROWTHS + slot * _GROWTH.size, 0.0)
 
     # The executor.
 
@@ -71,9 +73,25 @@ class Ledger:
     def largest_growth(self) -> tuple[int, int]:
         """Slot and bytes of the trigger in whose steps the process grew most."""
         growths = array.array("d")
-        growths.frombytes(self._map[_HEAD.size : _SIZE])
+        growths.frombytes(self._map[_GROWTHS:_SIZE])
         most = max(growths)
         return growths.index(most), int(most)
+
+    # A triggerer elsewhere: its host's ledger is copied to the executor's.
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the process holds, as its host says; 0 for one of this machine."""
+        return int(_RESIDENT.unpack_from(self._map, _HEAD.size)[0])
+
+    def content(self, resident_bytes: int) -> bytes:
+        """All of it, with what the process holds."""
+        _RESIDENT.pack_into(self._map, _HEAD.size, resident_bytes)
+        return self._map[:_SIZE]
+
+    def take(self, content: bytes) -> None:
+        """Becomes the other one's copy."""
+        self._map[:_SIZE] = content
 
     def close(self) -> None:
         self._map.close()

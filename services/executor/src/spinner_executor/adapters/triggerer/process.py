@@ -1,4 +1,7 @@
-"""The executor's end of one triggerer process: starts it again while it has triggers, looks after it, hears it."""
+"""The executor's end of one triggerer process: starts it again while it has triggers, looks after it, hears it.
+
+A process on another machine is a child here, too, that passes everything on (`elsewhere`).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,19 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from spinner_executor.adapters.local.process import without_secrets
 from spinner_executor.adapters.triggerer.__main__ import LINE_LIMIT
 from spinner_executor.adapters.triggerer.ledger import SLOTS, Ledger, new_descriptor
+from spinner_executor.adapters.triggerer.tunnel import HOST_LOST
 from spinner_executor.domain.triggerers import Death, Fault, Looks
 
 _log = logging.getLogger(__name__)
+_HERE = "spinner_executor.adapters.triggerer"
+_ELSEWHERE = f"{_HERE}.elsewhere"
 _STEADY_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.1
 _MAX_PAUSE_SECONDS = 10.0
@@ -38,11 +44,23 @@ class Listener(Protocol):
 
 
 class TriggererProcess:
-    """A process for triggers of one bundle folder ("": none). `alone`: for those that harm others."""
+    """A process for triggers of one bundle folder ("": none). `alone`: for those that harm others.
 
-    def __init__(self, folder: str, log_file: Path, limit_bytes: int, listener: Listener, alone: bool = False) -> None:
+    `elsewhere`: variables that say where triggerers run, if not here.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        log_file: Path,
+        limit_bytes: int,
+        listener: Listener,
+        alone: bool = False,
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.alone = alone
+        self._elsewhere = elsewhere or {}
         self.limit_bytes = limit_bytes
         self._log_file = log_file
         self._listener = listener
@@ -110,11 +128,13 @@ class TriggererProcess:
                 await asyncio.sleep(_MAX_PAUSE_SECONDS)
                 continue
             _log.warning("a triggerer with %d triggers ended with status %s", len(self), death.status)
-            self.deaths = [*self.deaths[-8:], loop.time()]
+            lost = death.status == HOST_LOST
+            if not lost:
+                self.deaths = [*self.deaths[-8:], loop.time()]
             for unwatch in self.watches.values():
                 unwatch()
             self.watches.clear()
-            cured = self._listener.died(self, death)
+            cured = lost or self._listener.died(self, death)
             steady = cured or loop.time() - begun > _STEADY_SECONDS
             pause = _FIRST_PAUSE_SECONDS if steady else min(2 * pause, _MAX_PAUSE_SECONDS)
             await asyncio.sleep(pause)
@@ -126,10 +146,11 @@ class TriggererProcess:
         try:
             with self._log_file.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "spinner_executor.adapters.triggerer", self.folder,
+                    sys.executable, "-m", _ELSEWHERE if self._elsewhere else _HERE, self.folder,
                     str(ledger), str(self._stack), str(2 * self.limit_bytes),
                     stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_LIMIT,
-                    start_new_session=True, env=without_secrets(), pass_fds=(ledger, self._stack),
+                    start_new_session=True, env={**without_secrets(), **self._elsewhere},
+                    pass_fds=(ledger, self._stack),
                 )  # fmt: skip
         finally:
             os.close(ledger)
@@ -201,6 +222,8 @@ class TriggererProcess:
     def resident_bytes(self) -> int:
         """What the process holds; 0 where the system doesn't tell."""
         pid = self.pid
+        if self._elsewhere:
+            return 0 if self._ledger is None else self._ledger.resident_bytes
         with contextlib.suppress(OSError, ValueError, IndexError):
             return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return 0
