@@ -267,8 +267,8 @@ def live(cluster: Cluster, bootstrap: str, folder: Path, count: int, samples: in
 def main() -> int:
     """Runs the parts; returns 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.kubernetes", description=__doc__)
-    parser.add_argument("--pods", type=int, default=700, help="pods of each round of the throughput")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of it")
+    parser.add_argument("--pods", type=int, default=400, help="pods of each round of the throughput")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of it")
     parser.add_argument("--live", type=int, default=5000, help="pods that run at once")
     parser.add_argument("--samples", type=int, default=300, help="measured ends among them")
     parser.add_argument("--no-local", action="store_true", help="without the local back end")
