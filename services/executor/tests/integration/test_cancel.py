@@ -187,8 +187,10 @@ def test_a_try_that_waits_for_its_grant_is_cancelled_before_it_runs(stage: Stage
         source = f"DAEMON = {DAEMON!r}\n{FAMILY.replace('FOLDER', str(stage.folder))}"
         order = stage.order("wait", stage.bundle(dag=source), "dag.py")
         stage.write(order)
+        tries = stage.folder / "data" / "tries"
         (record,) = until(  # type: ignore[misc]
-            lambda: list((stage.folder / "data" / "tries").glob("*/*/worker-*.json")), "the worker waits for its grant"
+            lambda: [path for path in tries.glob("*/*/worker-*.json") if path.stat().st_size],
+            "the worker waits for its grant",
         )
         pid = json.loads(record.read_text())["pid"]
         cancel(stage, order)

@@ -67,9 +67,13 @@ class Follower(threading.Thread):
         """Called after each batch, which may be empty, with the lock held."""
 
     def wait_ready(self) -> None:
-        """Blocks until the view has caught up once; raises Unreadable after a minute."""
-        if not self.ready.wait(_READY_SECONDS):
-            raise Unreadable(f"{self.name} could not be read within {_READY_SECONDS:.0f} s; is Kafka there?")
+        """Blocks until the view has caught up once; raises Unreadable after a minute, and when it is stopped."""
+        until = time.monotonic() + _READY_SECONDS
+        while not self.ready.wait(0.2):
+            if self._stopping.is_set():
+                raise Unreadable(f"{self.name} cannot be read: the executor stops")
+            if time.monotonic() > until:
+                raise Unreadable(f"{self.name} could not be read within {_READY_SECONDS:.0f} s; is Kafka there?")
 
     def stop(self) -> None:
         self._stopping.set()
