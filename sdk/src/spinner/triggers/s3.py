@@ -2,8 +2,9 @@
 
 An object is new when it was modified after what the cursor says, and is not among those that the cursor names: writers
 may take up to ``lateness`` from an object's time to its appearance. The cursor names at most ``_REMEMBERED`` objects,
-so where more than that appear within ``lateness``, an object that comes very late may be overlooked; notifications
-through a queue (`spinner.triggers.sqs`) have no such limit. The id of an event is key, ETag and time of the object.
+so where more than that appear within ``lateness``, one that comes very late may be overlooked, and one that came before
+a crash counted again; notifications through a queue (`spinner.triggers.sqs`) have no such limit. The id of an event is
+key, ETag and time of the object.
 """
 
 from __future__ import annotations
