@@ -37,7 +37,7 @@ test('partitions of an asset are listed, each starts a run, and one is updated b
 }) => {
   const runId = await trigger(request, 'sample_sales');
   expect(await ended(request, 'sample_sales', runId)).toBe('success');
-  await page.goto('/assets?subject=sample%2Fsales');
+  await page.goto('/lineage?subject=sample%2Fsales');
   const pane = page.getByRole('region', { name: 'Asset sample/sales' });
   const partitions = pane.getByRole('table', { name: 'Partitions' });
   await expect(partitions.getByRole('row', { name: /^north .*sample_sales collect/ })).toBeVisible();

@@ -131,6 +131,25 @@ def events(name: Name, limit: Limit = 50, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def logs(
+    name: Name,
+    watcher: Annotated[str, typer.Option(help="Of this watcher; otherwise of the latest stale callback.")] = "",
+    tail: Annotated[int, typer.Option("--tail", "-n", min=1, max=5000, help="So many lines of its end.")] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the end of the log of a watcher, or of the callback that was called when the asset was not fresh."""
+    from spinner_cli.api import Api, path
+    from spinner_cli.tasks import log_line
+
+    page = Api().get(path("assets", name, "log"), watcher=watcher, tail=tail)
+    if as_json:
+        print_json(page)
+        return
+    for line in page["lines"]:
+        print(log_line(line))
+
+
+@app.command()
 def update(
     name: Name,
     extra: Annotated[str, typer.Option(help="A JSON object; `@file` reads a file, `@-` standard input.")] = "{}",

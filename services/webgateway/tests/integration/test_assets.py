@@ -12,6 +12,7 @@ import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from spinner_objectstore import ObjectStore
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.events.v1 import events_pb2
@@ -239,6 +240,19 @@ def test_watchers_and_the_latest_callback_are_told(client: httpx.Client, parts: 
     told = stub.GetAsset(gateway_pb2.GetAssetRequest(name="parts"), timeout=20).asset
     assert (told.watchers[0].state, told.watchers[0].event_count) == (events_pb2.WATCHER_STATE_RUNNING, 2)
     assert told.stale_callback.stale_time == LONG_AGO
+
+
+def test_the_log_of_a_watcher_and_of_the_callback_is_found(
+    client: httpx.Client, parts: None, store: ObjectStore
+) -> None:
+    key = hashlib.sha256(b"parts").hexdigest()[:8]
+    store.put(f"logs/parts/stale__2026-01-01T00:00:00+00:00__{key}/__callback__/-1/1.log", b"called\n")
+    page = client.get("/assets/parts/log").json()
+    assert ([line["text"] for line in page["lines"]], page["complete"]) == (["called"], True)
+    # Its executor is not there: nothing is known of the log yet.
+    assert client.get("/assets/parts/log", params={"watcher": "w"}).json()["lines"] == []
+    missing = client.get("/assets/parts/log", params={"watcher": "x"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "ASSET_LOG_NOT_FOUND")
 
 
 def test_a_partition_is_named_by_hand(client: httpx.Client, parts: None, scheduler: Any, stub: Any) -> None:

@@ -504,6 +504,7 @@ asset_watchers = Table(
     needed("last_error", long_text()),
     time_column("last_error_time"),
     needed("executor", wide_text(250)),
+    Column("generation", Integer, nullable=False, server_default="0"),
 )
 
 asset_stales = Table(

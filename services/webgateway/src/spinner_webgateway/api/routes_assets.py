@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
+from spinner_webgateway.adapters.logs import DEFAULT_LINES, MAX_LINES
 from spinner_webgateway.adapters.views import assets as asset_views
 from spinner_webgateway.api import models, models_assets
 from spinner_webgateway.api.access import CallerDependency
@@ -49,6 +50,20 @@ def list_asset_partitions(
     """Partitions of an asset with the latest update of each, latest first."""
     gateway.access.check(caller, "asset.read", f"asset/{name}")
     return answer(gateway.query(lambda c: asset_views.partitions(c, name, limit, cursor)))
+
+
+@router.get("/assets/{name:path}/log", response_model=models.LogPage)
+async def read_asset_log(
+    name: AssetName,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    watcher: Text = "",
+    tail: Annotated[int, Query(ge=1, le=MAX_LINES)] = DEFAULT_LINES,
+) -> Response:
+    """The end of the log of a watcher; without one, of the latest callback for an asset that was not fresh."""
+    gateway.access.check(caller, "asset.read", f"asset/{name}")
+    row = await gateway.read(lambda c: asset_views.log_row(c, name, watcher))
+    return answer(await gateway.logs.page(row, set(), None, tail, tail))
 
 
 @router.post("/assets/{name:path}/events", response_model=models.CommandResult)

@@ -12,7 +12,7 @@ from spinner_proto.events.v1 import events_pb2
 from spinner_proto.inbox.v1 import inbox_pb2
 
 from spinner_webgateway.domain import words
-from spinner_webgateway.domain.rows import Need, WorkingSet
+from spinner_webgateway.domain.rows import Need, Row, WorkingSet
 from spinner_webgateway.domain.words import clip
 
 DEADLINE_STATES = {
@@ -28,6 +28,22 @@ def asset_key(name: str) -> str:
 WATCHER_STATES = {
     number: name.removeprefix("WATCHER_STATE_").lower() for name, number in events_pb2.WatcherState.items()
 }
+
+
+def watcher_try(name: str, row: Row) -> Row:
+    """Returns a watcher's row as one of a try, so that its log can be read."""
+    return {
+        # The key of its order, as the scheduler makes it.
+        "dag_id": "__asset__",
+        "run_id": hashlib.blake2b(name.encode(), digest_size=12).hexdigest(),
+        "task_id": f"__watcher__.{row['name']}",
+        "map_index": -1,
+        "try_number": row["generation"],
+        "state": "deferred",
+        "outcome": "",
+        "executor": row["executor"],
+        "log_key": "",
+    }
 
 
 def needs(events: Iterable[events_pb2.WorkflowEvent]) -> Iterator[Need]:
@@ -71,11 +87,14 @@ def _watcher(rows: WorkingSet, asset: str, told: events_pb2.WatcherChanged, time
                 "last_error": "",
                 "last_error_time": None,
                 "executor": "",
+                "generation": 0,
             },
         )
     row["state"] = WATCHER_STATES.get(told.state, "")
     if told.HasField("definition"):
         row["trigger_class"] = clip(told.definition.trigger_class, 1000)
+    if told.generation:
+        row["generation"] = told.generation
     if told.error:
         row["last_error"], row["last_error_time"] = clip(told.error), time
     row["executor"] = clip(told.executor, 250)

@@ -36,6 +36,19 @@ export const assetEventsQuery = (name: string) =>
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
 
+/** The end of the log of a watcher, or without one of the latest stale callback. */
+export const assetLogQuery = (name: string, watcher: string) =>
+  queryOptions({
+    queryKey: keys.assetLog(name, watcher),
+    queryFn: ({ signal }) =>
+      unwrap(
+        client.GET('/api/v1/assets/{name}/log', {
+          params: { path: { name }, query: { watcher: watcher || undefined, tail: 200 } },
+          signal,
+        }),
+      ),
+  });
+
 export const assetPartitionsQuery = (name: string) =>
   infiniteQueryOptions({
     queryKey: keys.assetPartitions(name),

@@ -13,6 +13,7 @@ export const keys = {
   audit: (filters: object) => ['audit', filters] as const,
   assetList: (query: string) => ['asset-list', query] as const,
   assetEvents: (name: string) => ['asset-list', 'events', name] as const,
+  assetLog: (name: string, watcher: string) => ['asset-list', 'log', name, watcher] as const,
   assetPartitions: (name: string) => ['asset-list', 'partitions', name] as const,
   deadlines: (filters: object) => ['deadline-list', filters] as const,
   pools: ['admin', 'pools'] as const,

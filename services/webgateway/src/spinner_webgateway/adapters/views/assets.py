@@ -23,7 +23,7 @@ from spinner_webgateway.adapters.schema import (
 )
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page, slice_page
-from spinner_webgateway.domain.asset_rows import Lineage, asset_key, unnamed_asset
+from spinner_webgateway.domain.asset_rows import Lineage, asset_key, unnamed_asset, watcher_try
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso
@@ -135,6 +135,26 @@ def _callbacks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
         for row in calls
         if row["dag_id"]
     }
+
+
+def log_row(connection: sa.Connection, name: str, watcher: str) -> Row:
+    """Returns the try whose log is asked for: a watcher's, or the latest stale callback's. Raises the 404 problem."""
+    key = asset_key(name)
+    if watcher:
+        kept = sa.and_(asset_watchers.c.asset_key == key, asset_watchers.c.name == watcher)
+        row = connection.execute(sa.select(asset_watchers).where(kept)).mappings().first()
+        if row is not None:
+            return watcher_try(name, dict(row))
+    else:
+        same = sa.and_(tries.c.dag_id == asset_stales.c.dag_id, tries.c.run_id == asset_stales.c.run_id)
+        found = sa.select(tries).join(asset_stales, same).where(asset_stales.c.asset_key == key)
+        row = connection.execute(found).mappings().first()
+        if row is not None:
+            return dict(row)
+    what = f"watcher {watcher[:200]!r}" if watcher else "callback that was called"
+    raise ProblemError(
+        404, "ASSET_LOG_NOT_FOUND", f"Asset {name[:200]!r} has no {what}.", "See the asset for what it has."
+    )
 
 
 def partitions(connection: sa.Connection, name: str, limit: int, cursor: str | None) -> dict[str, Any]:

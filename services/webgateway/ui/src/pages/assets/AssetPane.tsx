@@ -9,6 +9,7 @@ import { formatDuration } from '../../lib/time';
 import { actorName } from '../../lib/words';
 import { assetEventsQuery, useUpdateAsset } from '../../queries/assets';
 import type { Asset, AssetEventEntry, AssetUser } from '../../queries/client';
+import { AssetLog } from './AssetLog';
 import { Partitions } from './Partitions';
 import { Watchers } from './Watchers';
 
@@ -49,19 +50,20 @@ export function AssetPane({ asset, onClose }: { asset: Asset; onClose: () => voi
         </p>
       )}
       {asset.stale_callback && (
-        <p className="muted">
+        <div className="muted">
           Its callback in{' '}
           <Link className="mono" to="/dags/$dagId" params={{ dagId: asset.stale_callback.dag_id }}>
             {asset.stale_callback.dag_id}
           </Link>{' '}
           for <ExactTime value={asset.stale_callback.stale_time} />: {word(asset.stale_callback.state)}
           {asset.stale_callback.message && `, ${asset.stale_callback.message}`}
-        </p>
+          <AssetLog name={asset.name} />
+        </div>
       )}
       <Lineage asset={asset} />
       {!asset.alias && (
         <>
-          <Watchers watchers={asset.watchers} />
+          <Watchers name={asset.name} watchers={asset.watchers} />
           <Partitions name={asset.name} />
           <h3>Updates</h3>
           {events.isPending && <Loading rows={3} label="Loading updates" />}

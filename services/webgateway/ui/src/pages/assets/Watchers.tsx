@@ -1,5 +1,6 @@
 import { ExactTime } from '../../components/ui';
 import type { AssetWatcher } from '../../queries/client';
+import { AssetLog } from './AssetLog';
 
 const WORDS = {
   starting: 'is starting',
@@ -9,7 +10,7 @@ const WORDS = {
 };
 
 /** Triggers that make updates of an asset of what they see outside. */
-export function Watchers({ watchers }: { watchers: AssetWatcher[] }) {
+export function Watchers({ name, watchers }: { name: string; watchers: AssetWatcher[] }) {
   if (watchers.length === 0) return null;
   return (
     <>
@@ -43,6 +44,7 @@ export function Watchers({ watchers }: { watchers: AssetWatcher[] }) {
                 : {watcher.last_error}
               </div>
             )}
+            <AssetLog name={name} watcher={watcher.name} />
           </li>
         ))}
       </ul>
