@@ -67,7 +67,10 @@ export function AssetsPage() {
                   cell: (asset) => (
                     <span className="truncate">
                       <strong>{asset.name}</strong> {asset.alias && <span className="chip">alias</span>}
-                      {asset.stale && <span className="chip warn">stale</span>}
+                      {asset.stale && <span className="chip warn">stale</span>}{' '}
+                      {asset.watchers.some((watcher) => watcher.state === 'failing') && (
+                        <span className="chip warn">watcher fails</span>
+                      )}
                     </span>
                   ),
                 },
