@@ -235,8 +235,10 @@ class KafkaTransactionalProducer:
             raise Fenced(f"{self._id}: {_USELESS}") from cause
         try:
             self._resumed("aborting", lambda wait: self._client.abort_transaction(wait), _COMMIT_SECONDS)
-        except KafkaException as exception:
-            raise translated(error_of(exception), f"{self._id}: aborting") from exception
+        except (KafkaException, Transient) as exception:
+            # As after a commit that the broker's absence cut short: librdkafka then takes neither commit nor abort.
+            self._fenced = True
+            raise Fenced(f"{self._id}: {exception}: {_USELESS}") from exception
         reason = failures[0].str() if failures else str(cause)
         raise Transient(f"{self._id}: transaction aborted: {reason}") from cause
 

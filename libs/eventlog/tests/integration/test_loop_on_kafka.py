@@ -145,10 +145,10 @@ def test_three_deaths_of_the_broker_lose_and_double_nothing(make_world, tmp_path
 
 
 class Broken:
-    """A client in librdkafka's fatal state: as seen after a full disk had cut the broker's record of a transaction."""
+    """A client that can end no transaction any more."""
 
-    def __init__(self, client: Producer) -> None:
-        self._client = client
+    def __init__(self, client: Producer, error: KafkaError) -> None:
+        self._client, self._error = client, error
 
     def __getattr__(self, name: str) -> object:
         if name in ("begin_transaction", "commit_transaction", "abort_transaction"):
@@ -156,17 +156,26 @@ class Broken:
         return getattr(self._client, name)
 
     def _refuse(self, *_: float) -> None:
-        raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, "Failed to end transaction", fatal=True))
+        raise KafkaException(self._error)
 
 
-def test_a_writer_that_is_broken_for_good_says_so_and_a_new_one_goes_on(kafka_world, wait_for):
+@pytest.mark.parametrize(
+    "error",
+    [
+        # Both were seen after a full disk: it had cut the broker's record of the transaction; a commit had no answer.
+        KafkaError(KafkaError.INVALID_TXN_STATE, "Failed to end transaction", fatal=True),
+        KafkaError(KafkaError._CONFLICT, "Conflicting commit_transaction API call is already in progress"),
+    ],
+    ids=lambda error: error.name(),
+)
+def test_a_writer_that_is_broken_for_good_says_so_and_a_new_one_goes_on(kafka_world, wait_for, error):
     kafka_world.topic("inbox", 1)
     log = kafka_world.log()
     record = Outgoing("inbox", "a", InboxMessage(definition_published=DefinitionPublished(dag_id="a")), 0)
     for broken_while in (lambda writer: writer.append([record]), lambda writer: None):
         writer = log.transactional_producer("writer")
         broken_while(writer)
-        writer._client = Broken(writer._client)
+        writer._client = Broken(writer._client, error)
         for _ in range(2):
             with pytest.raises(Fenced):
                 writer.commit([record])
