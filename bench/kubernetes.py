@@ -20,7 +20,6 @@ import threading
 import time
 import traceback
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,7 +67,6 @@ class Bench:
         self._log = KafkaLog(bootstrap, "bench", prefix=prefix)
         self._producer = self._log.producer("scheduler")
         self._reader = self._log.reader([(INBOX, 0)])
-        self.kinds: Counter[str] = Counter()
         status = folder / f"{self.namespace}.json"
         settings = {
             "KAFKA": bootstrap, "TOPIC_PREFIX": prefix, "TIERS": "1", "OBJECT_STORE": f"file://{folder}/objects",
@@ -99,7 +97,6 @@ class Bench:
     def ended(self) -> list[TaskReport]:
         """New ends; their orders are removed, as the scheduler would."""
         reports = [record.decode(InboxMessage).task_report for record in self._reader.poll(2000, 0.05)]
-        self.kinds.update(report.WhichOneof("kind") for report in reports)
         ends = [report for report in reports if report.HasField("ended")]
         for report in ends:
             self._producer.send(Outgoing("task_orders-spinner", try_key_text(report.try_key), None))
@@ -218,7 +215,6 @@ def throughput(cluster: Cluster, bootstrap: str, folder: Path, count: int, round
             told = sorted(((times, kind) for kind, times in calls[way].items() if times >= 0.05), reverse=True)
             print("   " + ", ".join(f"{times:.2f} {kind}" for times, kind in told))
             yield figure(f"{prefix}_api_calls_per_pod", [sum(times for times, _ in told)], "")
-        print("   reports: ", bench.kinds)
     finally:
         bare.close()
         bench.close()
