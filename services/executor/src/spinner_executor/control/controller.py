@@ -47,6 +47,8 @@ from spinner_executor.domain.slots import Slots
 _log = logging.getLogger(__name__)
 # A worker that takes longer to start is told of; pods take some seconds.
 _SLOW_LAUNCH_SECONDS, _SLOW_POD_SECONDS = 1.0, 3.0
+# A worker that has no grant runs no user code, and may take its time on a busy node.
+_UNSTARTED_PATIENCE = 6
 _TICK_SECONDS = 1.0
 _READERS_SECONDS = 60.0
 _EVICT_SECONDS = 60.0
@@ -477,9 +479,10 @@ class Controller:
                     continue
                 trylogs.look(self.context, tried)
                 s = tried.situation
-                if now - tried.heard > self.settings.lost_after_seconds and s.ended_segment < s.worker_segment:
+                patience = self.settings.lost_after_seconds * (1 if tried.started_time else _UNSTARTED_PATIENCE)
+                if now - tried.heard > patience and s.ended_segment < s.worker_segment:
                     tried.heard = now
-                    self.ends.declare_lost(tried, f"no heartbeat for {self.settings.lost_after_seconds:.0f} s")
+                    self.ends.declare_lost(tried, f"no heartbeat for {patience:.0f} s")
 
     def _bundles_in_use(self) -> set[str]:
         return {tried.order.bundle.object_key for tried in self.tries.values()}
