@@ -100,7 +100,7 @@ class Timetable:
         raise NotImplementedError(f"{type(self).__name__} does not implement next_dagrun_info().")
 
     def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
-        """What a run by hand covers. Spinner takes the latest interval that :meth:`next_dagrun_info` gave."""
+        """What a run by hand covers. Not implemented: the latest interval that :meth:`next_dagrun_info` gave."""
         return DataInterval.exact(run_after)
 
     @property
@@ -125,7 +125,8 @@ class Timetable:
                 f"The timetable {type(self).__name__} has no next_dagrun_info().",
                 "Implement next_dagrun_info(self, *, last_automated_data_interval, restriction).",
             )
-        return Schedule(explicit=ExplicitSchedule(evaluated=True), text=self.text())
+        infers = type(self).infer_manual_data_interval is not Timetable.infer_manual_data_interval
+        return Schedule(explicit=ExplicitSchedule(evaluated=True, infers_manual=infers), text=self.text())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.text()}>"

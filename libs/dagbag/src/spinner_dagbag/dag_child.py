@@ -27,8 +27,9 @@ from typing import Any
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.json_format import Parse as ParseJson
 from spinner.core import stack
-from spinner.serialization import dag_to_definition, dags_of_module, evaluate, explicit_of
+from spinner.serialization import ask, dag_to_definition, dags_of_module, evaluate, explicit_of
 from spinner.serialization.loading import add_import_paths, module_name
+from spinner.timetables import DataInterval
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
 from spinner_dagbag import frames
@@ -109,7 +110,8 @@ class _Result:
 
 
 def parse(payload: bytes) -> bytes:
-    """Entry point. The payload is JSON: root, path, checks (CheckConfig), defaults (of the bundle)."""
+    """Entry point. The payload is JSON: root, path, checks (CheckConfig), defaults (of the bundle),
+    timetables (DAG id → the TimetableRequest that its custom timetable answers, as JSON)."""
     request = json.loads(payload)
     root = os.path.realpath(request["root"])
     path = os.path.join(root, request["path"])  # noqa: PTH118 - pathlib would cost more than the parse of a small file
@@ -158,12 +160,24 @@ def _definitions(module: types.ModuleType, request: dict[str, Any]) -> list[pb.D
         definition.relative_path = request["path"]
         explicit = explicit_of(definition.schedule)
         if explicit is not None:
-            intervals, explicit.complete = evaluate(dag, datetime.now(UTC))
-            explicit.intervals.extend(intervals)
+            _evaluate(dag, explicit, request.get("timetables", {}).get(definition.dag_id))
         _apply_defaults(definition, request.get("defaults") or {})
         _make_relative(definition, f"{os.path.realpath(request['root'])}{os.sep}")
         found.append(definition)
     return found
+
+
+def _evaluate(dag: Any, explicit: pb.ExplicitSchedule, asked: str | None) -> None:
+    """Asks a custom timetable for its next runs, and what else is asked of it."""
+    request = ParseJson(asked, pb.TimetableRequest()) if asked else pb.TimetableRequest()
+    last: DataInterval | None = None
+    if request.HasField("after_end"):
+        explicit.after_start.CopyFrom(request.after_start)
+        explicit.after_end.CopyFrom(request.after_end)
+        last = DataInterval(request.after_start.ToDatetime(UTC), request.after_end.ToDatetime(UTC))
+    intervals, explicit.complete = evaluate(dag, datetime.now(UTC), last)
+    explicit.intervals.extend(intervals)
+    explicit.answers.extend(ask(dag, question) for question in request.questions)
 
 
 def _make_relative(definition: pb.DagDefinition, root: str) -> None:

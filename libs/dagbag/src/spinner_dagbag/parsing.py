@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
@@ -47,11 +48,15 @@ class ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class ParseOptions:
-    """`defaults` of the bundle fill what a DAG leaves open: tier, access_control, owner, project."""
+    """`defaults` of the bundle fill what a DAG leaves open: tier, access_control, owner, project.
+
+    `timetables`: by file and DAG id what is asked of a custom timetable.
+    """
 
     limits: Limits = field(default_factory=Limits)
     checks: CheckConfig = field(default_factory=CheckConfig)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    timetables: Mapping[str, Mapping[str, pb.TimetableRequest]] = field(default_factory=dict)
 
 
 class DagParser:
@@ -68,6 +73,10 @@ class DagParser:
             "path": relative_path,
             "checks": options.checks.as_json(),
             "defaults": dict(options.defaults),
+            "timetables": {
+                dag_id: MessageToJson(asked, indent=None)
+                for dag_id, asked in options.timetables.get(relative_path, {}).items()
+            },
         }
         outcome = self._runner.run(dag_child.ENTRY, json.dumps(request).encode(), options.limits)
         return _parsed(root, relative_path, outcome, options.limits)

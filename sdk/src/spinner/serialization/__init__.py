@@ -5,10 +5,11 @@ The same file gives the same bytes in every process: nothing depends on object i
 
 from spinner.serialization.definition import content_version, dag_to_definition
 from spinner.serialization.loading import DagFile, dags_of_module, load_dag_file
-from spinner.serialization.timetable import evaluate, explicit_of
+from spinner.serialization.timetable import ask, evaluate, explicit_of
 
 __all__ = [
     "DagFile",
+    "ask",
     "content_version",
     "dag_to_definition",
     "dags_of_module",

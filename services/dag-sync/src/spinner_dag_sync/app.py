@@ -20,6 +20,7 @@ from spinner_servicekit.app import App
 
 from spinner_dag_sync import metrics
 from spinner_dag_sync.adapters.log import LogWriter
+from spinner_dag_sync.adapters.requests import RequestFollower
 from spinner_dag_sync.adapters.sources import source_of
 from spinner_dag_sync.adapters.token_fetcher import TokenFetcher
 from spinner_dag_sync.api.service import DagSyncService
@@ -27,6 +28,7 @@ from spinner_dag_sync.bundle_parser import BundleParser
 from spinner_dag_sync.bundle_sync import Reader, Shared
 from spinner_dag_sync.domain.config import Bundle
 from spinner_dag_sync.domain.ledger import Ledger
+from spinner_dag_sync.domain.requests import Requests
 from spinner_dag_sync.readers import DagFileReader, PinballReader
 from spinner_dag_sync.settings import DagSyncSettings
 from spinner_dag_sync.supervisor import Supervisor
@@ -48,7 +50,9 @@ def main(app: App[DagSyncSettings]) -> None:
     app.on_stop(log.close)
     writer = LogWriter(log)
     objects = open_store(settings.object_store, settings.s3_endpoint or None)
-    ledger = _recovered(app, writer)
+    requests = Requests()
+    follower = RequestFollower(log, requests, lambda bundle: supervisor.wake(bundle))
+    ledger = _recovered(app, writer, follower)
     if ledger is None:
         return
     shared = Shared(ledger, writer, objects, settings.cluster, content_version)
@@ -57,10 +61,12 @@ def main(app: App[DagSyncSettings]) -> None:
         if bundle.kind == "pinball":
             return PinballReader(bundle, TokenFetcher(bundle.token_fetcher or settings.token_fetcher), folder)
         source = source_of(bundle, folder, settings.s3_endpoint or None)
-        return DagFileReader(source, BundleParser(bundle, parser, metrics.parsed), folder)
+        return DagFileReader(source, BundleParser(bundle, parser, metrics.parsed, requests), folder)
 
     supervisor = Supervisor(settings.bundles, work, shared, reader_of)
     app.on_stop(supervisor.stop)
+    follower.start()
+    app.on_stop(follower.stop)
     server = grpc_server.serve(
         settings.grpc_address,
         [_SERVICE],
@@ -73,11 +79,12 @@ def main(app: App[DagSyncSettings]) -> None:
     app.wait()
 
 
-def _recovered(app: App[DagSyncSettings], writer: LogWriter) -> Ledger | None:
+def _recovered(app: App[DagSyncSettings], writer: LogWriter, follower: RequestFollower) -> Ledger | None:
     """Reads the ledger from the log, waiting for Kafka as long as it takes; None when the service is stopped."""
     while not app.stopping.is_set():
         try:
             ledger, unreadable = writer.recover()
+            follower.recover()
         except Transient as error:
             _logger.warning("Waiting for Kafka at %s: %s", app.settings.kafka, error)
             app.wait(1.0)

@@ -14,6 +14,7 @@ from spinner_dagbag.checks import CONFIG_FILE
 from spinner_proto.definitions.v1 import definitions_pb2 as pb
 
 from spinner_dag_sync.domain.config import Bundle
+from spinner_dag_sync.domain.requests import Requests, asks_more
 from spinner_dag_sync.domain.snapshot import CodeHashes, Snapshot, digest
 
 _logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ RETRY_BROKEN_SECONDS = 300.0
 RETRY_TIMED_OUT_SECONDS = 1800.0
 # A custom timetable is asked again when half of the time that it was asked for is over.
 EVALUATE_AGAIN_SECONDS = (60.0, 86_400.0)
+# Asked for a timetable's first runs.
+_FIRST = pb.TimetableRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,17 @@ class BundleParser:
     """One bundle's memory of parsed files. Not thread-safe."""
 
     def __init__(
-        self, bundle: Bundle, parser: DagParser, on_parsed: Callable[[ParsedFile], None] | None = None
+        self,
+        bundle: Bundle,
+        parser: DagParser,
+        on_parsed: Callable[[ParsedFile], None] | None = None,
+        requests: Requests | None = None,
     ) -> None:
+        self._name = bundle.name
         self._parser = parser
+        # What schedulers ask of custom timetables, and what those of each file were asked when it was read.
+        self._requests = requests or Requests()
+        self._asked: dict[str, dict[str, pb.TimetableRequest]] = {}
         self._on_parsed = on_parsed
         self._options = ParseOptions(
             Limits(time_seconds=bundle.timeout_seconds, memory_bytes=bundle.memory_mib << 20), defaults=bundle.defaults
@@ -60,8 +71,16 @@ class BundleParser:
 
     def is_due(self) -> bool:
         """Tells whether a file should be read again although nothing changed: it is broken, or tells the time."""
+        return bool(self._due())
+
+    def _due(self) -> set[str]:
         now = time.monotonic()
-        return any(now >= due for due in self._again_times.values())
+        found = {path for path, at in self._again_times.items() if now >= at}
+        for path, asked in self._asked.items():
+            wanted = self._requests.of_file(self._name, path, asked)
+            if any(asks_more(known, wanted.get(dag_id, _FIRST)) for dag_id, known in asked.items()):
+                found.add(path)
+        return found
 
     def parse(self, root: Path, snapshot: Snapshot) -> Iterator[BundleResult]:
         """Parses all changed files; yields what is known about once a second, and at the end.
@@ -69,8 +88,7 @@ class BundleParser:
         So a file that hangs holds up no other.
         """
         errors: dict[str, pb.ParseError] = {}
-        now = time.monotonic()
-        due = {path for path, at in self._again_times.items() if now >= at}
+        due = self._due()
         try:
             self._checks = CheckConfig.load(root)
         except CheckConfigError as error:
@@ -89,6 +107,8 @@ class BundleParser:
             else:
                 changed.append(path)
         pending = set(changed)
+        asked = {path: self._requests.of_file(self._name, path, self._asked.get(path, ())) for path in changed}
+        options = replace(options, timetables=asked)
         for batch in self._parser.parse_batches(root, changed, options):
             for parsed in batch:
                 path = parsed.relative_path
@@ -98,8 +118,10 @@ class BundleParser:
                 yield BundleResult(dict(results), errors, frozenset(pending))
         self._known = results
         self._again_times = {path: self._again_times[path] for path in self._again_times.keys() & results.keys()}
+        self._asked = {path: self._asked[path] for path in self._asked.keys() & results.keys()}
         for path in changed:
             self._plan_again(path, results[path])
+            self._note_asked(path, results[path], asked[path])
         yield BundleResult(results, errors, frozenset())
 
     def _result(self, hashes: CodeHashes, parsed: ParsedFile, snapshot: Snapshot, switches: str) -> FileResult:
@@ -127,15 +149,28 @@ class BundleParser:
             delay = RETRY_TIMED_OUT_SECONDS if error.error_type == "TimedOut" else RETRY_BROKEN_SECONDS
             self._again_times[path] = time.monotonic() + delay
 
+    def _note_asked(self, path: str, result: FileResult, asked: dict[str, pb.TimetableRequest]) -> None:
+        """Remembers what a file's custom timetables were asked; a broken file is tried again by time."""
+        self._asked.pop(path, None)
+        custom = [made.dag_id for made in result.parsed.definitions if explicit_of(made.schedule) is not None]
+        if custom:
+            self._asked[path] = {dag_id: asked.get(dag_id, _FIRST) for dag_id in custom}
+
     def _code(self, hashes: CodeHashes, path: str, parsed: ParsedFile, switches: str) -> str:
         return digest((hashes.code(path, parsed.dependencies), switches))
 
 
 def _evaluate_again(definition: pb.DagDefinition) -> float | None:
-    """Returns in how many seconds a custom timetable has to be asked again, None for never."""
+    """Returns in how many seconds a custom timetable has to be asked again, None for never.
+
+    One that had no more to say may have later. One whose answer ends in the past waits for its scheduler to ask.
+    """
     explicit = explicit_of(definition.schedule)
-    if explicit is None or explicit.complete:
+    if explicit is None:
         return None
     least, most = EVALUATE_AGAIN_SECONDS
+    if explicit.complete:
+        return most
     last = max((interval.run_after.seconds for interval in explicit.intervals), default=0)
-    return min(max((last - time.time()) / 2, least), most)
+    left = last - time.time()
+    return min(max(left / 2, least), most) if left > 0 else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
+from spinner_eventlog.interface import Outgoing
+from spinner_eventlog.memory import MemoryLog
 from spinner_proto.common.v1.common_pb2 import Outcome, TaskState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvent
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import Command, DefinitionPublished, InboxMessage, TaskReport
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
+from spinner_scheduler.adapters import recovery
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.layout import Layouts
@@ -92,6 +95,26 @@ class Lab:
     def trigger(self, run_id: str = "run", dag_id: str = "dag") -> None:
         answer = self.command(dag_id, trigger_run={"run_id": run_id})
         assert answer is not None and answer.HasField("command_accepted"), answer
+
+    def taken_over(self) -> Lab:
+        """The partition as its next owner has it, from snapshots alone."""
+        log = MemoryLog()
+        for topic in ("snapshots", "events"):
+            log.create_topic(topic, 1)
+        producer = log.producer("lab")
+        state = self.state
+        entities = [f"dag:{dag_id}" for dag_id in state.dags]
+        entities += [f"run:{dag_id}/{run_id}" for dag_id, dag in state.dags.items() for run_id in dag.runs]
+        entities += [f"run:{dag_id}/{run_id}" for dag_id, dag in state.dags.items() for run_id in dag.finished]
+        for entity in entities:
+            producer.send(Outgoing("snapshots", entity, recovery.take_snapshot(state, entity, 0), partition=0))
+        producer.send(Outgoing("snapshots", "partition:0", recovery.partition_snapshot(state, 0), partition=0))
+        producer.flush()
+        other = Lab()
+        other.definitions.update(self.definitions)
+        other.now = self.now
+        recovery.restore(other.state, log, "snapshots", "events", 0)
+        return other
 
     def order(self, task_id: str, run_id: str = "run", map_index: int = -1) -> TaskOrder:
         found = [

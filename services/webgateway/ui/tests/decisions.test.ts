@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chosenOk, defaultsOf, fieldsOf, textOf, valueOf } from '../src/lib/decisions';
+import { chosenOk, fieldsOf, textOf, valueOf } from '../src/lib/decisions';
 
 describe('decisions', () => {
   it('makes a form of the parameters', () => {
@@ -42,6 +42,5 @@ describe('decisions', () => {
       ['n', false, 'type integer, minimum 1'],
       ['none', false, ''],
     ]);
-    expect(defaultsOf(fields)).toEqual({ n: 3, none: null });
   });
 });

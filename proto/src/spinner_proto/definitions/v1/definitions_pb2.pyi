@@ -716,22 +716,42 @@ class ExplicitSchedule(_message.Message):
     INTERVALS_FIELD_NUMBER: _builtins.int
     EVALUATED_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    AFTER_START_FIELD_NUMBER: _builtins.int
+    AFTER_END_FIELD_NUMBER: _builtins.int
+    INFERS_MANUAL_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     evaluated: _builtins.bool
     """The intervals come by TimetableEvaluated, again and again, before they run out."""
     complete: _builtins.bool
     """With evaluated: there is no run after the last interval."""
+    infers_manual: _builtins.bool
+    """With evaluated: the timetable says by itself what a run by hand covers."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]: ...
+    @_builtins.property
+    def after_start(self) -> _timestamp_pb2.Timestamp:
+        """With evaluated: the data interval that the first of them follows, as a TimetableRequest asked; unset: none."""
+
+    @_builtins.property
+    def after_end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimetableAnswer]:
+        """With evaluated: what was asked of it beside its next runs."""
+
     def __init__(
         self,
         *,
         intervals: _abc.Iterable[Global___Interval] | None = ...,
         evaluated: _builtins.bool = ...,
         complete: _builtins.bool = ...,
+        after_start: _timestamp_pb2.Timestamp | None = ...,
+        after_end: _timestamp_pb2.Timestamp | None = ...,
+        infers_manual: _builtins.bool = ...,
+        answers: _abc.Iterable[Global___TimetableAnswer] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "evaluated", b"evaluated", "intervals", b"intervals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start", "answers", b"answers", "complete", b"complete", "evaluated", b"evaluated", "infers_manual", b"infers_manual", "intervals", b"intervals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -768,6 +788,122 @@ class Interval(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Interval: _TypeAlias = Interval  # noqa: Y015
+
+@_typing.final
+class TimetableRequest(_message.Message):
+    """A scheduler asks dag-sync for the runs of a custom timetable after the latest one that it made. Key: the DAG's id;
+    a tombstone when it asks for none any more.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AFTER_START_FIELD_NUMBER: _builtins.int
+    AFTER_END_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    RELATIVE_PATH_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    version: _builtins.str
+    bundle: _builtins.str
+    """Where dag-sync finds the DAG."""
+    relative_path: _builtins.str
+    @_builtins.property
+    def after_start(self) -> _timestamp_pb2.Timestamp:
+        """The data interval of the latest scheduled run."""
+
+    @_builtins.property
+    def after_end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimetableQuestion]:
+        """Commands that are held until the timetable has answered."""
+
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        after_start: _timestamp_pb2.Timestamp | None = ...,
+        after_end: _timestamp_pb2.Timestamp | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        bundle: _builtins.str = ...,
+        relative_path: _builtins.str = ...,
+        questions: _abc.Iterable[Global___TimetableQuestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start", "bundle", b"bundle", "dag_id", b"dag_id", "questions", b"questions", "relative_path", b"relative_path", "time", b"time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimetableRequest: _TypeAlias = TimetableRequest  # noqa: Y015
+
+@_typing.final
+class TimetableQuestion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_AFTER_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Of the command."""
+    @_builtins.property
+    def run_after(self) -> _timestamp_pb2.Timestamp:
+        """Set: what does a run by hand at this time cover?"""
+
+    @_builtins.property
+    def from_date(self) -> _timestamp_pb2.Timestamp:
+        """Set: which runs are there, by their logical dates, both included?"""
+
+    @_builtins.property
+    def to_date(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        run_after: _timestamp_pb2.Timestamp | None = ...,
+        from_date: _timestamp_pb2.Timestamp | None = ...,
+        to_date: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "run_after", b"run_after", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "request_id", b"request_id", "run_after", b"run_after", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimetableQuestion: _TypeAlias = TimetableQuestion  # noqa: Y015
+
+@_typing.final
+class TimetableAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    error: _builtins.str
+    """Why there is no answer: the timetable failed."""
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        intervals: _abc.Iterable[Global___Interval] | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "intervals", b"intervals", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimetableAnswer: _TypeAlias = TimetableAnswer  # noqa: Y015
 
 @_typing.final
 class AssetSchedule(_message.Message):

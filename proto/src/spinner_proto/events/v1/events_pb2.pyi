@@ -255,6 +255,8 @@ class WorkflowEvent(_message.Message):
     RUN_BACKFILL_CHANGED_FIELD_NUMBER: _builtins.int
     RUN_VERSION_PLANNED_FIELD_NUMBER: _builtins.int
     CALLBACK_CHANGED_FIELD_NUMBER: _builtins.int
+    COMMAND_HELD_FIELD_NUMBER: _builtins.int
+    COMMAND_RELEASED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dag_updated(self) -> Global___DagUpdated: ...
     @_builtins.property
@@ -307,6 +309,10 @@ class WorkflowEvent(_message.Message):
     def run_version_planned(self) -> Global___RunVersionPlanned: ...
     @_builtins.property
     def callback_changed(self) -> Global___CallbackChanged: ...
+    @_builtins.property
+    def command_held(self) -> Global___CommandHeld: ...
+    @_builtins.property
+    def command_released(self) -> Global___CommandReleased: ...
     def __init__(
         self,
         *,
@@ -336,16 +342,61 @@ class WorkflowEvent(_message.Message):
         run_backfill_changed: Global___RunBackfillChanged | None = ...,
         run_version_planned: Global___RunVersionPlanned | None = ...,
         callback_changed: Global___CallbackChanged | None = ...,
+        command_held: Global___CommandHeld | None = ...,
+        command_released: Global___CommandReleased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_held", b"command_held", "command_rejected", b"command_rejected", "command_released", b"command_released", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_rejected", b"command_rejected", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_event", b"asset_event", "asset_received", b"asset_received", "assets_consumed", b"assets_consumed", "backfill_advanced", b"backfill_advanced", "backfill_created", b"backfill_created", "backfill_state_changed", b"backfill_state_changed", "callback_changed", b"callback_changed", "command_accepted", b"command_accepted", "command_held", b"command_held", "command_rejected", b"command_rejected", "command_released", b"command_released", "dag_removed", b"dag_removed", "dag_updated", b"dag_updated", "deadline_changed", b"deadline_changed", "kind", b"kind", "pool_event", b"pool_event", "run_backfill_changed", b"run_backfill_changed", "run_conf_changed", b"run_conf_changed", "run_created", b"run_created", "run_measured", b"run_measured", "run_state_changed", b"run_state_changed", "run_version_changed", b"run_version_changed", "run_version_planned", b"run_version_planned", "task_cleared", b"task_cleared", "task_ended", b"task_ended", "task_expanded", b"task_expanded", "task_skip_decided", b"task_skip_decided", "task_state_changed", b"task_state_changed", "timetable_evaluated", b"timetable_evaluated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated", "backfill_created", "backfill_advanced", "backfill_state_changed", "run_backfill_changed", "run_version_planned", "callback_changed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["dag_updated", "dag_removed", "command_accepted", "command_rejected", "run_created", "run_state_changed", "run_version_changed", "task_state_changed", "task_expanded", "task_ended", "task_cleared", "pool_event", "task_skip_decided", "run_conf_changed", "asset_event", "asset_received", "assets_consumed", "deadline_changed", "run_measured", "timetable_evaluated", "backfill_created", "backfill_advanced", "backfill_state_changed", "run_backfill_changed", "run_version_planned", "callback_changed", "command_held", "command_released"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___WorkflowEvent: _TypeAlias = WorkflowEvent  # noqa: Y015
+
+@_typing.final
+class CommandHeld(_message.Message):
+    """A command waits until dag-sync has asked the DAG's custom timetable what it needs to know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _inbox_pb2.Command: ...
+    def __init__(
+        self,
+        *,
+        command: _inbox_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommandHeld: _TypeAlias = CommandHeld  # noqa: Y015
+
+@_typing.final
+class CommandReleased(_message.Message):
+    """It waits no more: its answer follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommandReleased: _TypeAlias = CommandReleased  # noqa: Y015
 
 @_typing.final
 class CallbackChanged(_message.Message):
@@ -442,6 +493,7 @@ class DagUpdated(_message.Message):
     PAUSED_BY_FIELD_NUMBER: _builtins.int
     PAUSED_REASON_FIELD_NUMBER: _builtins.int
     VERSION_TIME_FIELD_NUMBER: _builtins.int
+    TIMETABLE_REQUEST_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Current version."""
     paused: _builtins.bool
@@ -477,6 +529,10 @@ class DagUpdated(_message.Message):
     def version_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it has this version; of a removed DAG, since when it is removed."""
 
+    @_builtins.property
+    def timetable_request(self) -> _definitions_pb2.TimetableRequest:
+        """The part of its custom timetable that was asked for last."""
+
     def __init__(
         self,
         *,
@@ -496,10 +552,11 @@ class DagUpdated(_message.Message):
         paused_by: _common_pb2.Actor | None = ...,
         paused_reason: _builtins.str = ...,
         version_time: _timestamp_pb2.Timestamp | None = ...,
+        timetable_request: _definitions_pb2.TimetableRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "paused_by", b"paused_by", "paused_time", b"paused_time", "placement", b"placement", "version_time", b"version_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "paused_by", b"paused_by", "paused_time", b"paused_time", "placement", b"placement", "timetable_request", b"timetable_request", "version_time", b"version_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_runs", b"active_runs", "consecutive_failed_runs", b"consecutive_failed_runs", "last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "no_next_run_reason", b"no_next_run_reason", "paused", b"paused", "paused_by", b"paused_by", "paused_reason", b"paused_reason", "paused_time", b"paused_time", "placement", b"placement", "version", b"version", "version_time", b"version_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_runs", b"active_runs", "consecutive_failed_runs", b"consecutive_failed_runs", "last_scheduled_interval_end", b"last_scheduled_interval_end", "last_scheduled_logical_date", b"last_scheduled_logical_date", "next_interval_end", b"next_interval_end", "next_interval_start", b"next_interval_start", "next_logical_date", b"next_logical_date", "next_run_time", b"next_run_time", "no_next_run_reason", b"no_next_run_reason", "paused", b"paused", "paused_by", b"paused_by", "paused_reason", b"paused_reason", "paused_time", b"paused_time", "placement", b"placement", "timetable_request", b"timetable_request", "version", b"version", "version_time", b"version_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

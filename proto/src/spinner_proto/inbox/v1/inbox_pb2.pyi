@@ -525,6 +525,7 @@ class CreateBackfill(_message.Message):
     KNOWN_RUNS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
     backfill_id: _builtins.str
     """Chosen by the writer; the same for the same request."""
     run_order: Global___RunOrder.ValueType
@@ -556,6 +557,10 @@ class CreateBackfill(_message.Message):
     def known_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownRun]:
         """Runs of the range that the views know, because the scheduler forgets old ones."""
 
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.Interval]:
+        """Of a custom timetable: its runs in the range. The scheduler asks dag-sync for them when it takes the command."""
+
     def __init__(
         self,
         *,
@@ -573,10 +578,11 @@ class CreateBackfill(_message.Message):
         known_runs: _abc.Iterable[Global___KnownRun] | None = ...,
         note: _builtins.str = ...,
         partition_key: _builtins.str = ...,
+        intervals: _abc.Iterable[_definitions_pb2.Interval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conf", b"conf", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "conf", b"conf", "dry_run", b"dry_run", "from_date", b"from_date", "known_runs", b"known_runs", "max_active_runs", b"max_active_runs", "note", b"note", "partition_key", b"partition_key", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "conf", b"conf", "dry_run", b"dry_run", "from_date", b"from_date", "intervals", b"intervals", "known_runs", b"known_runs", "max_active_runs", b"max_active_runs", "note", b"note", "partition_key", b"partition_key", "pool", b"pool", "reprocess_behavior", b"reprocess_behavior", "run_order", b"run_order", "skip_callbacks", b"skip_callbacks", "task_ids", b"task_ids", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1506,7 +1512,9 @@ Global___AssetDelivered: _TypeAlias = AssetDelivered  # noqa: Y015
 
 @_typing.final
 class TimetableEvaluated(_message.Message):
-    """A custom timetable as far ahead as dag-sync evaluated it. Replaces what was known after the latest run."""
+    """A part of a custom timetable: the runs after an interval, a bounded number of them. Replaces what was known. Counts
+    when it answers the DAG's latest TimetableRequest, or when there is none and it begins at the start.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1514,12 +1522,25 @@ class TimetableEvaluated(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    AFTER_START_FIELD_NUMBER: _builtins.int
+    AFTER_END_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     version: _builtins.str
     complete: _builtins.bool
     """The timetable has no run after the last of them."""
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.Interval]: ...
+    @_builtins.property
+    def after_start(self) -> _timestamp_pb2.Timestamp:
+        """The data interval that it begins after, as asked for. Unset: it begins at the start."""
+
+    @_builtins.property
+    def after_end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[_definitions_pb2.TimetableAnswer]:
+        """To questions of the DAG's latest TimetableRequest."""
+
     def __init__(
         self,
         *,
@@ -1527,10 +1548,13 @@ class TimetableEvaluated(_message.Message):
         version: _builtins.str = ...,
         intervals: _abc.Iterable[_definitions_pb2.Interval] | None = ...,
         complete: _builtins.bool = ...,
+        after_start: _timestamp_pb2.Timestamp | None = ...,
+        after_end: _timestamp_pb2.Timestamp | None = ...,
+        answers: _abc.Iterable[_definitions_pb2.TimetableAnswer] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "dag_id", b"dag_id", "intervals", b"intervals", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_end", b"after_end", "after_start", b"after_start", "answers", b"answers", "complete", b"complete", "dag_id", b"dag_id", "intervals", b"intervals", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

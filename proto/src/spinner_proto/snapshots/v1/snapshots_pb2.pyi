@@ -233,6 +233,7 @@ class DagSnapshot(_message.Message):
     TIMETABLE_FIELD_NUMBER: _builtins.int
     BACKFILLS_FIELD_NUMBER: _builtins.int
     TAKEN_DATES_FIELD_NUMBER: _builtins.int
+    HELD_COMMANDS_FIELD_NUMBER: _builtins.int
     dag_id: _builtins.str
     format: _builtins.int
     state: _builtins.bytes
@@ -258,6 +259,10 @@ class DagSnapshot(_message.Message):
     def taken_dates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Logical dates (µs) after the last scheduled one that a backfill has taken up already."""
 
+    @_builtins.property
+    def held_commands(self) -> _containers.RepeatedCompositeFieldContainer[_inbox_pb2.Command]:
+        """Commands that wait for an answer of the DAG's custom timetable."""
+
     def __init__(
         self,
         *,
@@ -271,10 +276,11 @@ class DagSnapshot(_message.Message):
         timetable: _inbox_pb2.TimetableEvaluated | None = ...,
         backfills: _abc.Iterable[Global___BackfillSnapshot] | None = ...,
         taken_dates: _abc.Iterable[_builtins.int] | None = ...,
+        held_commands: _abc.Iterable[_inbox_pb2.Command] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asset_ignored", b"asset_ignored", "dag", b"dag", "timetable", b"timetable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_ignored", b"asset_ignored", "asset_updates", b"asset_updates", "backfills", b"backfills", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "measured", b"measured", "state", b"state", "taken_dates", b"taken_dates", "timetable", b"timetable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_ignored", b"asset_ignored", "asset_updates", b"asset_updates", "backfills", b"backfills", "dag", b"dag", "dag_id", b"dag_id", "format", b"format", "held_commands", b"held_commands", "measured", b"measured", "state", b"state", "taken_dates", b"taken_dates", "timetable", b"timetable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,8 +55,8 @@ def assemble(parsed: pb.DagDefinition, around: Surroundings, findings: Iterable[
     explicit = explicit_of(definition.schedule)
     if explicit is not None:
         # They depend on the day, and reach the scheduler by a message of their own.
-        explicit.ClearField("intervals")
-        explicit.ClearField("complete")
+        for name in ("intervals", "complete", "after_start", "after_end", "answers"):
+            explicit.ClearField(name)
     definition.ClearField("parsed_time")
     definition.ClearField("version")
     definition.bundle.CopyFrom(common_pb2.BundleRef(name=around.bundle))
@@ -71,9 +71,17 @@ def timetable_of(parsed: pb.DagDefinition, version: str) -> TimetableEvaluated |
     explicit = explicit_of(parsed.schedule)
     if explicit is None:
         return None
-    return TimetableEvaluated(
-        dag_id=parsed.dag_id, version=version, intervals=explicit.intervals, complete=explicit.complete
+    evaluated = TimetableEvaluated(
+        dag_id=parsed.dag_id,
+        version=version,
+        intervals=explicit.intervals,
+        complete=explicit.complete,
+        answers=explicit.answers,
     )
+    if explicit.HasField("after_end"):
+        evaluated.after_start.CopyFrom(explicit.after_start)
+        evaluated.after_end.CopyFrom(explicit.after_end)
+    return evaluated
 
 
 def object_key(bundle: str, version: str) -> str:

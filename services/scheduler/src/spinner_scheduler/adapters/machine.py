@@ -53,6 +53,7 @@ _PARTITION_PAUSE = timedelta(seconds=1)
 
 EXECUTIONS_TOPIC = "workflow_job_executions"
 OWNERS_TOPIC = "partition_owners"
+TIMETABLES_TOPIC = "timetable_requests"
 # How long a question waits for the decision in work.
 _PATIENCE_SECONDS = 5.0
 
@@ -265,6 +266,7 @@ class SchedulerMachine:
         outgoing.extend(
             Outgoing(EXECUTIONS_TOPIC, execution.workflow_name, execution) for execution in result.executions
         )
+        outgoing.extend(Outgoing(TIMETABLES_TOPIC, dag_id, asked) for dag_id, asked in result.timetables.items())
         outgoing.extend(Outgoing(to.inbox, key, message, to.partition) for to, key, message in result.messages)
         return outgoing, written
 

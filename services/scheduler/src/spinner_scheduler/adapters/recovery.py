@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from spinner_eventlog import telemetry
 from spinner_eventlog.interface import EventLog, Poison, Record
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
-from spinner_proto.inbox.v1.inbox_pb2 import TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import Command, TimetableEvaluated
 from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
@@ -65,6 +65,7 @@ def take_snapshot(state: PartitionState, entity: str, events_offset: int) -> Sna
         snapshot.dag.measured.extend(dag.measured)
         if dag.evaluated is not None:
             snapshot.dag.timetable.CopyFrom(dag.evaluated)
+        snapshot.dag.held_commands.extend(dag.held.values())
         snapshot.dag.state = b"\x01" if dag.removed else b"\x00"
         snapshot.dag.backfills.extend(backfill.snapshot() for backfill in dag.backfills.values())
         snapshot.dag.taken_dates.extend(dag.taken)
@@ -223,6 +224,10 @@ def _load(state: PartitionState, snapshot: Snapshot) -> None:
         if snapshot.dag.HasField("asset_ignored"):
             dag.ignored = snapshot.dag.asset_ignored
         dag.measured = list(snapshot.dag.measured)
+        for command in snapshot.dag.held_commands:
+            held = Command()
+            held.CopyFrom(command)
+            dag.held[held.request_id] = held
         if snapshot.dag.HasField("timetable"):
             dag.evaluated = TimetableEvaluated()
             dag.evaluated.CopyFrom(snapshot.dag.timetable)

@@ -22,7 +22,7 @@ from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceServic
 from spinner_servicekit.errors import Rejected
 
 from spinner_scheduler.adapters.machine import SchedulerMachine
-from spinner_scheduler.domain import refusals
+from spinner_scheduler.domain import refusals, schedules
 from spinner_scheduler.domain.explain import UnknownError
 from spinner_scheduler.domain.state import Limits
 from spinner_scheduler.forecast import process
@@ -86,9 +86,21 @@ class SchedulerService(SchedulerServiceServicer):
                     "ask for a version that dag-sync has published",
                     "DEFINITION_MISSING",
                 )
-            asked.definitions.add().CopyFrom(found)
+            definition = asked.definitions.add()
+            definition.CopyFrom(found)
+            if schedules.is_evaluated(definition):
+                self._fill_timetable(definition)
         asked.definitions.extend(request.definitions)
         return process.run(asked, self._limits, context.is_active)
+
+    def _fill_timetable(self, definition: DagDefinition) -> None:
+        """Adds what is known here of a custom timetable, which no definition in the log has."""
+        for machine in self._machines():
+            dag = machine.state.dags.get(definition.dag_id)
+            if dag is not None and dag.evaluated is not None and dag.evaluated.version == definition.version:
+                explicit = schedules.explicit_of(definition)
+                explicit.intervals.extend(dag.evaluated.intervals)
+                explicit.complete = dag.evaluated.complete
 
     def _machine(self, partition: str, dag_id: str, pool: str = "") -> SchedulerMachine:
         machines = self._machines()

@@ -193,10 +193,11 @@ def ask(d: Decision, dag: DagState, command: Command, layout: Layout) -> Backfil
     def fill(event: WorkflowEvent) -> None:
         created = event.backfill_created
         created.request.CopyFrom(request)
+        created.request.ClearField("intervals")
         created.version = layout.version
         created.interval_count = len(ticks)
         created.actor.CopyFrom(command.actor)
-        evaluated = _evaluated(dag, layout)
+        evaluated = _evaluated(dag, layout, request)
         if evaluated is not None:
             begin, end = ticks[0].logical, ticks[-1].logical
             created.timetable.version = layout.version
@@ -211,7 +212,10 @@ def ask(d: Decision, dag: DagState, command: Command, layout: Layout) -> Backfil
     return None
 
 
-def _evaluated(dag: DagState, layout: Layout) -> TimetableEvaluated | None:
+def _evaluated(dag: DagState, layout: Layout, request: CreateBackfill) -> TimetableEvaluated | None:
+    """The runs of a custom timetable: those that it was asked for, else those that are known by chance."""
+    if request.intervals:
+        return TimetableEvaluated(version=layout.version, intervals=request.intervals)
     known = dag.evaluated
     return known if known is not None and known.version == layout.version else None
 
@@ -243,7 +247,7 @@ def _check(d: Decision, dag: DagState, layout: Layout, request: CreateBackfill) 
     _check_tasks(dag, layout, request)
     ticks: list[schedules.Tick] = []
     most = d.state.limits.max_backfill_runs
-    for tick in intervals(layout.definition, first, last, d.now, _evaluated(dag, layout)):
+    for tick in intervals(layout.definition, first, last, d.now, _evaluated(dag, layout, request)):
         ticks.append(tick)
         if len(ticks) > most:
             raise Rejected(

@@ -6,16 +6,19 @@ A command whose request id was answered already changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from spinner_proto.common.v1.common_pb2 import Actor, RunType
+from spinner_proto.definitions.v1.definitions_pb2 import TimetableAnswer
 from spinner_proto.events.v1.events_pb2 import BackfillPlan, ClearPlan, RunCreated, WorkflowEvent
 from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkTasks, SetPaused, StopRun, TriggerRun
 
-from spinner_scheduler.domain import assets, backfills, decisions, partitions, schedules, times
+from spinner_scheduler.domain import assets, backfills, decisions, partitions, schedules, times, timetable_requests
 from spinner_scheduler.domain.clearing import choose, choose_to_clear, clear, current_layout, find_run, kill, tell
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import (
@@ -61,10 +64,20 @@ def handle(d: Decision, command: Command) -> None:
     if command.HasField("create_asset_event"):
         assets.create_by_hand(d, command)
         return
+    held_for = d.state.dags.get(command.dag_id)
+    if held_for is not None and _hold(d, held_for, command):
+        return
+    _decide(d, command)
+
+
+def _decide(d: Decision, command: Command, failure: str = "") -> None:
+    """Does what the command says, or refuses it for a failure."""
     run_id, count = "", 0
     plan: BackfillPlan | None = None
     cleared: ClearPlan | None = None
     try:
+        if failure:
+            raise Rejected("TIMETABLE_FAILED", f"{failure}: correct the timetable, or give the data interval yourself")
         dag = find_dag(d.state, command.dag_id)
         kind = command.WhichOneof("kind") or ""
         handler = _HANDLERS.get(kind)
@@ -100,6 +113,44 @@ def handle(d: Decision, command: Command) -> None:
             event.command_accepted.clear_plan.CopyFrom(cleared)
 
     d.emit(command.dag_id, "", fill)
+
+
+# -- commands that wait for a custom timetable -------------------------------------------------------------------
+
+
+def _hold(d: Decision, dag: DagState, command: Command) -> bool:
+    """Holds a command that only the DAG's custom timetable can complete; says whether it is held."""
+    if command.request_id in dag.held:
+        return True
+    layout = d.state.layout_of(dag)
+    if layout is None or dag.removed or timetable_requests.question_of(layout.definition, command) is None:
+        return False
+    d.emit(dag.dag_id, "", lambda event: event.command_held.command.CopyFrom(command))
+    d.result.timetables[dag.dag_id] = timetable_requests.record(dag, layout.definition)
+    return True
+
+
+def release(d: Decision, dag: DagState, answers: Mapping[str, TimetableAnswer] | None = None) -> None:
+    """Decides held commands: those that are answered, all of them without answers."""
+    chosen = [command for request_id, command in dag.held.items() if answers is None or request_id in answers]
+    for command in chosen:
+        d.emit(dag.dag_id, "", partial(_released, command.request_id))
+        answer = answers[command.request_id] if answers is not None else None
+        asked = timetable_requests.completed(command, answer) if answer is not None else command
+        _decide(d, asked, answer.error if answer is not None else "")
+    layout = d.state.layout_of(dag)
+    if chosen and layout is not None:
+        d.result.timetables[dag.dag_id] = timetable_requests.record(dag, layout.definition)
+
+
+def release_needless(d: Decision, dag: DagState, layout: Layout) -> None:
+    """Decides held commands when a new version has no custom timetable."""
+    if dag.held and not schedules.is_evaluated(layout.definition):
+        release(d, dag)
+
+
+def _released(request_id: str, event: WorkflowEvent) -> None:
+    event.command_released.request_id = request_id
 
 
 def find_dag(state: PartitionState, dag_id: str) -> DagState:

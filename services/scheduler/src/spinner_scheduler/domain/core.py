@@ -21,6 +21,7 @@ from spinner_scheduler.domain import (
     deadlines,
     decisions,
     reports,
+    timetable_requests,
     watchers,
 )
 from spinner_scheduler.domain.decision import Decision, Result
@@ -123,6 +124,7 @@ def _published(d: Decision, message: InboxMessage) -> None:
     d.dag_changed(dag)  # it may have room for more runs now
     assets.subscribe(d, dag, awaited, assets.wanted_by(d, dag))
     assets.changed(d, dag, layout)
+    commands.release_needless(d, dag, layout)
 
 
 def _removed(d: Decision, dag_id: str) -> None:
@@ -130,17 +132,27 @@ def _removed(d: Decision, dag_id: str) -> None:
     if dag is None or dag.removed:
         return
     awaited, uses = assets.wanted_by(d, dag), asset_uses.wanted_by(d.state, dag)
+    asked = dag.updated.HasField("timetable_request") or bool(dag.held)
     d.emit(dag_id, "", lambda event: event.dag_removed.SetInParent())
     asset_uses.tell(d, dag, uses)
+    if asked:
+        commands.release(d, dag)
+        d.result.timetables[dag_id] = None
     assets.subscribe(d, dag, awaited, set())
 
 
-def _evaluated(d: Decision, evaluated: TimetableEvaluated) -> None:
-    dag = d.state.dags.get(evaluated.dag_id)
-    if dag is None or dag.removed or dag.version != evaluated.version or dag.evaluated == evaluated:
+def _evaluated(d: Decision, message: TimetableEvaluated) -> None:
+    dag = d.state.dags.get(message.dag_id)
+    if dag is None or dag.removed:
         return
-    d.emit(dag.dag_id, "", lambda event: event.timetable_evaluated.CopyFrom(evaluated))
-    update_dag(d, dag, replan=True)
+    evaluated = TimetableEvaluated()
+    evaluated.CopyFrom(message)
+    del evaluated.answers[:]
+    if dag.evaluated != evaluated and timetable_requests.counts(dag.updated, evaluated):
+        d.emit(dag.dag_id, "", lambda event: event.timetable_evaluated.CopyFrom(evaluated))
+        update_dag(d, dag, replan=True)
+    if message.answers:
+        commands.release(d, dag, {answer.request_id: answer for answer in message.answers})
 
 
 def _settle(d: Decision) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from spinner_proto.common.v1.common_pb2 import Actor, TryKey
+from spinner_proto.definitions.v1.definitions_pb2 import TimetableRequest
 from spinner_proto.events.v1.events_pb2 import (
     CallbackChanged,
     PoolEvent,
@@ -42,6 +43,8 @@ class Result:
     # By try key as text; None is the tombstone.
     orders: dict[str, TaskOrder | None] = field(default_factory=dict)
     executions: list[JobExecutionRecord] = field(default_factory=list)
+    # What is asked of custom timetables, by DAG id; None: nothing any more.
+    timetables: dict[str, TimetableRequest | None] = field(default_factory=dict)
     messages: list[tuple[Address, str, InboxMessage]] = field(default_factory=list)
     # Inputs that could not be used, with the reason.
     refused: list[tuple[InboxMessage, str]] = field(default_factory=list)

@@ -14,6 +14,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
     AssetSubscribed,
     AssetUpdated,
     AssetUsed,
+    Command,
     PoolChanged,
     TimetableEvaluated,
 )
@@ -429,6 +430,16 @@ def _timetable_evaluated(state: PartitionState, dag_id: str, run_id: str, event:
     dag.evaluated = known
 
 
+def _command_held(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    held = Command()
+    held.CopyFrom(event.command_held.command)
+    state.dag(dag_id).held[held.request_id] = held
+
+
+def _command_released(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:
+    state.dag(dag_id).held.pop(event.command_released.request_id, None)
+
+
 # Updates of one asset that a DAG keeps while it waits for others.
 _KEPT_UPDATES = 50
 # Runs of partitions that a DAG keeps updates for, and updates of each.
@@ -642,6 +653,8 @@ _RARE = {
     "dag_updated": _dag_updated,
     "dag_removed": _dag_removed,
     "timetable_evaluated": _timetable_evaluated,
+    "command_held": _command_held,
+    "command_released": _command_released,
     "asset_event": _asset_event,
     "deadline_changed": _deadline_changed,
     "run_measured": _run_measured,

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Reason, Subject
 
-from spinner_scheduler.domain import assets, backfills, blockers, deadlines, parties, schedules, times
+from spinner_scheduler.domain import (
+    assets,
+    backfills,
+    blockers,
+    deadlines,
+    parties,
+    schedules,
+    times,
+    timetable_requests,
+)
 from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason, version_pending
 from spinner_scheduler.domain.layout import Layout
@@ -91,6 +100,7 @@ def of_dag(view: View) -> list[Reason]:
         text = f"{dag.dag_id}@{dag.version} is not in workflow_definitions"
         return [*found, reason(Code.DEFINITION_MISSING, text, since=changed)]
     found.extend(_backfills(view))
+    found.extend(_held(view))
     if assets.condition(layout.definition) is not None:
         found.extend(_assets(view, layout, held_all is None))
         if not said.HasField("next_run_time"):
@@ -188,6 +198,19 @@ def _backfills(view: View) -> list[Reason]:
     return found
 
 
+def _held(view: View) -> list[Reason]:
+    """Commands that wait for the custom timetable."""
+    found = []
+    for command in view.dag.held.values():
+        what = "its run by hand" if command.HasField("trigger_run") else "its backfill"
+        text = (
+            f"{what} asked for by {command.actor.name or 'somebody'} waits for its timetable to say the data interval"
+        )
+        since = times.from_timestamp(command.time)
+        found.append(reason(Code.TIMETABLE_ANSWER_PENDING, text, dag=view.dag.dag_id, since=since, note=True))
+    return found
+
+
 def _skipped(view: View, layout: Layout) -> list[Reason]:
     """Intervals that became due while something held the next run, and will get none."""
     said = view.dag.updated
@@ -213,6 +236,11 @@ def _tick(view: View, layout: Layout, held_tick: blockers.Blocker) -> list[Reaso
         if schedules.is_evaluated(definition) and (known is None or known.version != definition.version):
             text = f"the custom timetable of version {definition.version} has not been evaluated yet"
             return [reason(Code.TIMETABLE_NOT_EVALUATED, text, dag=name, since=changed)]
+        asked = timetable_requests.pending(dag) if schedules.is_evaluated(definition) else 0
+        if asked:
+            after = times.text(times.from_timestamp(said.last_scheduled_logical_date))
+            text = f"it waits for the next part of its timetable, the runs after {after}"
+            return [reason(Code.TIMETABLE_PART_PENDING, text, dag=name, since=asked)]
         return [reason(why.code, why.text, dag=name, since=since)]
     due = times.from_timestamp(said.next_run_time)
     last = times.from_timestamp(said.last_scheduled_interval_end)

@@ -24,6 +24,8 @@ class Code(StrEnum):
     SCHEDULE_EXHAUSTED = "SCHEDULE_EXHAUSTED"
     TIMETABLE_EXHAUSTED = "TIMETABLE_EXHAUSTED"
     TIMETABLE_NOT_EVALUATED = "TIMETABLE_NOT_EVALUATED"
+    TIMETABLE_PART_PENDING = "TIMETABLE_PART_PENDING"
+    TIMETABLE_ANSWER_PENDING = "TIMETABLE_ANSWER_PENDING"
     SCHEDULE_INVALID = "SCHEDULE_INVALID"
     ONCE_DONE = "ONCE_DONE"
     ASSETS_NOT_UPDATED = "ASSETS_NOT_UPDATED"
@@ -118,6 +120,14 @@ CATALOGUE: dict[Code, Entry] = {
     Code.TIMETABLE_NOT_EVALUATED: Entry(
         "the custom timetable of this version has not been evaluated yet",
         "See whether dag-sync runs (spinner status) and the parse errors of the file.",
+    ),
+    Code.TIMETABLE_PART_PENDING: Entry(
+        "the next part of the custom timetable has not been told yet",
+        "See whether dag-sync runs (spinner status) and the parse errors of the file: the timetable may raise or hang.",
+    ),
+    Code.TIMETABLE_ANSWER_PENDING: Entry(
+        "a run by hand or a backfill waits for the custom timetable to say its data interval",
+        "See whether dag-sync runs (spinner status) and the parse errors of the file: the timetable may raise or hang.",
     ),
     Code.SCHEDULE_INVALID: Entry("the schedule can't be evaluated", "Correct the schedule in the DAG's file."),
     Code.ONCE_DONE: Entry("the one run of an @once schedule was made", "Trigger another: spinner dags trigger {dag}"),

@@ -8,7 +8,16 @@ from spinner_proto.common.v1.common_pb2 import Actor, Blob, Outcome, RunType
 from spinner_proto.events.v1.events_pb2 import DagUpdated, RunCreated, TaskEnded, TaskStateChanged, WorkflowEvent
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
-from spinner_scheduler.domain import asset_uses, blockers, callbacks, deadlines, partitions, schedules, times
+from spinner_scheduler.domain import (
+    asset_uses,
+    blockers,
+    callbacks,
+    deadlines,
+    partitions,
+    schedules,
+    times,
+    timetable_requests,
+)
 from spinner_scheduler.domain.asking import release
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
@@ -131,13 +140,17 @@ def update_dag(
         updated.last_scheduled_interval_end.CopyFrom(times.to_timestamp(last.end or last.logical))
     updated.active_runs = dag.active + dag.queued
     layout = d.state.layouts.get(dag.dag_id, updated.version)
+    asks = False
     if layout is not None:
         updated.placement.CopyFrom(layout.definition.placement)
         if last is not None or replan or version:
             _plan(d, dag, layout, updated)
+            asks = timetable_requests.follow(dag, layout.definition, updated, d.now, bool(version)) or asks
     d.emit(dag.dag_id, "", lambda event: event.dag_updated.CopyFrom(updated))
     if uses is not None:
         asset_uses.tell(d, dag, uses)
+    if asks and layout is not None:
+        d.result.timetables[dag.dag_id] = timetable_requests.record(dag, layout.definition)
 
 
 def last_tick(updated: DagUpdated) -> schedules.Tick | None:

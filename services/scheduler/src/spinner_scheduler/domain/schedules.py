@@ -9,6 +9,7 @@ if its hour field is a wildcard (`*`, `*/2`), because then the period matters an
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -371,22 +372,27 @@ class Explicit:
         )
 
     def next(self, last: Tick | None, now: int) -> tuple[Tick | None, NoTick]:
-        bounds = self._bounds
-        left = [
-            tick
-            for tick in self._ticks
-            if (last is None or tick.logical > last.logical)
-            and tick.logical >= bounds.start
-            and (not bounds.end or tick.logical <= bounds.end)
-        ]
-        if not left:
+        begin, end = self._range(last.logical if last is not None else None)
+        if begin >= end:
             return None, NoTick(
                 Code.TIMETABLE_EXHAUSTED, "its timetable has no further run: the next parse of its file may bring more"
             )
-        if not bounds.catchup:
-            due = [tick for tick in left if tick.run_after <= now]
-            return (due[-1] if due else left[0]), NO_REASON
-        return left[0], NO_REASON
+        if not self._bounds.catchup:
+            due = [tick for tick in self._ticks[begin:end] if tick.run_after <= now]
+            return (due[-1] if due else self._ticks[begin]), NO_REASON
+        return self._ticks[begin], NO_REASON
+
+    def left(self, last: int | None) -> tuple[int, int]:
+        """Returns how many runs are known after the one of a logical date, and when the last of them is due."""
+        begin, end = self._range(last)
+        return max(0, end - begin), self._ticks[end - 1].run_after if end > begin else 0
+
+    def _range(self, last: int | None) -> tuple[int, int]:
+        bounds = self._bounds
+        begin = bisect_left(self._ticks, bounds.start, key=_logical)
+        if last is not None:
+            begin = max(begin, bisect_right(self._ticks, last, key=_logical))
+        return begin, bisect_right(self._ticks, bounds.end, key=_logical) if bounds.end else len(self._ticks)
 
     def manual(self, logical: int) -> tuple[int, int]:
         before = [tick for tick in self._ticks if tick.run_after <= logical]
@@ -406,16 +412,23 @@ class Never:
         return logical, logical
 
 
+def _logical(tick: Tick) -> int:
+    return tick.logical
+
+
 def _at_or_after(clock: Clock, instant: int) -> int | None:
     return clock.after(instant - 1)
 
 
+def explicit_of(definition: DagDefinition) -> ExplicitSchedule:
+    """The part of the definition's schedule that lists intervals; empty when it has none."""
+    schedule = definition.schedule
+    return schedule.assets.or_time.explicit if schedule.HasField("assets") else schedule.explicit
+
+
 def is_evaluated(definition: DagDefinition) -> bool:
     """Whether the definition's timetable is a program, whose intervals come by TimetableEvaluated."""
-    schedule = definition.schedule
-    if schedule.HasField("assets"):
-        schedule = schedule.assets.or_time
-    return schedule.explicit.evaluated
+    return explicit_of(definition).evaluated
 
 
 def timetable(definition: DagDefinition, evaluated: ExplicitSchedule | None = None) -> Timetable:

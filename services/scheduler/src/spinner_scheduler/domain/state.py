@@ -23,7 +23,7 @@ from spinner_proto.events.v1.events_pb2 import (
     RunMeasured,
     WatcherChanged,
 )
-from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, AssetUsed, TimetableEvaluated
+from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, AssetUsed, Command, TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
@@ -180,6 +180,8 @@ class DagState:
     ignored: AssetReceived | None = None
     # The intervals of a custom timetable, as far as they are known, and what they were made into.
     evaluated: TimetableEvaluated | None = None
+    # Commands that wait for the custom timetable's answer, by request id.
+    held: dict[str, Command] = field(default_factory=dict)
     _explicit: tuple[TimetableEvaluated, Timetable] | None = None
 
     def timetable(self, definition: DagDefinition) -> Timetable:

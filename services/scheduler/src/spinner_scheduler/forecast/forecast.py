@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from spinner_proto.common.v1.common_pb2 import Outcome, RunType
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvent, WorkflowEvents
-from spinner_proto.inbox.v1.inbox_pb2 import Command, DefinitionPublished, InboxMessage, PoolMessage, TaskReport
+from spinner_proto.inbox.v1.inbox_pb2 import (
+    Command,
+    DefinitionPublished,
+    InboxMessage,
+    PoolMessage,
+    TaskReport,
+    TimetableEvaluated,
+)
 from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrder
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulatedRun, SimulateRequest, SimulateResponse
 
@@ -81,6 +88,8 @@ class Forecast:
         self._planned: dict[str, int] = {}
         self._runs: dict[tuple[str, str], SimulatedRun] = {}
         self._until = self._now + self._period()
+        # DAGs whose custom timetable is known for a part of the period.
+        self._known_until: dict[str, int] = {}
 
     def _period(self) -> int:
         if self._request.HasField("period"):
@@ -108,6 +117,9 @@ class Forecast:
         answer = self._answer
         backfilled = self._request.HasField("backfill") and not self._request.HasField("period")
         answer.end.CopyFrom(times.to_timestamp(self._now if stopped or backfilled else self._until))
+        for dag_id, last in sorted(self._known_until.items()):
+            until = f"until {times.text(last)}" if last else "for no time at all"
+            stopped = f"{stopped}; " * bool(stopped) + f"the custom timetable of {dag_id} is known {until}"
         answer.stopped = stopped
         most = self._request.max_runs or self._bounds.runs
         answer.runs.extend(
@@ -134,15 +146,32 @@ class Forecast:
             self._forget_the_past(definition)
             message = DefinitionPublished(dag_id=definition.dag_id, version=definition.version)
             published.append(InboxMessage(definition_published=message))
+            if schedules.is_evaluated(definition):
+                published.append(InboxMessage(timetable_evaluated=self._evaluated(definition)))
         for start in range(0, len(published), _BATCH):
             self._take(published[start : start + _BATCH])
         if request.HasField("backfill"):
-            command = Command(request_id="simulated", dag_id=dags[0].dag_id, create_backfill=request.backfill)
+            command = Command(dag_id=dags[0].dag_id, create_backfill=request.backfill)
             command.create_backfill.backfill_id = command.create_backfill.backfill_id or "simulated"
             command.create_backfill.max_active_runs = command.create_backfill.max_active_runs or 1
             command.actor.name = "simulation"
             command.time.CopyFrom(times.to_timestamp(self._now))
             self._take([InboxMessage(command=command)])
+
+    def _evaluated(self, definition: DagDefinition) -> TimetableEvaluated:
+        """What is known of a custom timetable, whatever it begins after: nobody is there to tell more."""
+        explicit = schedules.explicit_of(definition)
+        told = TimetableEvaluated(
+            dag_id=definition.dag_id, version=definition.version, intervals=explicit.intervals, complete=True
+        )
+        dag = self._state.dags.get(definition.dag_id)
+        if dag is not None and dag.updated.HasField("last_scheduled_interval_end"):
+            told.after_start.CopyFrom(dag.updated.last_scheduled_logical_date)
+            told.after_end.CopyFrom(dag.updated.last_scheduled_interval_end)
+        last = max((times.from_timestamp(item.run_after) for item in explicit.intervals), default=0)
+        if not explicit.complete and last < self._until:
+            self._known_until[definition.dag_id] = last
+        return told
 
     def _prepare(self, definition: DagDefinition) -> None:
         definition.version = definition.version or "simulated"

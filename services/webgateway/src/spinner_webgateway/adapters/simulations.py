@@ -69,7 +69,12 @@ class Simulations:
             for name, slots in connection.execute(sa.select(pools.c.name, pools.c.slots)):
                 if name not in request.pools:
                     request.pools[name] = slots
-            return list(dict.fromkeys(connection.execute(sa.select(partition_owners.c.address)).scalars()))
+            addresses = connection.execute(sa.select(partition_owners.c.name, partition_owners.c.address)).all()
+            # Its owner first: it knows the runs of a custom timetable.
+            columns = (dags.c.cluster, dags.c.tier, dags.c.partition)
+            place = connection.execute(sa.select(*columns).where(dags.c.dag_id == dag_id)).first()
+            owned = f"{place.cluster}_tier_{place.tier}_{place.partition}" if place is not None else ""
+            return list(dict.fromkeys(row.address for row in sorted(addresses, key=lambda row: row.name != owned)))
 
 
 def as_json(found: SimulateResponse) -> dict[str, Any]:

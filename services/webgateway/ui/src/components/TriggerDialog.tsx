@@ -1,16 +1,21 @@
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { Play } from 'lucide-react';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { checkConf } from '../lib/conf';
-import { defaultsOf, fieldsOf } from '../lib/decisions';
+import { paramsOf, parse, problemsOf, startOf } from '../lib/params';
 import { dagQuery } from '../queries/dags';
 import { useTrigger } from '../queries/runs';
 import './backfills.css';
+import { ParamForm } from './ParamForm';
 import { toastGood } from './Toasts';
 import { Dialog, Problem } from './ui';
 
 const RUN_ID = /^[A-Za-z0-9_.~:+-]{1,250}$/;
+
+function without<T>(values: Record<string, T>, name: string): Record<string, T> {
+  return Object.fromEntries(Object.entries(values).filter(([other]) => other !== name));
+}
 
 interface Props {
   dagId: string;
@@ -18,7 +23,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** Starts a run by hand; conf is checked while it is typed. */
+/** Starts a run by hand: a form of the DAG's parameters, or its conf as JSON. Both are checked while they are filled. */
 export function TriggerDialog({ dagId, paused, onClose }: Props) {
   const navigate = useNavigate();
   const trigger = useTrigger(dagId);
@@ -29,15 +34,25 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
   const [note, setNote] = useState('');
   const [partitionKey, setPartitionKey] = useState('');
   const [stay, setStay] = useState(false);
-  const params = dag?.params ?? {};
-  const fields = fieldsOf(params);
-  const prefill = fields.length > 0 ? JSON.stringify(defaultsOf(fields), null, 2) : '';
+  const [asJson, setAsJson] = useState(false);
+  const [drafts, setDrafts] = useState<Record<string, string>>({});
+  const params = useMemo(() => paramsOf(dag?.params ?? {}), [dag]);
+  const prefill = params.length > 0 ? JSON.stringify(startOf(params), null, 2) : '';
   const text = typed ?? prefill;
   const check = checkConf(text);
+  const conf = check.ok ? check.value : {};
+  const problems = problemsOf(params, conf);
+  for (const param of params) {
+    const draft = drafts[param.name];
+    const parsed = draft === undefined ? null : parse(param, draft);
+    if (parsed && !parsed.ok) problems[param.name] = parsed.message;
+  }
+  const fits = check.ok && Object.keys(problems).length === 0;
+  const form = params.length > 0 && !asJson && check.ok;
   const runIdOk = runId === '' || RUN_ID.test(runId);
 
   const start = () => {
-    if (!check.ok || !runIdOk) return;
+    if (!check.ok || !fits || !runIdOk) return;
     trigger.mutate(
       {
         conf: check.value,
@@ -79,7 +94,7 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
           <button
             type="button"
             className="btn primary"
-            disabled={!check.ok || !runIdOk || trigger.isPending}
+            disabled={!fits || !runIdOk || trigger.isPending}
             onClick={start}
           >
             <Play size={13} /> {trigger.isPending ? 'Triggering' : 'Trigger'}
@@ -92,48 +107,85 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
           <span>This DAG is paused: the run is created and waits until the DAG is unpaused.</span>
         </div>
       )}
-      <label className="labelled">
-        <span>conf, a JSON object (may stay empty)</span>
-        <textarea
-          className="field mono"
-          rows={6}
-          spellCheck={false}
-          value={text}
-          placeholder={'{"day": "2026-11-26", "full": false}'}
-          aria-invalid={!check.ok}
-          aria-describedby="conf-help"
-          onChange={(event) => setTyped(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key === 'Enter' && (event.metaKey || event.ctrlKey)) start();
+      {params.length > 0 && (
+        <div className="row" role="group" aria-label="View">
+          <button
+            type="button"
+            className={form ? 'btn primary' : 'btn'}
+            aria-pressed={form}
+            disabled={!check.ok}
+            onClick={() => setAsJson(false)}
+          >
+            Form
+          </button>
+          <button
+            type="button"
+            className={form ? 'btn' : 'btn primary'}
+            aria-pressed={!form}
+            onClick={() => setAsJson(true)}
+          >
+            JSON
+          </button>
+        </div>
+      )}
+      {form ? (
+        <ParamForm
+          params={params}
+          conf={conf}
+          drafts={drafts}
+          problems={problems}
+          onChange={(name, value, draft) => {
+            setDrafts({ ...without(drafts, name), ...(draft === null ? {} : { [name]: draft }) });
+            const changed = value === undefined ? without(conf, name) : { ...conf, [name]: value };
+            setTyped(JSON.stringify(changed, null, 2));
           }}
         />
-      </label>
-      <div id="conf-help" className="small muted" style={{ marginTop: -8, display: 'grid', gap: 4 }}>
-        {check.ok ? (
-          <span style={{ color: 'var(--ok)' }}>
-            {Object.keys(check.value).length === 0 ? 'No conf: tasks see an empty object.' : 'Valid.'}
-          </span>
-        ) : (
-          <span style={{ color: 'var(--danger)' }} role="alert">
-            {check.message} {check.fix}
-          </span>
-        )}
-        {fields.length > 0 && (
-          <ul className="params" aria-label="Parameters">
-            {fields.map((field) => (
-              <li key={field.name}>
-                <code>{field.name}</code> {field.required && <strong>required</strong>} {field.hint}
-                {field.description && ` · ${field.description}`}
-              </li>
-            ))}
-          </ul>
-        )}
-        <span>
-          Right: <code>{'{"day": "2026-11-26"}'}</code> Wrong: <code>[1, 2]</code>,{' '}
-          <code>{"{'day': 1}"}</code>. A template reads it as <code>{'{{ dag_run.conf["day"] }}'}</code>. At
-          most 1 MiB.
-        </span>
-      </div>
+      ) : (
+        <>
+          <label className="labelled">
+            <span>conf, a JSON object (may stay empty)</span>
+            <textarea
+              className="field mono"
+              rows={6}
+              spellCheck={false}
+              value={text}
+              placeholder={'{"day": "2026-11-26", "full": false}'}
+              aria-invalid={!fits}
+              aria-describedby="conf-help"
+              onChange={(event) => {
+                setDrafts({});
+                setTyped(event.target.value);
+              }}
+              onKeyDown={(event) => {
+                if (event.key === 'Enter' && (event.metaKey || event.ctrlKey)) start();
+              }}
+            />
+          </label>
+          <div id="conf-help" className="small muted" style={{ marginTop: -8, display: 'grid', gap: 4 }}>
+            {!check.ok && (
+              <span style={{ color: 'var(--danger)' }} role="alert">
+                {check.message} {check.fix}
+              </span>
+            )}
+            {check.ok &&
+              Object.entries(problems).map(([name, problem]) => (
+                <span key={name} style={{ color: 'var(--danger)' }} role="alert">
+                  <code>{name}</code>: {problem}
+                </span>
+              ))}
+            {fits && (
+              <span style={{ color: 'var(--ok)' }}>
+                {Object.keys(conf).length === 0 ? 'No conf: tasks see an empty object.' : 'Valid.'}
+              </span>
+            )}
+            <span>
+              Right: <code>{'{"day": "2026-11-26"}'}</code> Wrong: <code>[1, 2]</code>,{' '}
+              <code>{"{'day': 1}"}</code>. A template reads it as <code>{'{{ dag_run.conf["day"] }}'}</code>.
+              At most 1 MiB.
+            </span>
+          </div>
+        </>
+      )}
       <details>
         <summary className="muted" style={{ cursor: 'pointer' }}>
           Run id, logical date, partition key, note

@@ -37,13 +37,6 @@ export function fieldsOf(params: Decision['params']): Field[] {
   });
 }
 
-/** Values of a form as it begins: those that must be given are not among them. */
-export function defaultsOf(fields: Field[]): Record<string, unknown> {
-  return Object.fromEntries(
-    fields.filter((field) => !field.required).map((field) => [field.name, field.start]),
-  );
-}
-
 /** The typed text as the field's type wants it. */
 export function valueOf(field: Field, text: string): unknown {
   if (field.type === 'integer' || field.type === 'number') return text.trim() === '' ? text : Number(text);
