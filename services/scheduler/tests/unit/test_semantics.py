@@ -242,11 +242,11 @@ def test_a_custom_timetable_runs_at_the_times_that_were_evaluated(lab) -> None: 
     lab.take(evaluated(lab, 10, 30))
     lab.at(30)
     assert len(lab.runs()) == 2
-    # What is told next goes on after the latest run; a part that begins elsewhere is nobody's answer.
+    # What is told next goes on after the run at which it was asked for; a part that begins elsewhere is no answer.
     lab.take(evaluated(lab, 10, 30, 40))
     lab.at(100)
     assert len(lab.runs()) == 2
-    lab.take(evaluated(lab, 40, after=30))
+    lab.take(evaluated(lab, 30, 40, after=10))
     assert len(lab.runs()) == 3
 
 
