@@ -15,16 +15,25 @@ test('the Simulate tab shows the next days, and a backfill with the limit that h
   await expect(timeline.getByRole('rowheader').first()).toContainText('-');
 });
 
-test('a parameter that does not fit is refused by name, and nothing runs', async ({ page }) => {
+test('a DAG with params has a form that refuses what does not fit, and the same as JSON', async ({ page }) => {
   await page.goto('/dags/sample_templates');
   await page.getByRole('button', { name: 'Trigger', exact: true }).click();
   const dialog = page.getByRole('dialog');
-  await expect(dialog.getByRole('list', { name: 'Parameters' })).toContainText('Which planet to greet');
-  await dialog.getByRole('textbox', { name: /conf/ }).fill('{"planet": "Venus", "repeat": 9}');
-  await dialog.getByRole('button', { name: 'Trigger' }).click();
-  await expect(dialog).toContainText("Parameter 'repeat'");
-  await expect(dialog).toContainText('greater than 5');
-  await dialog.getByRole('textbox', { name: /conf/ }).fill('{"planet": "Venus", "repeat": 2}');
+  await expect(dialog).toContainText('Which planet to greet');
+  await dialog.getByRole('textbox', { name: 'planet' }).fill('Venus');
+  const repeat = dialog.getByRole('spinbutton', { name: 'repeat' });
+  await repeat.fill('9');
+  await expect(dialog.getByRole('alert')).toContainText('At most 5.');
+  await expect(dialog.getByRole('button', { name: 'Trigger' })).toBeDisabled();
+  await repeat.fill('2');
+  await dialog.getByRole('button', { name: 'JSON' }).click();
+  const conf = dialog.getByRole('textbox', { name: /conf/ });
+  await expect(conf).toHaveValue(/"planet": "Venus",\s+"repeat": 2/);
+  await conf.fill('{"planet": "Venus", "repeat": 9}');
+  await expect(dialog.getByRole('alert')).toContainText('repeat: At most 5.');
+  await conf.fill('{"planet": "Venus", "repeat": 3}');
+  await dialog.getByRole('button', { name: 'Form' }).click();
+  await expect(repeat).toHaveValue('3');
   await dialog.getByRole('button', { name: 'Trigger' }).click();
   await expect(page).toHaveURL(/\/runs\//);
 });
