@@ -350,3 +350,16 @@ def test_an_ended_run_that_is_cleared_is_remembered() -> None:
     book.events({"task_cleared": {"task_id": "t", "map_index": -1}}, {"run_state_changed": {"state": RUN}})
     book.begin(number=2)
     assert book.verify().broken["one_open_try"] == 1
+
+
+def test_a_command_that_is_held_waits_until_it_is_released() -> None:
+    book = sound()
+    book.command("held")
+    book.events({"command_held": {"command": {"request_id": "held", "dag_id": "d"}}}, run="")
+    found = book.verify()
+    assert found.violations == [] and found.waiting_commands == 1
+    book.events({"command_released": {"request_id": "held"}}, run="")
+    assert [violation.invariant for violation in book.verify().violations] == ["each_command_is_answered_once"]
+    book.events({"command_accepted": {"request_id": "held"}}, run="")
+    found = book.verify()
+    assert found.violations == [] and found.waiting_commands == 0

@@ -63,6 +63,8 @@ class Checker:
         self._reported_ends: dict[str, tuple[int, _Place]] = {}
         self._commands: dict[str, tuple[str, _Place]] = {}
         self._answers: Counter[str] = Counter()
+        # Commands that wait for the DAG's custom timetable.
+        self._held: set[str] = set()
         self._pools: dict[str, int] = {}
         self._pool_requests: dict[tuple[str, str, int], int] = {}
         self._pool_granted: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
@@ -127,6 +129,10 @@ class Checker:
                 self._answered(record, event.command_accepted.request_id)
             elif kind == "command_rejected":
                 self._answered(record, event.command_rejected.request_id)
+            elif kind == "command_held":
+                self._held.add(event.command_held.command.request_id)
+            elif kind == "command_released":
+                self._held.discard(event.command_released.request_id)
             elif kind == "asset_event":
                 self._asset(record, event.asset_event)
             elif kind == "pool_event":
@@ -381,7 +387,7 @@ class Checker:
             self._missing(ordered or new or "/__" in key, "grants_follow_orders", place, key, "it was never ordered")
         for request_id, (key, place) in self._commands.items():
             answered = self._answers[request_id] > 0
-            waits = place[2] >= min(handled.get(place[:2], 0), before.get(place[:2], 0))
+            waits = request_id in self._held or place[2] >= min(handled.get(place[:2], 0), before.get(place[:2], 0))
             self.findings.waiting_commands += waits and not answered
             self._missing(
                 answered or waits, "each_command_is_answered_once", place, key, f"request {request_id} has no answer"
