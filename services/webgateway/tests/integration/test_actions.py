@@ -197,3 +197,27 @@ def test_pools_variables_and_connections(client: httpx.Client, answers: Any, eve
     for path in ("/pools/gpu", "/variables/key", "/connections/shop"):
         assert client.delete(path).status_code == 204
         eventually(lambda path=path: client.get(path).status_code == 404, f"{path} is gone")
+
+
+def test_a_request_is_carried_out_once_whichever_gateway_is_asked(
+    client: httpx.Client, start_gateway: Any, answers: Any
+) -> None:
+    """B4: also after a restart, by a gateway whose views were built from the log."""
+    wishes: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/dags/etl/runs", {"conf": {"n": 1}}),
+        ("PATCH", "/dags/etl", {"paused": True}),
+        ("POST", "/dags/etl/runs/r1/clear", {"task_ids": ["t1"]}),
+        ("POST", "/dags/etl/runs/r1/mark", {"state": "success"}),
+        ("POST", "/dags/etl/runs/r1/mark-tasks", {"task_ids": ["t1"], "state": "success"}),
+        ("POST", "/dags/etl/runs/r1/kill-tasks", {"task_ids": ["t1"]}),
+        ("POST", "/dags/etl/runs/r1/stop", {}),
+    ]
+    sent = [(method, path, {**body, "request_id": str(uuid.uuid4())}) for method, path, body in wishes]
+    first = [client.request(method, path, json=body) for method, path, body in sent]
+    assert [answer.status_code for answer in first] == [200] * len(sent), [answer.text for answer in first]
+    other = start_gateway()
+    other.caught_up()
+    with other.client() as again:
+        repeated = [again.request(method, path, json=body).json() for method, path, body in sent]
+    assert repeated == [answer.json() for answer in first]
+    assert [command.request_id for command in answers.commands] == [body["request_id"] for _, _, body in sent]

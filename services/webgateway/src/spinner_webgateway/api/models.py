@@ -468,6 +468,10 @@ class MarkRunRequest(BaseModel):
     request_id: str | None = None
 
 
+class StopRunRequest(BaseModel):
+    request_id: str | None = None
+
+
 class CommandResult(BaseModel):
     request_id: str
     run_id: str = ""

@@ -123,10 +123,16 @@ async def kill_tasks(
 
 @router.post("/stop", response_model=models.CommandResult)
 async def stop_run(
-    dag_id: str, run_id: str, gateway: GatewayDependency, caller: CallerDependency, subject: Subject
+    dag_id: str,
+    run_id: str,
+    gateway: GatewayDependency,
+    caller: CallerDependency,
+    subject: Subject,
+    body: models.StopRunRequest | None = None,
 ) -> Response:
-    with gateway.access.act(caller, "run.stop", subject):
-        row = await gateway.actions.stop_run(caller, dag_id, run_id)
+    request_id = body.request_id if body is not None else None
+    with gateway.access.act(caller, "run.stop", subject, request_id or ""):
+        row = await gateway.actions.stop_run(caller, dag_id, run_id, request_id)
     return command_answer(row)
 
 

@@ -3247,6 +3247,11 @@ export interface components {
              */
             category: string;
         };
+        /** StopRunRequest */
+        StopRunRequest: {
+            /** Request Id */
+            request_id?: string | null;
+        };
         /** SystemInfo */
         SystemInfo: {
             /** Version */
@@ -6253,7 +6258,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["StopRunRequest"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
