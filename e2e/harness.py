@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,10 @@ def wait_for(what: str, check: Callable[[], T | None], seconds: float = 60.0, pa
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not after {seconds:.0f} s ({reason})")
         time.sleep(pause_seconds)
+
+
+# Made once: reading the certificates costs more than most requests.
+_TLS = ssl.create_default_context()
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class Stack:
         return f"127.0.0.1:{json.loads((self.home / 'state.json').read_text())['ports']['kafka']}"
 
     def rest(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.url}/api/v1{path}", timeout=60, **arguments)
+        return httpx.request(method, f"{self.url}/api/v1{path}", timeout=60, verify=_TLS, **arguments)
 
     def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All items of a paged list."""

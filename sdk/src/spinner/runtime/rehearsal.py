@@ -9,43 +9,37 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
-from google.protobuf.message import Message
 from spinner_proto.orders.v1 import orders_pb2 as orders
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
 
 from spinner.core import stack
 from spinner.core.dag import DAG
-from spinner.operators.empty import EmptyOperator
-from spinner.runtime import local_frames, logs, runner
-from spinner.runtime.connection import Lease
-from spinner.runtime.processes import descendants
+from spinner.operators.python import PythonOperator
+from spinner.runtime import local_frames, logs, processes, runner
+from spinner.runtime.connection import LocalConnection
 from spinner.runtime.usage import meter
 
-M = TypeVar("M", bound=Message)
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class _NoExecutor:
-    """A connection whose calls are encoded, go nowhere and are answered with nothing."""
+class _NoExecutor(LocalConnection):
+    """A connection to this process itself, in which all answers lie already."""
 
-    def __init__(self) -> None:
-        self.lease = Lease()
+    def __init__(self, work: pb.GetWorkResponse) -> None:
+        super().__init__("", b"")
+        self._sock, self._other_end = socket.socketpair()
+        for answer in (work, pb.StartResponse(), pb.FinishResponse()):
+            local_frames.send_frame(self._other_end, local_frames.encode_answer(answer))
 
-    def call(self, method: str, request: Message, response: type[M]) -> M:
-        local_frames.frame(local_frames.encode_request(method, request))
-        return response()
-
-    def begin(self, worker: str) -> tuple[pb.GetWorkResponse, pb.StartResponse]:
-        return self.call("GetWork", pb.GetWorkRequest(), pb.GetWorkResponse), self.call(
-            "Start", pb.StartRequest(worker=worker), pb.StartResponse
-        )
-
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """See Connection."""
+        super().close()
+        self._other_end.close()
 
 
 class _Work(runner.Work):
@@ -53,10 +47,13 @@ class _Work(runner.Work):
         return _dag()
 
 
+def _nothing(ti: object) -> None: ...
+
+
 @cache
 def _dag() -> DAG:
     with DAG("rehearsal", schedule=None, start_date=_MOMENT, tier=3, access_control={"x": {"can_dag_read"}}) as dag:
-        EmptyOperator(task_id="nothing", doc_md="{{ ds }}")
+        PythonOperator(task_id="nothing", python_callable=_nothing)
     dag.check()
     stack.reset()
     return dag
@@ -72,8 +69,8 @@ def rehearse() -> pb.FinishRequest:
     folder = Path.cwd()
     logs.set_stage("LaunchStage")
     logs.configure()
-    connection = _NoExecutor()
-    answer, _ = connection.begin(runner.worker_name())
+    processes.adopt_orphans()
+    answer = pb.GetWorkResponse()
     order = orders.TaskOrder(kind=orders.ORDER_KIND_TASK, max_tries=1, relative_path=Path(__file__).name)
     order.try_key.dag_id, order.try_key.run_id, order.try_key.task_id = "rehearsal", "manual__0", "nothing"
     order.try_key.map_index, order.try_key.try_number = -1, 1
@@ -82,11 +79,14 @@ def rehearse() -> pb.FinishRequest:
     order.execution_timeout.FromSeconds(60)
     answer.order.CopyFrom(order)
     answer.bundle_path = str(Path(__file__).parent)
-    work = _Work(connection, pb.GetWorkResponse.FromString(answer.SerializeToString()), datetime.now(UTC))
+    connection = _NoExecutor(answer)
+    answer, _ = connection.begin(runner.worker_name())
+    work = _Work(connection, answer, datetime.now(UTC))
     work.control.start()
     report = runner.report_of(work)
-    descendants(os.getpid())
+    processes.descendants(os.getpid())
     connection.call("Finish", report, pb.FinishResponse)
+    connection.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     meter.restart()

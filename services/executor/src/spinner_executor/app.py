@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,8 @@ from spinner_executor.settings import Settings
 _log = logging.getLogger(__name__)
 _USAGE_SECONDS = 3.0
 _POD_LINGER_MS = 20.0
+_DRAIN_SECONDS = 5.0
+_SWITCH_SECONDS = 0.0005
 
 
 class Life(Protocol):
@@ -59,6 +62,8 @@ async def main(app: App[Settings]) -> None:
     settings = app.settings
     # Live tries are many and have few cycles: with the defaults the collector walks them again and again.
     gc.set_threshold(50_000, 20, 100)
+    # A word from Kafka or a worker passes from thread to thread: it should not wait 5 ms for each.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # Pods take seconds: their reports may wait a moment for others, which spares the broker requests.
     linger_ms = 0.0 if settings.executor_backend == "local" else _POD_LINGER_MS
     log = KafkaLog(settings.kafka, "spinner-executor", settings.topic_prefix, Tuning(linger_ms=linger_ms))
@@ -130,9 +135,12 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
             sockets.close(partition)
         await server.stop(1.0)
         await controller.triggers.close()
+        await controller.ends.uploads.drain(_DRAIN_SECONDS)
         controller.close()
         bundles.close()
         usage.flush(reporter.post)
+        await asyncio.sleep(0)
+        reporter.flush()
         await asyncio.to_thread(producer.flush, 5.0)
         for view in (shared, runs, usage):
             await asyncio.to_thread(view.stop)

@@ -26,6 +26,9 @@ class Settings(ServiceSettings):
     executor_parallelism: int = Field(
         default=0, ge=0, description="live workers at most, the rest waits by priority; 0: 32 processes, 10000 pods"
     )
+    executor_beginners: int = Field(
+        default=0, ge=0, description="local workers at most that begin at the same time; 0: two for each core"
+    )
     executor_memory: Bytes = Field(
         default=0, description="bytes (or 48Gi) that requests of live workers may add up to here; 0: no bound"
     )

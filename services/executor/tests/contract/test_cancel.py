@@ -90,7 +90,7 @@ def test_on_kill_runs_and_sessions_and_deaf_processes_end(stage: Stage, place: P
     cancel(stage, order)
     ended = stage.wait(order, seconds=SECONDS).ended
     assert ended.outcome == c.OUTCOME_KILLED_BY_USER
-    assert b"on_kill runs" in stage.store.get(ended.log_key)
+    assert b"on_kill runs" in stage.log_of(ended)
     until(lambda: not place.left(), "nothing of the try is left", SECONDS)
     nobody_beats(tmp_path)
 

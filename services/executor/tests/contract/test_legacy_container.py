@@ -40,7 +40,7 @@ class Jobs:
         return self._stage.wait(order, seconds=SECONDS).ended
 
     def log(self, ended: TaskEnded) -> str:
-        return self._stage.store.get(ended.log_key).decode()
+        return self._stage.log_of(ended).decode()
 
     def runs(self) -> None:
         until((self._stage.folder / "runs").exists, "the command runs", SECONDS)

@@ -117,7 +117,7 @@ class Scene:
             f"{watch.most_bytes / MIB:.0f} MiB, executor +{grown / MIB:.0f} MiB, "
             f"worker {end.usage.peak_memory_bytes / MIB:.0f} MiB"
         )
-        log = self.stage.store.get(end.log_key)
+        log = self.stage.log_of(end)
         assert end.outcome == c.OUTCOME_SUCCESS, log[-2000:]
         assert len(log) == end.log_bytes <= MOST + 1000
         assert grown < 100 * MIB
@@ -172,7 +172,7 @@ def test_a_hundred_thousand_lines_a_second_are_followed_live(scene: Scene, place
     end = scene.stage.wait(order, seconds=60).ended
     assert end.outcome == c.OUTCOME_SUCCESS
     reader.join(60)
-    log = scene.stage.store.get(end.log_key)
+    log = scene.stage.log_of(end)
     found = re.search(rb"lines (\d+) seconds ([\d.]+)\n", log)
     assert found is not None
     print(f"\n{place.name}: {int(found[1]) / float(found[2]):,.0f} lines/s, {len(answers)} pieces read")
@@ -203,7 +203,7 @@ def test_a_worker_that_is_killed_while_it_prints_leaves_a_bounded_log(scene: Sce
     until(printed, "it prints", 60)
     place.kill(order)
     end = scene.stage.wait(order, seconds=60).ended
-    log = scene.stage.store.get(end.log_key)
+    log = scene.stage.log_of(end)
     assert end.outcome == c.OUTCOME_CRASHED
     assert len(log) == end.log_bytes <= MOST + 2000
     assert left_out(log)[0] > 0 and b"ERROR spinner.executor" in log[-2000:]

@@ -149,7 +149,7 @@ def nothing_left(place: NodePlace) -> None:
 
 
 def log_of(stage: Stage, ended: TaskEnded) -> str:
-    return stage.store.get(ended.log_key).decode()
+    return stage.log_of(ended).decode()
 
 
 def test_success_failure_memory_and_crash_are_told_apart(stage: Stage, orders: Orders, place: NodePlace) -> None:

@@ -74,7 +74,7 @@ def test_a_secret_stays_masked_after_a_takeover_with_another_disk(
     until(lambda: any("it is still" in log.read_text() for log in sent("*/*/log")) or stage.of(order, "ended"), "sent")
     (tmp_path / "die").touch()
     ended = stage.wait(order, seconds=60).ended
-    log = stage.store.get(ended.log_key).decode()
+    log = stage.log_of(ended).decode()
     assert ended.outcome == outcome, log
     assert "it is **************" in log and "it is still **************" in log
     assert SECRET not in log

@@ -93,7 +93,7 @@ def test_a_task_runs_and_its_end_log_and_stages_are_reported(stage: Stage, tasks
     end = stage.wait(order, seconds=SECONDS).ended
     assert end.outcome == c.OUTCOME_SUCCESS
     assert {c.STAGE_QUEUE, c.STAGE_LAUNCH, c.STAGE_TASK_EXEC, c.STAGE_LOG_UPLOAD} <= {s.stage for s in end.stages}
-    assert b"hello from quick1" in stage.store.get(end.log_key)
+    assert b"hello from quick1" in stage.log_of(end)
     assert len(stage.of(order, "started")) == 1
     nothing_left(place)
 

@@ -42,8 +42,11 @@ class Family(BaseOperator):
         self.mode = mode
 
     def execute(self, context):
+        # They are deaf from their first moment, also where Python takes long to start.
+        heard = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         plain = subprocess.Popen(SLEEP)
         session = subprocess.Popen(SLEEP, start_new_session=True)
+        signal.signal(signal.SIGTERM, heard)
         subprocess.Popen([sys.executable, "-c", DAEMON, "FOLDER/daemon"]).wait()
         text = ""
         while not text.endswith("."):
@@ -106,7 +109,7 @@ def test_cancelling_runs_on_kill_and_ends_sessions_and_daemons(stage: Stage) -> 
     cancel(stage, order)
     ended = stage.wait(order).ended
     assert ended.outcome == c.OUTCOME_KILLED_BY_USER
-    text = stage.store.get(ended.log_key).decode()
+    text = stage.log_of(ended).decode()
     assert "on_kill was called" in text
     assert "The task left 4 processes running; they were ended" in text
     nothing_is_left(stage)

@@ -137,7 +137,7 @@ def test_a_killed_worker_is_a_crash(stage: Stage, waiting: c.BundleRef, began: P
     assert ended.exit_code == 137
     assert "SIGKILL" in ended.message
     assert ended.usage.peak_memory_bytes > 0
-    assert b"SIGKILL" in stage.store.get(ended.log_key)
+    assert b"SIGKILL" in stage.log_of(ended)
 
 
 def test_a_worker_killed_while_no_executor_lives_is_a_crash(stage: Stage, waiting: c.BundleRef, began: Path) -> None:
@@ -256,7 +256,7 @@ class Immediate(BaseTrigger):
     end = stage.wait(order)
     assert end.segment == 1
     assert end.ended.outcome == c.OUTCOME_SUCCESS
-    log = stage.store.get(end.ended.log_key).decode()
+    log = stage.log_of(end.ended).decode()
     assert log.splitlines()[:2] == ["first segment", "said by the trigger"]
     assert log.splitlines()[2].startswith("resumed with")
     assert [s.stage for s in end.ended.stages].count(c.STAGE_LAUNCH) == 2

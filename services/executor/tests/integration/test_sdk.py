@@ -71,14 +71,14 @@ def test_a_dag_file_runs_with_the_real_runtime(stage: Stage, tmp_path: Path) -> 
     make, use, fail = (stage.order(name, bundle, "dag.py") for name in ("make", "use", "fail"))
     stage.write(make)
     ended = stage.wait(make).ended
-    log = stage.store.get(ended.log_key).decode()
+    log = stage.log_of(ended).decode()
     assert ended.outcome == c.OUTCOME_SUCCESS, log
     assert "password is ************** key is None" in log
     assert "hunter2" not in log
     assert json.loads(stage.store.get(f"xcom/d/{stage.run_id}/make/-1/return_value.json")) == {"rows": 3}
     assert [s.stage for s in ended.stages] == sorted(s.stage for s in ended.stages)
     stage.write(use, fail)
-    assert "rows: 3" in stage.store.get(stage.wait(use).ended.log_key).decode()
+    assert "rows: 3" in stage.log_of(stage.wait(use).ended).decode()
     failed = stage.wait(fail).ended
     assert failed.outcome == c.OUTCOME_FAILED
     assert "no such table" in failed.message

@@ -73,7 +73,7 @@ def test_a_task_gets_them_in_order_and_its_log_has_none(stage: Stage) -> None:
     stage.write(order)
     ended = stage.wait(order).ended
     assert ended.outcome == c.OUTCOME_SUCCESS
-    text = stage.store.get(ended.log_key).decode()
+    text = stage.log_of(ended).decode()
     stars = {"region True is": 13, "pin True is": 9, "shop True db with": 15, "api True api with": 14}
     for words, count in stars.items():
         assert f"{words} {'*' * count}\n" in text

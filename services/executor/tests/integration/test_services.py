@@ -81,9 +81,9 @@ def test_grpc_workers_use_the_same_handler_and_stale_tokens_are_refused(stage: S
     order = stage.order("talks", stage.bundle(dag=TALKING.format(go=str(tmp_path / "go"))), "dag.py")
     stage.write(order)
     stage.wait(order, "started")
-    (token_file,) = (tmp_path / "data" / "tries").glob("*/*/token")
-    assert token_file.stat().st_mode & 0o077 == 0
-    token = token_file.read_text()
+    (record,) = (tmp_path / "data" / "tries").glob("*/*/worker-*.json")
+    assert record.stat().st_mode & 0o077 == 0
+    token = json.loads(record.read_text())["token"]
     stub = runtime_pb2_grpc.TaskRuntimeServiceStub(_channel(process))
 
     def metadata(text: str) -> tuple[tuple[str, str], ...]:
@@ -157,6 +157,6 @@ def test_a_retry_starts_with_a_log_of_its_own_and_without_the_xcoms_of_the_earli
         order = stage.order("again", bundle, "dag.py", try_number=number)
         stage.write(order)
         ended = stage.wait(order).ended
-        assert stage.store.get(ended.log_key) == f"try {number}\n".encode()
+        assert stage.log_of(ended) == f"try {number}\n".encode()
     assert not list(stage.store.list(f"xcom/d/{stage.run_id}/again/"))
     assert order.desired_state == o.DESIRED_STATE_RUNNING

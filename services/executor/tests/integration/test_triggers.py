@@ -260,7 +260,7 @@ def test_a_trigger_reads_variables_and_connections_and_its_log_hides_them(stage:
     event = json.loads(resuming.fired["asks"].trigger_fired.payload_json)
     assert event[:2] == ["hunter2hunter2", "db.example"]
     assert "a trigger cannot call SetVariable" in event[2]
-    log = stage.store.get(stage.wait(resuming.orders["asks"]).ended.log_key).decode()
+    log = stage.log_of(stage.wait(resuming.orders["asks"]).ended).decode()
     assert "it is ************** at db.example" in log
 
 

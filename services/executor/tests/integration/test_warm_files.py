@@ -69,7 +69,7 @@ class Scene:
 
     def ended(self, order: TaskOrder) -> tuple[int, int]:
         ended = self.stage.wait(order).ended
-        log = self.stage.store.get(ended.log_key).decode()
+        log = self.stage.log_of(ended).decode()
         assert ended.outcome == c.OUTCOME_SUCCESS, log
         return self.said(log)
 

@@ -44,7 +44,9 @@ class Scene:
         self.uploading = threading.Event()
         self.node_fails = False
         context: Any = SimpleNamespace(
-            backend=SimpleNamespace(disruption=lambda _: None, read_log=self._read_log, stop=lambda *_, **__: None),
+            backend=SimpleNamespace(
+                disruption=lambda _: None, read_log=self._read_log, stop=lambda *_, **__: None, shares_files=False
+            ),
             reporter=SimpleNamespace(report=self._report, post=lambda _: None),
             objects=SimpleNamespace(put=self._put),
             usage=SimpleNamespace(learn=lambda *_: None),

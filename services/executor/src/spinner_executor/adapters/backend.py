@@ -6,10 +6,10 @@ twice starts at most one worker, also across restarts of the executor and of the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -108,8 +108,8 @@ class Backend(Protocol):
     def release(self, partition: int) -> None:
         """The partition is not owned any more: its workers stay, unwatched."""
 
-    async def launch(self, launch: Launch) -> None:
-        """Makes the worker; returns once it exists. Raises LaunchFailed."""
+    def launch(self, launch: Launch) -> Coroutine[Any, Any, None]:
+        """Makes the worker; awaiting it waits until it exists, and raises LaunchFailed."""
 
     def observe(self, key: str, order: TaskOrder, granted: str) -> Observed:
         """Finds the latest worker of a try and watches it from now on.
@@ -144,7 +144,10 @@ class Backend(Protocol):
     def remove(self, key: str) -> None:
         """Removes everything of the try, whose end is recorded. Its worker is gone."""
 
-    def sweep(self, partition: int, live: Collection[str]) -> None:
-        """Kills and removes what is here of tries of an order partition that are not among `live` keys."""
+    def sweep(self, partition: int, live: Collection[str]) -> list[str]:
+        """Kills and removes what is here of tries of an order partition that are not among `live` keys.
+
+        Returns those whose logs may not be in the object store yet; they are the caller's to `remove`.
+        """
 
     async def close(self, stop_workers: bool) -> None: ...

@@ -21,6 +21,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded, TaskReport
 from spinner_executor.domain.prediction import Memory
 
 _log = logging.getLogger(__name__)
+SAVED = "saved"
 
 
 class Journal:
@@ -41,6 +42,16 @@ class Journal:
             return TaskReport.FromString(data)
         except DecodeError:
             return None
+
+    def mark_saved(self, segment: int) -> None:
+        """Notes that the log is in the object store."""
+        with contextlib.suppress(OSError):  # then it is uploaded once more
+            os.link(self._folder / f"end-{segment}.bin", self._folder / SAVED)
+
+    @property
+    def saved(self) -> bool:
+        """Whether the log is known to be in the object store."""
+        return (self._folder / SAVED).exists()
 
     def store_stages(self, stages: TaskEnded) -> None:
         """Keeps the stages and usage of earlier segments."""

@@ -1,9 +1,14 @@
-"""Reports to the schedulers' inboxes, and other plain records: idempotent producer, acknowledged before it counts."""
+"""Reports to the schedulers' inboxes, and other plain records: idempotent producer, acknowledged before it counts.
+
+What nobody waits for (log chunks, usage) gathers for a moment: the broker works by the request rather than the record.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from spinner_eventlog.interface import Outgoing, Producer, RecordTooLarge
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TaskReport
@@ -11,6 +16,9 @@ from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 _log = logging.getLogger(__name__)
 _MAX_BACKOFF_SECONDS = 2.0
+_GATHER_SECONDS = 0.05
+
+Sent = Coroutine[Any, Any, None]
 
 
 class Reporter:
@@ -19,10 +27,14 @@ class Reporter:
     def __init__(self, producer: Producer, loop: asyncio.AbstractEventLoop) -> None:
         self._producer = producer
         self._loop = loop
+        self._gathered: list[Outgoing] = []
 
-    async def report(self, order: TaskOrder, report: TaskReport, traceparent: str = "") -> None:
-        """Writes a report to the inbox that the order names; returns when it is durable."""
-        await self.send(
+    def report(self, order: TaskOrder, report: TaskReport, traceparent: str = "") -> Sent:
+        """Sends a report to the inbox that the order names; awaiting what it returns waits until that is durable.
+
+        Reports reach an inbox in the order of these calls.
+        """
+        return self.send(
             Outgoing(
                 order.reply_topic,
                 order.try_key.dag_id,
@@ -32,36 +44,49 @@ class Reporter:
             )
         )
 
-    async def send(self, outgoing: Outgoing) -> None:
-        """Writes a record, again and again until Kafka has it; raises RecordTooLarge."""
+    def send(self, outgoing: Outgoing) -> Sent:
+        """Sends a record now; awaiting it repeats that until Kafka has it, and raises RecordTooLarge."""
+        return self._until_written(outgoing, self._sent(outgoing))
+
+    def _sent(self, outgoing: Outgoing) -> asyncio.Future[Exception | None]:
+        done: asyncio.Future[Exception | None] = self._loop.create_future()
+
+        def delivered(error: Exception | None, _offset: int) -> None:
+            self._loop.call_soon_threadsafe(_settle, done, error)
+
+        try:
+            self._producer.send(outgoing, delivered)
+        except Exception as refused:  # noqa: BLE001 - a full queue and a dead broker are both "later"
+            _settle(done, refused)
+        return done
+
+    async def _until_written(self, outgoing: Outgoing, done: asyncio.Future[Exception | None]) -> None:
         pause = 0.05
-        while True:
-            done: asyncio.Future[Exception | None] = self._loop.create_future()
-
-            def delivered(error: Exception | None, _offset: int, done: asyncio.Future[Exception | None] = done) -> None:
-                self._loop.call_soon_threadsafe(_settle, done, error)
-
-            try:
-                self._producer.send(outgoing, delivered)
-                error = await done
-            except RecordTooLarge:
-                raise
-            except Exception as refused:  # noqa: BLE001 - a full queue and a dead broker are both "later"
-                error = refused
-            if error is None:
-                return
+        while (error := await done) is not None:
             if isinstance(error, RecordTooLarge):
                 raise error
             _log.warning("record for %s is not written yet: %s", outgoing.topic, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _MAX_BACKOFF_SECONDS)
+            done = self._sent(outgoing)
 
     def post(self, outgoing: Outgoing) -> None:
-        """Queues a record whose loss is bearable (log chunks)."""
-        try:
-            self._producer.send(outgoing)
-        except Exception as error:  # noqa: BLE001 - the final object has the text anyway
-            _log.warning("record for %s is dropped: %s", outgoing.topic, error)
+        """Queues a record whose loss is bearable (log chunks). Any thread."""
+        self._loop.call_soon_threadsafe(self._gather, outgoing)
+
+    def _gather(self, outgoing: Outgoing) -> None:
+        if not self._gathered:
+            self._loop.call_later(_GATHER_SECONDS, self.flush)
+        self._gathered.append(outgoing)
+
+    def flush(self) -> None:
+        """Sends what has gathered."""
+        gathered, self._gathered = self._gathered, []
+        for outgoing in gathered:
+            try:
+                self._producer.send(outgoing)
+            except Exception as error:  # noqa: BLE001 - the final object has the text anyway
+                _log.warning("record for %s is dropped: %s", outgoing.topic, error)
 
 
 def _settle(done: asyncio.Future[Exception | None], error: Exception | None) -> None:

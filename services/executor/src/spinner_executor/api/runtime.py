@@ -184,7 +184,7 @@ class Runtime:
         report = self._context.report_of(tried, SEQUENCE_STARTED)
         report.time.FromDatetime(tried.started_time)
         report.started.CopyFrom(TaskStarted())
-        self._context.spawn(self._context.reporter.report(tried.order, report, tried.traceparent))
+        controller.ends.started(tried, report)
         return rt.StartResponse(time=timestamp(tried.started_time))
 
     def _not_granted(self, tried: Try) -> Rejected:

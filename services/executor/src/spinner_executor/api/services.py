@@ -53,7 +53,7 @@ class ExecutorServicer(executor_pb2_grpc.ExecutorServiceServicer):
     async def TailLog(  # noqa: N802 - gRPC's name
         self, request: executor_pb2.TailLogRequest, context: Any
     ) -> AsyncIterator[executor_pb2.TailLogResponse]:
-        tried = self._controller.tries.get(try_key_text(request.try_key))
+        tried = self._controller.find(try_key_text(request.try_key))
         if tried is None:
             raise Rejected(
                 "NOT_FOUND", "this executor holds no such try", fix="read its final log from the object store"

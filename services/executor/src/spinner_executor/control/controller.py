@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,6 +26,7 @@ from spinner_executor.adapters.runs import RunsView
 from spinner_executor.control import trylogs
 from spinner_executor.control.context import Context
 from spinner_executor.control.ends import Ends, is_final
+from spinner_executor.control.leaving import Leaving
 from spinner_executor.control.ownership import Ownership
 from spinner_executor.control.tries import Try
 from spinner_executor.control.triggers import Triggers
@@ -50,8 +52,8 @@ _SLOW_LAUNCH_SECONDS, _SLOW_POD_SECONDS = 1.0, 3.0
 # A worker that has no grant runs no user code, and may take its time on a busy node.
 _UNSTARTED_PATIENCE = 6
 _TICK_SECONDS = 1.0
-_READERS_SECONDS = 60.0
 _EVICT_SECONDS = 60.0
+BEGINNERS_PER_CORE = 2
 
 
 class NotAllowed(Exception):  # noqa: N818 - an answer
@@ -86,10 +88,12 @@ class Controller:
         self.backend = context.backend
         self.tries: dict[str, Try] = {}
         limit = context.settings.executor_parallelism or context.backend.parallelism
-        self.slots = Slots(limit, context.settings.executor_memory)
+        beginners = context.settings.executor_beginners or BEGINNERS_PER_CORE * (os.cpu_count() or 1)
+        self.slots = Slots(limit, context.settings.executor_memory, beginners if context.backend.starts_at_once else 0)
         self.ownership = Ownership(context, self._fenced)
         self.triggers = Triggers(context, runs)
-        self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile)
+        self.ends = Ends(context, self.ownership.grant, self.triggers.stop, self.reconcile, self._settled)
+        self.leaving = Leaving(context, self.ends.uploads, lambda key: key in self.tries)
         self.on_partition: Callable[[int, bool], None] = lambda _partition, _owned: None
         # Told of a partition that another owner fenced, or that the broker gave up on after a long silence.
         self.on_fenced: Callable[[int], None] = lambda _partition: None
@@ -127,7 +131,8 @@ class Controller:
             self.ownership.forget(partition, key)
         for key in list(self.ownership.keys(partition)):
             self._reconcile_key(key)
-        self.backend.sweep(partition, restored.orders.keys())
+        for key in self.backend.sweep(partition, restored.orders.keys()):
+            self._save_left(key, partition)
         self.ordered(partition, opening.changes)
 
     def _fenced(self, partition: int) -> None:
@@ -157,14 +162,19 @@ class Controller:
             opening.changes.extend(changes)
         if partition not in self.ownership:
             return
+        # Nobody waits for the end of what is over: that comes after the launches.
+        over: dict[str, Try] = {}
         for key, order, traceparent in changes:
             self.context.metrics.orders.inc()
             tried = self.tries.get(key)
             if order is None:
                 if tried is not None:
                     tried.situation.desired = Desired.ABSENT
-                    self.reconcile(tried)
+                    over[key] = tried
                 continue
+            if key in over:
+                self.reconcile(over.pop(key))
+                tried = None
             if tried is None:
                 tried = self._new_try(key, order, traceparent, partition)
             elif order.segment < tried.order.segment:
@@ -174,19 +184,39 @@ class Controller:
                 tried.situation.desired, tried.situation.segment = desired_of(order), order.segment
                 self.triggers.heard_of(tried)
             self.reconcile(tried)
+        self._loop.call_soon(self._end_all, list(over.values()))
         self._refresh_gauges()
+
+    def _end_all(self, over: Sequence[Try]) -> None:
+        for tried in over:
+            self.reconcile(tried)
 
     # Tries.
 
     def _new_try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
+        tried = self.tries[key] = self._try(key, order, traceparent, partition)
+        self.ownership.keys(partition).add(key)
+        return tried
+
+    def _try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
         path = self.backend.log_path(key)
         topic = f"task_logs-{self.settings.cluster}"
         log = TryLog(path, key, order.try_key, topic, Masker(), self.settings.log_bounds)
         situation = Situation(desired_of(order), order.segment)
-        tried = Try(key, partition, order, situation, log, Journal(path.parent, self.context.cipher), traceparent)
-        self.tries[key] = tried
-        self.ownership.keys(partition).add(key)
-        return tried
+        return Try(key, partition, order, situation, log, Journal(path.parent, self.context.cipher), traceparent)
+
+    def _save_left(self, key: str, partition: int) -> None:
+        """A try that is over, whose log an earlier owner may not have uploaded."""
+        tried = self._try(key, TaskOrder(try_key=keys.try_key_of(key)), "", partition)
+        tried.removed = True
+        trylogs.restore_secrets(self.context, tried, None)
+        self.ends.uploads.promise(tried)
+        self.ends.uploads.start(tried)
+        self.leaving.leave(tried)
+
+    def find(self, key: str) -> Try | None:
+        """A try that is known here, if only until its log is in the object store."""
+        return self.tries.get(key) or self.leaving.get(key)
 
     def _adopt(self, key: str, order: TaskOrder, traceparent: str, partition: int, grant: TaskGrant | None) -> None:
         tried = self._new_try(key, order, traceparent, partition)
@@ -214,6 +244,9 @@ class Controller:
         tried.end = self.ends.restored(tried, grant)
         if tried.end is not None:
             s.ended_segment, s.end_is_final = tried.end.segment, is_final(tried.end)
+            if s.end_is_final and self.backend.shares_files and not tried.journal.saved:
+                self.ends.uploads.promise(tried)
+                self.ends.uploads.start(tried)
 
     def _drop(self, tried: Try) -> None:
         """Forgets a try without touching its worker."""
@@ -281,7 +314,7 @@ class Controller:
         if not self.backend.shares_files:
             tried.log.begin_worker()
         tried.memory = memory
-        if memory != tried.configured_memory:
+        if memory != tried.configured_memory and not self.backend.shares_files:
             tried.journal.store_memory(memory)
         tried.end, tried.end_done = None, None
         earlier = self._by_worker.get(tried.worker)
@@ -295,7 +328,12 @@ class Controller:
             tried.key, s.segment, tried.worker, tried.token, self._address_of(tried.partition), tried.partition, order,
             memory.request, memory.limit, resources.environment(order.resources_json), self._dag_file(order),
         )  # fmt: skip
-        self.context.spawn(self._launched(tried, launch))
+        try:
+            resources.memory_of(order.resources_json)
+            exists = self.backend.launch(launch)
+        except resources.InvalidResources as error:
+            exists = _impossible(str(error))
+        self.context.spawn(self._launched(tried, launch, exists))
         if not granted and self.backend.starts_at_once:
             self.ownership.grant(tried)
         if (
@@ -318,18 +356,14 @@ class Controller:
             return None
         return str(root), order.relative_path
 
-    async def _launched(self, tried: Try, launch: Launch) -> None:
+    async def _launched(self, tried: Try, launch: Launch, exists: Awaitable[None]) -> None:
         try:
-            resources.memory_of(tried.order.resources_json)
-            await self.backend.launch(launch)
+            await exists
         except LaunchFailed as error:
             told = Exit(launch_error=str(error))
             if error.outcome != Outcome.OUTCOME_LAUNCH_FAILED:
                 told = Exit(outcome=error.outcome, message=str(error))
             self._not_launched(tried, launch, told)
-            return
-        except resources.InvalidResources as error:
-            self._not_launched(tried, launch, Exit(launch_error=str(error)))
             return
         if tried.worker == launch.worker and tried.situation.worker_state is WorkerState.LAUNCHING:
             tried.situation.worker_state = WorkerState.ALIVE
@@ -343,6 +377,8 @@ class Controller:
     def _report_launched(self, tried: Try, worker: str) -> None:
         tried.lease_timer = None
         s = tried.situation
+        if tried.worker == worker:
+            self._settled(tried)
         if not tried.removed and tried.worker == worker and tried.started_time is None and s.ended_segment < s.segment:
             report = self.context.report_of(tried, SEQUENCE_LAUNCHED)
             report.launched.CopyFrom(TaskLaunched())
@@ -394,14 +430,23 @@ class Controller:
         if tried.kill_timer is not None:
             tried.kill_timer.cancel()
         if tried.removed:
-            self._cleanup(tried)
+            self.leaving.leave(tried)
         else:
             self.reconcile(tried)
         self._refresh_gauges()
 
     def _release(self, slot: str) -> None:
-        for granted in self.slots.release(slot):
-            self._loop.call_soon(self._reconcile_key, granted.rpartition("#")[0])
+        self._launch_all(self.slots.release(slot))
+
+    def _settled(self, tried: Try) -> None:
+        """Its worker has begun, so another one may."""
+        slot = self._held.get(tried.worker)
+        if slot is not None:
+            self._launch_all(self.slots.settled(slot))
+
+    def _launch_all(self, slots: Sequence[str]) -> None:
+        for slot in slots:
+            self._loop.call_soon(self._reconcile_key, slot.rpartition("#")[0])
 
     def _remove(self, tried: Try) -> None:
         """The order is gone: nothing of the try may stay."""
@@ -423,25 +468,7 @@ class Controller:
                 self.kill(tried)
         else:
             self._release(slot_name(tried.key, s.segment))
-            self._cleanup(tried)
-
-    def _cleanup(self, tried: Try, waited: float = 0.0) -> None:
-        if tried.key in self.tries:  # ordered again meanwhile
-            return
-        if tried.readers and waited < _READERS_SECONDS:
-            self._loop.call_later(_TICK_SECONDS, self._cleanup, tried, waited + _TICK_SECONDS)
-            return
-        if 0 <= tried.uploaded_bytes < tried.log.length():
-            self.context.spawn(self._upload_again(tried))
-        else:
-            self.backend.remove(tried.key)
-
-    async def _upload_again(self, tried: Try) -> None:
-        """The worker wrote after its end was reported (exit handlers): the final log gets that, too."""
-        key = keys.log_object_key(tried.order.try_key)
-        await self._loop.run_in_executor(self.context.pool, tried.log.upload, self.context.objects, key)
-        if tried.key not in self.tries:
-            self.backend.remove(tried.key)
+            self.leaving.leave(tried)
 
     # Workers.
 
@@ -514,6 +541,10 @@ def configured_memory(order: TaskOrder) -> Memory:
     except resources.InvalidResources:
         return Memory()
     return Memory(request, limit, "configured" if request or limit else "")
+
+
+async def _impossible(why: str) -> None:
+    raise LaunchFailed(why)
 
 
 def slot_name(key: str, segment: int) -> str:

@@ -1,6 +1,7 @@
 """How segments end: make the end durable, upload the log, report, and remember that it was acknowledged.
 
-A worker's own end is written to the try's folder before it is reported. An end that the executor declares (crash,
+A worker's own end is written to the try's folder before it is reported, or while it is when its log follows it (see
+control.uploads). An end that the executor declares (crash,
 lost lease, cancelled) is first written into the grant in a fenced transaction: an executor that was paused and has
 lost the partition gets Fenced there, before it kills or reports anything.
 
@@ -12,6 +13,7 @@ leaves something out of it, and doesn't keep it back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -27,6 +29,7 @@ from spinner_servicekit import traces
 
 from spinner_executor.control.context import Context
 from spinner_executor.control.tries import Try
+from spinner_executor.control.uploads import Uploads
 from spinner_executor.domain import keys, prediction, stages
 from spinner_executor.domain.clock import datetime_of, timestamp
 from spinner_executor.domain.endings import classify_exit, refine_reported
@@ -34,6 +37,7 @@ from spinner_executor.domain.model import SEQUENCE_END, Desired, Ending, Exit, W
 from spinner_executor.domain.reconcile import Action
 
 _log = logging.getLogger(__name__)
+_START_PATIENCE_SECONDS = 0.02
 
 
 def is_final(report: TaskReport) -> bool:
@@ -43,7 +47,7 @@ def is_final(report: TaskReport) -> bool:
 
 class Ends:
     """`grant(try, end)` writes an end into the try's grant; `stop_trigger(key)`; `changed(try)` hears of each
-    acknowledged end."""
+    acknowledged end, `settled(try)` of each worker that has run for a moment."""
 
     def __init__(
         self,
@@ -51,11 +55,14 @@ class Ends:
         grant: Callable[[Try, TaskReport], asyncio.Future[None]],
         stop_trigger: Callable[[str], None],
         changed: Callable[[Try], None],
+        settled: Callable[[Try], None] = lambda _try: None,
     ) -> None:
         self._context = context
         self._grant = grant
         self._stop_trigger = stop_trigger
         self._changed = changed
+        self._settled = settled
+        self.uploads = Uploads(context)
 
     def restored(self, tried: Try, grant: TaskGrant | None) -> TaskReport | None:
         """The end of the ordered segment that an earlier owner knew, if any."""
@@ -127,6 +134,26 @@ class Ends:
         tried.end_done = asyncio.get_running_loop().create_future()
         context.spawn(self._declared(tried, report, kill))
 
+    def started(self, tried: Try, report: TaskReport) -> None:
+        """The start was granted. Its report waits a moment: that of a short try's end goes with it."""
+        tried.start_report = report
+        tried.start_timer = self._context.loop.call_later(_START_PATIENCE_SECONDS, self._is_longer, tried)
+
+    def _is_longer(self, tried: Try) -> None:
+        """A try is not over at once, so it is worth a note."""
+        self.say_started(tried)
+        self._settled(tried)
+        if tried.memory != tried.configured_memory and self._context.backend.shares_files and not tried.removed:
+            tried.journal.store_memory(tried.memory)
+
+    def say_started(self, tried: Try) -> None:
+        """Sends the report of the start, if it was not sent."""
+        report, tried.start_report = tried.start_report, None
+        if report is not None:
+            if tried.start_timer is not None:
+                tried.start_timer.cancel()
+            self._context.spawn(self._context.reporter.report(tried.order, report, tried.traceparent))
+
     async def _declared(self, tried: Try, report: TaskReport, kill: bool) -> None:
         context = self._context
         try:
@@ -141,17 +168,19 @@ class Ends:
                 await self._complete_log(tried)
                 tried.log.note(report.ended.message)
             finally:
-                await self._finish_end(tried, report, report.ended.message)
+                self._finish_end(tried, report, report.ended.message, await self.uploads.now(tried))
 
         await self._end(tried, report, prepare())
 
     async def _end(self, tried: Try, report: TaskReport, preparing: Awaitable[None]) -> None:
-        """Prepares an end and reports it."""
+        """Prepares an end and reports it; its log may follow."""
         try:
             await preparing
         except Exception:  # noqa: BLE001 - see the module
             _log.exception("the end of %s is reported without all that belongs to it", tried.key)
         await self._report(tried, report)
+        if tried.uploading is not None:
+            self.uploads.start(tried)
 
     async def _complete_log(self, tried: Try) -> None:
         """What the worker printed and could not send any more."""
@@ -194,19 +223,22 @@ class Ends:
         done = tried.end_done = asyncio.get_running_loop().create_future()
 
         async def prepare() -> None:
+            if kind == "ended" and self.uploads.may_follow(tried, report.ended):
+                self._finish_end(tried, report, "", self.uploads.promise(tried))
+                return
             if kind == "ended":
-                await self._finish_end(tried, report, "")
+                self._finish_end(tried, report, "", await self.uploads.now(tried))
             else:
                 self._keep_stages(tried)
                 if kind == "layout_computed":
-                    await self._upload(tried)
+                    await self.uploads.now(tried)
             tried.journal.store_end(report)
 
         context.spawn(self._end(tried, report, prepare()))
         await asyncio.shield(done)
 
-    async def _finish_end(self, tried: Try, report: TaskReport, failure: str) -> None:
-        """Adds the executor's stages, times and the uploaded log to an end."""
+    def _finish_end(self, tried: Try, report: TaskReport, failure: str, upload: StageResult) -> None:
+        """Adds the executor's stages, times and the log to an end."""
         now = datetime.now(UTC)
         ended = report.ended
         earlier = tried.journal.stages() if report.segment > 0 else TaskEnded()
@@ -224,31 +256,12 @@ class Ends:
             ended.start_time.FromDatetime(first)
         if not ended.HasField("end_time"):
             ended.end_time.FromDatetime(now)
-        merged.append(await self._upload(tried))
+        merged.append(upload)
         del ended.stages[:]
         ended.stages.extend(merged[-stages.MAX_STAGES :])
-        if tried.uploaded_bytes >= 0:
+        if tried.uploaded_bytes >= 0 or tried.uploading is not None:
             ended.log_key = keys.log_object_key(tried.order.try_key)
-            ended.log_bytes = tried.uploaded_bytes
-
-    async def _upload(self, tried: Try) -> StageResult:
-        context = self._context
-        begun = datetime.now(UTC)
-        if not tried.log.path.exists():
-            return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, begun, message="There is no log.")
-        outcome, message = StageOutcome.STAGE_OUTCOME_SUCCESS, ""
-        try:
-            tried.uploaded_bytes = await asyncio.get_running_loop().run_in_executor(
-                context.pool,
-                tried.log.finish,
-                context.reporter.post,
-                context.objects,
-                keys.log_object_key(tried.order.try_key),
-            )
-        except Exception as error:  # noqa: BLE001 - a store that is away must not hide the try's end
-            _log.warning("the log of %s could not be uploaded: %s", tried.key, error)
-            outcome, message = StageOutcome.STAGE_OUTCOME_FAILED, f"The log could not be uploaded: {error}"
-        return stages.stage_result(Stage.STAGE_LOG_UPLOAD, begun, datetime.now(UTC), outcome, message)
+            ended.log_bytes = tried.uploaded_bytes if tried.uploaded_bytes >= 0 else tried.log.length()
 
     def _keep_stages(self, tried: Try) -> None:
         now = datetime.now(UTC)
@@ -288,8 +301,14 @@ class Ends:
             tried.end_done = asyncio.get_running_loop().create_future()
         done = tried.end_done
         report.time.CopyFrom(timestamp(datetime.now(UTC)))
+        self.say_started(tried)
         try:
-            await context.reporter.report(tried.order, report, tried.traceparent)
+            durable = context.reporter.report(tried.order, report, tried.traceparent)
+            if tried.uploading is not None:
+                # While the broker is at it. Should this process end before: its worker repeats what it said.
+                with contextlib.suppress(OSError):  # a full disk
+                    tried.journal.store_end(report)
+            await durable
         except RecordTooLarge as error:
             report.ended.CopyFrom(_too_large(report, error))
             s.end_is_final = True

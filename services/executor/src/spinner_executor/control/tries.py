@@ -53,6 +53,11 @@ class Try:
     # Done when the end's report is acknowledged.
     end_done: asyncio.Future[None] | None = None
     uploaded_bytes: int = -1
+    # Done when the log that follows its end is in the object store.
+    uploading: asyncio.Future[None] | None = None
+    # Sends the report of the start, which may wait a moment for the end.
+    start_timer: asyncio.TimerHandle | None = None
+    start_report: TaskReport | None = None
     trimming: bool = False
     # Who follows its log; they may read it to the end after it is over.
     readers: int = 0

@@ -15,6 +15,12 @@ def try_key_text(key: TryKey) -> str:
     return f"{key.dag_id}/{key.run_id}/{key.task_id}/{key.map_index}/{key.try_number}"
 
 
+def try_key_of(text: str) -> TryKey:
+    """The key that `try_key_text` made `text` of."""
+    dag_id, run_id, task_id, map_index, try_number = text.split("/")
+    return TryKey(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=int(map_index), try_number=int(try_number))
+
+
 def folder_name(key_text: str) -> str:
     """A file name for a try: short, unique, safe on every file system."""
     return hashlib.blake2b(key_text.encode(), digest_size=12).hexdigest()

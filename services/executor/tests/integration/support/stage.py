@@ -21,7 +21,7 @@ from spinner_eventlog.topics import create_topics
 from spinner_objectstore import open_store
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
-from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskReport
+from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage, TaskEnded, TaskReport
 from spinner_proto.orders.v1 import orders_pb2 as o
 
 SUPPORT = Path(__file__).parent
@@ -150,6 +150,11 @@ class Stage:
     def wait(self, order: o.TaskOrder, kind: str = "ended", seconds: float = 20.0) -> TaskReport:
         found = until(lambda: self.of(order, kind), f"{kind} of {order.try_key.task_id}", seconds)
         return found[-1]  # type: ignore[index]
+
+    def log_of(self, ended: TaskEnded, seconds: float = 20.0) -> bytes:
+        """The uploaded log, which may follow the report of a try that ended well."""
+        until(lambda: self.store.exists(ended.log_key), f"the log {ended.log_key}", seconds)
+        return self.store.get(ended.log_key)
 
     def executor(
         self, data: str = "data", wait: bool = True, wait_seconds: float = 60.0, **settings: object

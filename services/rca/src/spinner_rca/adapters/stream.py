@@ -19,6 +19,8 @@ from spinner_eventlog.envelope import unwrap
 from spinner_eventlog.interface import Record
 
 TOPIC = "workflow_job_executions"
+_FETCH_BYTES = 256 * 1024
+_FETCH_WAIT_MS = 500
 SESSION_SECONDS = 6.0
 """How long after a kill the next process waits for its partitions; the broker's default minimum."""
 Handler = Callable[[Record], Awaitable[None]]
@@ -27,7 +29,11 @@ Handler = Callable[[Record], Awaitable[None]]
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"  # read when it starts; faust has no setting for it
+        # Read when it starts; faust has no settings for them. A diagnosis may come half a second later, while an answer
+        # of the broker for each task that ends would cost more than all else here.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes = _FETCH_BYTES
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
 

@@ -91,8 +91,7 @@ class Actions:
                 f"run_id {run_id[:100]!r} of DAG {dag_id!r} is not valid.",
                 "Use 1 to 250 of A-Z a-z 0-9 _ . ~ : + - or leave it out.",
             )
-        placement = await self._placement(dag_id)
-        await asyncio.to_thread(self.check_params, dag_id, conf)
+        placement = await asyncio.to_thread(self._placement_for, dag_id, conf)
         command = new_command(caller, dag_id, request_id)
         trigger = command.trigger_run
         trigger.run_id = run_id or ""
@@ -103,7 +102,7 @@ class Actions:
             trigger.logical_date.CopyFrom(words.timestamp(logical_date))
         if conf:
             trigger.conf.CopyFrom(await self._stored(dag_id, conf))
-        return await self._commands.send(command, placement)
+        return await self._commands.send(command, placement, asked_before=request_id is not None)
 
     async def _stored(self, dag_id: str, conf: dict[str, Any]) -> common_pb2.Blob:
         """Returns a conf as commands carry it; a large one is in the object store then. Raises the 413 problem."""
@@ -272,6 +271,13 @@ class Actions:
     def _find(self, dag_id: str, run_id: str) -> Row:
         with self._engine.connect() as connection:
             return run_views.find(connection, dag_id, run_id)
+
+    def _placement_for(self, dag_id: str, conf: dict[str, Any]) -> Placement:
+        """Where a run with this conf is asked for. Raises the problems of an unknown DAG and a wrong conf. Blocks."""
+        with self._engine.connect() as connection:
+            placement = placement_of(connection, dag_id)
+        self.check_params(dag_id, conf)
+        return placement
 
     async def _placement(self, dag_id: str) -> Placement:
         def read() -> Placement:

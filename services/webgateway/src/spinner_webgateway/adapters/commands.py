@@ -100,9 +100,12 @@ class Commands:
         self._hub = hub
         self._answer_seconds = answer_seconds
 
-    async def send(self, command: inbox_pb2.Command, placement: Placement) -> Row:
-        """Returns the answer's row; raises the problem that the scheduler's refusal means, 503 without an answer."""
-        known = await asyncio.to_thread(self._answer, command.request_id)
+    async def send(self, command: inbox_pb2.Command, placement: Placement, asked_before: bool = True) -> Row:
+        """Returns the answer's row; raises the problem that the scheduler's refusal means, 503 without an answer.
+
+        `asked_before`: whether the command may have been sent already, because its request id came from outside.
+        """
+        known = await asyncio.to_thread(self._answer, command.request_id) if asked_before else None
         if known is None:
             known = await self._ask(command, placement)
         if known["dag_id"] and known["dag_id"] != command.dag_id:

@@ -209,6 +209,11 @@ class Logs:
                     async for part in self._executors.tail(row["executor"], key_of(row), live.position, follow=False):
                         await asyncio.to_thread(live.append, part.offset, part.text)
             except ExecutorAway as error:
+                # The log of a try that ended well may come to the store just after its end, and then the executor
+                # knows nothing of it any more.
+                size = await asyncio.to_thread(self._files.size, key) if ended else None
+                if size is not None:
+                    return await asyncio.to_thread(self._final_text, key, size)
                 if live.size == 0:
                     text = await asyncio.to_thread(self._indexed, row)
                     if text:

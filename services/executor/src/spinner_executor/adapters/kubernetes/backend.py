@@ -200,12 +200,13 @@ class KubernetesBackend:
         for worker in [worker for worker in self._workers.values() if worker.partition == partition]:
             self._forget(worker)
 
-    def sweep(self, partition: int, live: Collection[str]) -> None:
+    def sweep(self, partition: int, live: Collection[str]) -> list[str]:
         self._folders.sweep(partition, live)
         self._adopted.add(partition)
         watch = self._watches.get(partition)
         for pod in list(watch.pods.values()) if watch is not None else ():
             self._changed(partition, pod)
+        return []
 
     # Workers.
 

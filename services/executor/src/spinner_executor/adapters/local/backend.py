@@ -1,9 +1,11 @@
 """The local back end: folders of tries, a fork server, and process groups.
 
     <data>/tries/<order partition>/<hash of the try key>/
-                      token  log  worker-<name>.json  exit-<name>.json  end-<segment>.bin
+                      log  worker-<name>.json  exit-<name>.json  end-<segment>.bin  saved
     <data>/trash/     removed folders on their way out
     <data>/place      made once: names this folder; part of every worker's name
+
+A try's folder is made by its first worker, with its record in it, which also holds its token.
 
 A worker's name holds the place and the machine's boot, so that an executor knows whether a worker's records would
 be here. Ends come from the fork server; a worker whose fork server is gone is watched by its process number and
@@ -25,7 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ import spinner
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
+from spinner_executor.adapters.journal import SAVED
 from spinner_executor.adapters.local.process import (
     boot_id,
     kill_marked,
@@ -42,6 +45,7 @@ from spinner_executor.adapters.local.process import (
     start_time,
     without_secrets,
 )
+from spinner_executor.adapters.local.worker import EXIT_NO_FOLDER, READY
 from spinner_executor.domain.keys import folder_name
 from spinner_executor.domain.model import Exit, WorkerState
 
@@ -49,6 +53,7 @@ _log = logging.getLogger(__name__)
 _MAX_SOCKET_PATH = 96
 _FORK_SECONDS = 20.0
 WATCH_SECONDS = 1.0
+_EMPTY_SECONDS = 1.0
 
 
 def short_socket_path(folder: Path, name: str) -> str:
@@ -109,6 +114,7 @@ class LocalBackend:
         self._forking: dict[str, asyncio.Future[int]] = {}
         self._watched: dict[str, tuple[str, int, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._emptying = False
 
     def folder(self, key: str) -> Path:
         return self._tries / str(self._partition_of(key)) / folder_name(key)
@@ -162,7 +168,7 @@ class LocalBackend:
         with (self._data / "forkserver.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "spinner_executor.adapters.local.forkserver",
-                 self._socket_path, self._entry, str(self._ahead)],
+                 self._socket_path, self._entry, str(self._ahead), str(self._niceness), str(self._trash)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=without_secrets(),
             )  # fmt: skip
         deadline = asyncio.get_running_loop().time() + _FORK_SECONDS
@@ -198,46 +204,48 @@ class LocalBackend:
         if self._watched.pop(worker, None) is not None:
             self._on_exit(key, worker, exit)
 
-    async def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch) -> Coroutine[Any, Any, None]:
         folder = self.folder(launch.key)
-        try:
-            try:
-                folder.mkdir(mode=0o700)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                folder.mkdir(mode=0o700, parents=True)
-            descriptor = os.open(folder / "token", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-            os.write(descriptor, launch.token.encode())
-            os.close(descriptor)
-        except OSError as error:
-            raise LaunchFailed(f"cannot write {folder}: {error}") from error
         request = {
             "op": "fork", "worker": launch.worker, "key": launch.key, "segment": launch.segment,
-            "folder": str(folder), "address": launch.address, "memory_limit_bytes": launch.memory_limit_bytes,
-            "environment": dict(launch.environment), "file": launch.file, "niceness": self._niceness,
+            "folder": str(folder), "address": launch.address, "token": launch.token,
+            "memory_limit_bytes": launch.memory_limit_bytes, "environment": dict(launch.environment),
+            "file": launch.file,
         }  # fmt: skip
         self._watched[launch.worker] = (launch.key, 0, "")
+        line = json.dumps(request).encode() + b"\n"
+        return self._launched(launch, line, self._ask(launch.worker, line))
+
+    def _ask(self, worker: str, request: bytes) -> asyncio.Future[int] | None:
+        """Sends a request to the fork server; None without a connection."""
+        if self._writer is None or self._writer.is_closing():
+            return None
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._forking[worker] = answer
+        self._writer.write(request)
+        return answer
+
+    async def _launched(self, launch: Launch, request: bytes, answer: asyncio.Future[int] | None) -> None:
         try:
             for attempt in range(2):
                 try:
-                    pid = await self._fork(launch.worker, json.dumps(request).encode() + b"\n")
-                    break
+                    if answer is None:
+                        await self._connected()
+                        answer = self._ask(launch.worker, request)
+                    if answer is not None:
+                        pid = await asyncio.wait_for(answer, _FORK_SECONDS)
+                        break
                 except (LaunchFailed, OSError):
                     if attempt:
                         raise
+                    answer = None
+            else:
+                raise LaunchFailed("the fork server is gone")
         except (OSError, TimeoutError, LaunchFailed) as error:
             self._watched.pop(launch.worker, None)
             raise LaunchFailed(str(error) or "the fork server did not answer") from error
         if launch.worker in self._watched:
             self._watched[launch.worker] = (launch.key, pid, start_time(pid) or "")
-
-    async def _fork(self, worker: str, request: bytes) -> int:
-        writer = await self._connected()
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._forking[worker] = answer
-        writer.write(request)
-        return await asyncio.wait_for(answer, _FORK_SECONDS)
 
     async def open(self, partition: int) -> None:
         """A partition's workers are found by their folders."""
@@ -263,15 +271,10 @@ class LocalBackend:
         unseen = granted and not granted.startswith(f"local-{self._place}-")
         nothing = Observed(WorkerState.FOREIGN if unseen else WorkerState.NONE)
         folder = self.folder(key)
-        try:
-            token = (folder / "token").read_text()
-        except OSError:
+        record = _record(folder / f"worker-{granted}.json") if granted and not unseen else _latest_record(folder)
+        if record is None:
             return nothing
-        worker = token.partition(".")[0]
-        try:
-            record = json.loads((folder / f"worker-{worker}.json").read_text())
-        except (OSError, ValueError):
-            return nothing
+        worker, token = record["worker"], record["token"]
         segment = int(record["segment"])
         exit_file = folder / f"exit-{worker}.json"
         alive = start_time(record["pid"]) == record["start_time"]
@@ -311,24 +314,32 @@ class LocalBackend:
         self._discard(self.folder(key))
 
     def _discard(self, folder: Path) -> None:
-        """Renamed at once, so that the key can be used again; deleted later."""
-        rubbish = self._trash / secrets.token_hex(8)
-        try:
-            folder.rename(rubbish)
-        except FileNotFoundError:
-            return
-        self._pool.submit(shutil.rmtree, rubbish, ignore_errors=True)
+        """Renamed at once, so that the key can be used again; deleted later, in a calm moment."""
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(self._trash / secrets.token_hex(8))
+            if not self._emptying:
+                self._emptying = True
+                asyncio.get_running_loop().call_later(_EMPTY_SECONDS, self._empty_trash)
 
-    def sweep(self, partition: int, live: Collection[str]) -> None:
-        for rubbish in self._trash.iterdir():
-            self._pool.submit(shutil.rmtree, rubbish, ignore_errors=True)
+    def _empty_trash(self) -> None:
+        self._emptying = False
+        self._pool.submit(_empty, self._trash)
+
+    def sweep(self, partition: int, live: Collection[str]) -> list[str]:
+        self._empty_trash()
         keep = {folder_name(key) for key in live}
+        unsaved = []
         with contextlib.suppress(FileNotFoundError):
             for folder in (self._tries / str(partition)).iterdir():
                 if folder.name not in keep:
                     for record in folder.glob("worker-*.json"):
                         _kill_worker(record, record.stem.removeprefix("worker-"))
-                    self._discard(folder)
+                    latest = _latest_record(folder)
+                    if latest is not None and (folder / "log").exists() and not (folder / SAVED).exists():
+                        unsaved.append(latest["key"])
+                    else:
+                        self._discard(folder)
+        return unsaved
 
     async def close(self, stop_workers: bool) -> None:
         if stop_workers:
@@ -344,23 +355,48 @@ class LocalBackend:
             task.cancel()
 
 
-def _kill_worker(record_file: Path, worker: str) -> None:
+def _record(path: Path) -> dict[str, Any] | None:
+    """What a worker wrote of itself when it began; None when it never did."""
     try:
-        record = json.loads(record_file.read_text())
+        record = json.loads(path.read_text())
     except (OSError, ValueError):
-        return
-    kill_tree(record["pid"], record["start_time"], worker)
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _latest_record(folder: Path) -> dict[str, Any] | None:
+    """Of the workers that a try had, the latest one's record."""
+    try:
+        paths = sorted(folder.glob("worker-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    except OSError:
+        return None
+    records = sorted(filter(None, map(_record, paths)), key=lambda record: int(record["segment"]))
+    return records[-1] if records else None
+
+
+def _empty(trash: Path) -> None:
+    """Deletes what was thrown away; not the folders that idle workers have ready there."""
+    for rubbish in trash.iterdir():
+        pid = rubbish.name.removeprefix(READY)
+        if pid == rubbish.name or start_time(int(pid)) is None:
+            shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def _kill_worker(record_file: Path, worker: str) -> None:
+    record = _record(record_file)
+    if record is not None:
+        kill_tree(record["pid"], record["start_time"], worker)
 
 
 def _signal_worker(record_file: Path, number: int) -> None:
-    try:
-        record = json.loads(record_file.read_text())
-    except (OSError, ValueError):
-        return
-    signal_group(record["pid"], record["start_time"], number)
+    record = _record(record_file)
+    if record is not None:
+        signal_group(record["pid"], record["start_time"], number)
 
 
 def _exit_of(message: dict[str, Any]) -> Exit:
+    if message["exit_code"] == EXIT_NO_FOLDER:
+        return Exit(launch_error="the worker could not write its folder: is the disk full, or not writable?")
     return Exit(
         exit_code=message["exit_code"],
         signal=message["signal"],

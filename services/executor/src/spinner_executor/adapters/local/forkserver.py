@@ -60,12 +60,21 @@ class _Child:
 class ForkServer:
     """`entry`: what a worker calls; `ahead`: how many idle workers to keep; `rehearse`: what these do meanwhile.
 
-    `linger_seconds`: how long it stays without a client and a living worker.
+    `niceness`: by how much workers give way to others; `trash`: where they may have folders ready; `linger_seconds`:
+    how long it stays without a client and a living worker.
     """
 
     def __init__(
-        self, entry: Callable[[], object], ahead: int, linger_seconds: float, rehearse: Callable[[], object]
+        self,
+        entry: Callable[[], object],
+        ahead: int,
+        linger_seconds: float,
+        rehearse: Callable[[], object],
+        niceness: int,
+        trash: str,
     ) -> None:
+        self._niceness = niceness
+        self._trash = trash
         self._run_entry = entry
         self._rehearse = rehearse
         self._ahead = ahead
@@ -306,7 +315,7 @@ class ForkServer:
             except warm_files.Cold as cold:
                 connection.sendall(json.dumps({"cold": str(cold)}).encode() + b"\n")
                 return
-            server = ForkServer(self._run_entry, self._ahead, 0, self._rehearse)
+            server = ForkServer(self._run_entry, self._ahead, 0, self._rehearse, self._niceness, self._trash)
             server.adopt(connection)
             connection.sendall(b'{"ready": true}\n')
             server.serve()
@@ -315,15 +324,21 @@ class ForkServer:
 
     def _become_worker(self, pipe: int) -> None:
         self._leave_server()
+        worker.give_way(self._niceness)
+        ready = None
         if not select.select([pipe], [], [], 0)[0]:
             worker.output_to(os.devnull)
+            with contextlib.suppress(OSError):
+                ready = worker.Ready(self._trash)
             with contextlib.suppress(Exception):  # a try shows what is wrong, with a log
                 self._rehearse()
         with os.fdopen(pipe, "rb") as stream:
             text = stream.read()
         if not text:
+            if ready is not None:
+                ready.discard()
             os._exit(0)
-        worker.take(json.loads(text))
+        worker.take(json.loads(text), ready)
         self._run_entry()
 
     def _leave_server(self) -> None:
@@ -365,14 +380,14 @@ def _in_a_fork(run: Callable[[], object]) -> int:
 
 
 def main() -> None:
-    socket_path, entry, ahead = sys.argv[1:4]
+    socket_path, entry, ahead, niceness, trash = sys.argv[1:6]
     sys.argv = sys.argv[:1]
     module, _, function = entry.partition(":")
     run = getattr(importlib.import_module(module), function)
     rehearse = getattr(importlib.import_module(module), "rehearse", lambda: None)
     with contextlib.suppress(ImportError, AttributeError):
         importlib.import_module("spinner.runtime").preload()
-    server = ForkServer(run, int(ahead), LINGER_SECONDS, rehearse)
+    server = ForkServer(run, int(ahead), LINGER_SECONDS, rehearse, int(niceness), trash)
     server.listen(socket_path)
     server.serve()
 
