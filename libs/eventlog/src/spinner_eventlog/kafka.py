@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
@@ -25,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from spinner_eventlog.envelope import Envelope
-from spinner_eventlog.interface import Record, TopicPartition, UnknownTopic
+from spinner_eventlog.interface import Record, TopicPartition, Transient, UnknownTopic
 from spinner_eventlog.kafka_client import (
     Tuning,
     base_config,
@@ -60,6 +61,9 @@ class _Closes(Protocol):
 
 
 C = TypeVar("C", bound=_Closes)
+T = TypeVar("T")
+# After a request's own time-out.
+_UNANSWERED_SECONDS = 2.0
 
 
 class KafkaLog:
@@ -150,7 +154,7 @@ class KafkaLog:
         resource = ConfigResource(ResourceType.GROUP, self.prefix + group_id, incremental_configs=entries)
         try:
             for future in self._admin().incremental_alter_configs([resource], request_timeout=self._timeout).values():
-                future.result()
+                self._answer(future)
         except KafkaException as exception:
             raise translated(error_of(exception), f"setting the session of group {group_id}") from exception
 
@@ -211,7 +215,7 @@ class KafkaLog:
                 futures = self._admin().list_offsets(
                     {at: latest}, isolation_level=isolation, request_timeout=self._timeout
                 )
-                return int(futures[at].result().offset)
+                return int(self._answer(futures[at]).offset)
             except KafkaException as exception:
                 error = error_of(exception)
                 if error.code() not in _STALE_METADATA or time.monotonic() > deadline:
@@ -229,7 +233,7 @@ class KafkaLog:
                     [request], require_stable=True, request_timeout=self._timeout
                 )
                 (answer,) = futures.values()
-                (found,) = answer.result().topic_partitions
+                (found,) = self._answer(answer).topic_partitions
                 error = found.error
             except KafkaException as exception:
                 error = error_of(exception)
@@ -262,6 +266,14 @@ class KafkaLog:
         with self._lock:
             self._open.add(client)
         return client
+
+    def _answer(self, future: Future[T]) -> T:
+        """An admin request's answer. Some get none, not even their time-out, when the broker restarts meanwhile."""
+        try:
+            return future.result(self._timeout + _UNANSWERED_SECONDS)
+        except TimeoutError as error:
+            self._renew_admin()
+            raise Transient(f"the admin client at {self.bootstrap} gave no answer") from error
 
     def _renew_admin(self) -> None:
         """The admin client keeps the leader's epoch from before a broker's restart for ever, and is refused with it."""

@@ -210,13 +210,15 @@ def _create_on_broker(
         ]
         for future in admin.create_topics(requests, request_timeout=timeout_seconds).values():
             try:
-                future.result()
+                future.result(timeout_seconds + 2.0)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
         _await_leaders(admin, {prefix + name for name in missing}, deadline)
     except KafkaException as error:
         raise Transient(f"creating topics at {bootstrap}: {error.args[0].str()}") from error
+    except TimeoutError as error:
+        raise Transient(f"creating topics at {bootstrap}: no answer in {timeout_seconds:g} s") from error
     return missing
 
 

@@ -9,12 +9,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from spinner_eventlog.interface import Fenced, Outgoing, Transient
+from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.loop import PartitionLoop
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
 from spinner_servers import kafka
@@ -182,6 +184,24 @@ def test_a_writer_that_is_broken_for_good_says_so_and_a_new_one_goes_on(kafka_wo
     log.transactional_producer("writer").commit([record])
     # The broker writes a transaction's marker just after it has confirmed the commit.
     wait_for(lambda: [found.key for found in log.read_all("inbox", 0)] == ["a"], 30)
+
+
+class Silent:
+    """An admin client that never answers, as librdkafka's was seen to be after a restart of the broker."""
+
+    def list_offsets(self, request: dict[object, object], **_: object) -> dict[object, Future[object]]:
+        return {at: Future() for at in request}
+
+
+def test_an_admin_request_that_is_never_answered_is_given_up_and_the_next_one_works(kafka_world):
+    kafka_world.topic("inbox", 1)
+    log = KafkaLog(kafka_world.bootstrap, "test", kafka_world.prefix, timeout_seconds=0.5)
+    log._admin_client = Silent()
+    with pytest.raises(Transient, match="no answer"):
+        log.end_offset("inbox", 0)
+    log._timeout = 10.0
+    assert log.end_offset("inbox", 0) == 0
+    log.close()
 
 
 def test_a_record_that_was_given_up_is_not_written_later(make_world, tmp_path, wait_for):
