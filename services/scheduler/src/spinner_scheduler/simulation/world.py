@@ -154,7 +154,10 @@ class World:
 
     def inbox_ends(self, place: int) -> int:
         """Grows with each record of a tier's inboxes. `place`: the tier's in TIERS."""
-        return sum(map(len, self._inboxes[place]))
+        ends = 0
+        for entries in self._inboxes[place]:
+            ends += len(entries)
+        return ends
 
     # -- what others write -----------------------------------------------------------------------------------------
 
