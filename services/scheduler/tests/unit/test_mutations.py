@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from spinner_scheduler.domain import (
     reports,
     runs,
     snapshots,
+    watchers,
 )
 from spinner_scheduler.domain.backfill import DONE, Backfill
 from spinner_scheduler.domain.pools import Pool
@@ -333,6 +335,17 @@ def deliveries_count_twice(patch: Patch) -> None:
     patch.setattr(assets, "_delivered", delivered)
 
 
+def updates_are_kept(patch: Patch) -> None:
+    """A run takes nothing from what its DAG keeps."""
+    patch.setitem(evolve._RARE, "assets_consumed", lambda *arguments: None)
+
+
+def watchers_are_not_remembered(patch: Patch) -> None:
+    """A report that comes twice counts twice."""
+    numbers = itertools.count()
+    patch.setattr(watchers, "event_hash", lambda event_id: next(numbers))
+
+
 def updates_skip_numbers(patch: Patch) -> None:
     original = evolve._RARE["asset_event"]
 
@@ -422,6 +435,8 @@ BUGS: list[tuple[Callable[[Patch], None], set[str], int]] = [
     (standbys_pass_over_clears, {"standby_equals_live_state"}, 5),
     (standbys_think_all_is_saved, {"snapshots_equal_live_state"}, 5),
     (deliveries_count_twice, {"an_update_reaches_a_dag_once"}, 1),
+    (updates_are_kept, {"an_update_counts_for_one_run"}, 1),
+    (watchers_are_not_remembered, {"watchers_count_each_event_once"}, 1),
     (updates_skip_numbers, {"updates_are_numbered"}, 1),
     (partitions_are_forgotten, {"each_partition_has_one_owner"}, 1),
     (holders_are_miscounted, {"sums_agree"}, 1),

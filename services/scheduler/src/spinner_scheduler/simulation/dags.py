@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import random
 
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TaskDefinition, TriggerRule, WeightRule
+from spinner_proto.definitions.v1.definitions_pb2 import (
+    AssetSchedule,
+    DagDefinition,
+    PartitionPeriod,
+    TaskDefinition,
+    TriggerRule,
+    WeightRule,
+)
 
 from spinner_scheduler.domain import times
 
+ASSETS = 3
+# Keys of assets' partitions: the days of a week.
+KEYS = [f"2025-10-{day:02}" for day in range(6, 13)]
 POOLS = {"small": 3, "tiny": 1}
 START = 1_760_000_400 * times.SECOND
 
@@ -26,6 +36,7 @@ def random_dag(rng: random.Random, dag_id: str, tier: int, partition: int) -> Da
     tasks(rng, definition, past=rng.random() < 0.15)
     _assets(rng, definition)
     _deadlines(rng, definition)
+    _uses(rng, definition)
     return definition
 
 
@@ -45,12 +56,41 @@ def _assets(rng: random.Random, definition: DagDefinition) -> None:
         if rng.random() < 0.4:
             group = definition.schedule.assets.expression
             items = (group.all if rng.random() < 0.5 else group.any).items
-            for number in rng.sample(range(3), rng.choice([1, 2])):
+            for number in rng.sample(range(ASSETS), rng.choice([1, 2])):
                 items.add(asset=f"asset_{number}")
+            if rng.random() < 0.6:
+                _partition(rng, definition.schedule.assets)
         return
     for task in definition.tasks:
         if rng.random() < 0.4 and not task.inline_success:
-            task.outlets.append(f"asset_{rng.randrange(3)}")
+            task.outlets.append(f"asset_{rng.randrange(ASSETS)}")
+
+
+def _partition(rng: random.Random, schedule: AssetSchedule) -> None:
+    """A run for each key as it is, for each month, or for a week of which all days are there."""
+    schedule.partitioned = True
+    kind = rng.choice(["same", "month", "week"])
+    if kind != "same":
+        time = schedule.default_mapper.time
+        time.input_format = "%Y-%m-%d"
+        time.output_format = "%Y-%m" if kind == "month" else "%Y-%m-%d"
+        time.period = PartitionPeriod.Value(f"PARTITION_PERIOD_{kind.upper()}")
+        if kind == "week":
+            time.window = PartitionPeriod.PARTITION_PERIOD_WEEK
+
+
+def _uses(rng: random.Random, definition: DagDefinition) -> None:
+    """Some DAGs want assets to be watched, or to be told when they are not fresh."""
+    for number in range(ASSETS):
+        if rng.random() > 0.15:
+            continue
+        asset = definition.assets.add(name=f"asset_{number}")
+        if rng.random() < 0.6:
+            arguments = rng.choice([b"{}", b'{"a":1}'])
+            asset.watchers.add(name=rng.choice(["v", "w"]), trigger_class="t.W", trigger_arguments_json=arguments)
+        if rng.random() < 0.6:
+            asset.freshness.FromSeconds(rng.choice([60, 600]))
+            asset.has_stale_callback = True
 
 
 def reduced(definition: DagDefinition, prefix: str, without: frozenset[str]) -> DagDefinition:

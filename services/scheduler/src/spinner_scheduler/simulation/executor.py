@@ -17,6 +17,7 @@ from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrde
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.decision import order_key
+from spinner_scheduler.simulation.dags import KEYS, START
 from spinner_scheduler.simulation.violations import ViolatedError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _INFRASTRUCTURE = (Outcome.OUTCOME_LOST, Outcome.OUTCOME_LAUNCH_FAILED, Outcome.OUTCOME_EVICTED)
 _AGAIN_SECONDS = 60
+# How often the source has something for a watcher, by the last letter of its name.
+WATCHED_SECONDS = {"v": 120, "w": 600}
 
 
 class SimulatedExecutor:
@@ -40,6 +43,8 @@ class SimulatedExecutor:
         self._unseen: dict[str, TaskOrder | None] = {}
         self._away_until = 0
         self._life = 0
+        # In which life a watcher's trigger was started, by the key of its order.
+        self._watching: dict[str, int] = {}
         self._factor = 1.0
 
     def take(self, key: str, order: TaskOrder | None) -> None:
@@ -56,6 +61,9 @@ class SimulatedExecutor:
             return
         before = self._orders.get(key)
         self._orders[key] = order
+        if order.kind == OrderKind.ORDER_KIND_WATCHER:
+            self._watch(key)
+            return
         rng = self._rng(order)
         if order.desired_state == DesiredState.DESIRED_STATE_CANCELLED:
             self._after(rng, 0.1, 2, lambda: self._cancelled(key, order))
@@ -98,10 +106,13 @@ class SimulatedExecutor:
         unseen, self._unseen = self._unseen, {}
         for key, order in unseen.items():
             self._follow(key, order)
+        for key, order in list(self._orders.items()):
+            if order.kind == OrderKind.ORDER_KIND_WATCHER:
+                self._watch(key)
         for key, (segment, report) in list(self._ended.items()):
-            order = self._orders.get(key)
-            if order is not None and order.segment == segment:
-                self._deliver(order, report)
+            ended = self._orders.get(key)
+            if ended is not None and ended.segment == segment:
+                self._deliver(ended, report)
 
     # -- what workers do -----------------------------------------------------------------------------------------
 
@@ -192,9 +203,45 @@ class SimulatedExecutor:
         if started:
             ended.start_time.CopyFrom(times.to_timestamp(self._world.now))
         ended.end_time.CopyFrom(times.to_timestamp(self._world.now))
+        if outcome == Outcome.OUTCOME_SUCCESS and order.kind == OrderKind.ORDER_KIND_TASK:
+            for asset in self._world.outlets(order):
+                if rng.random() < 0.6:
+                    ended.asset_events.add(asset=asset, partition_key=rng.choice(KEYS))
         if outcome == Outcome.OUTCOME_SUCCESS and rng.random() < 0.1:
             ended.skip_task_ids.append(f"t{rng.randrange(12)}")
         self._deliver_end(key, order, report)
+
+    # -- watchers ------------------------------------------------------------------------------------------------
+
+    def _watch(self, key: str) -> None:
+        """Starts a watcher's trigger, once in each of the executor's lives."""
+        if self._watching.get(key) != self._life:
+            self._watching[key] = self._life
+            life = self._life
+            self._world.later(1, lambda: self._look(key, life))
+
+    def _look(self, key: str, life: int) -> None:
+        """Tells all that came since what its order says was taken; so again, until that is said."""
+        order = self._orders.get(key)
+        if order is None or self._life != life:
+            if self._watching.get(key) == life:
+                del self._watching[key]
+            return
+        name = order.try_key.task_id
+        period = WATCHED_SECONDS[name[-1]]
+        report = self._report(order, 1)
+        said = report.watcher_reported
+        said.asset, said.mark = order.asset, str(self._world.now)
+        if "fail" in self._noise and self._world.rng.random() < 0.05:
+            said.error = "it failed"
+        else:
+            taken = int(order.trigger_cursor or "0")
+            there = (min(self._world.now, self._world.end) - START) // (period * times.SECOND)
+            for number in range(taken + 1, min(there, taken + 5) + 1):
+                partition = KEYS[number % len(KEYS)] if number % 3 else ""
+                said.events.add(event_id=str(number), payload_json=b"{}", cursor=str(number), partition_key=partition)
+        self._deliver(order, report)
+        self._world.later(period * (0.5 + self._world.rng.random()), lambda: self._look(key, life))
 
     # -- sending -------------------------------------------------------------------------------------------------
 

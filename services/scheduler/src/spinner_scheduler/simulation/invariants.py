@@ -10,6 +10,7 @@ from spinner_proto.common.v1.common_pb2 import RunType
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TaskDefinition
 from spinner_proto.events.v1.events_pb2 import AssetEvent, TaskStateChanged, WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
+from spinner_proto.inbox.v1.inbox_pb2 import AssetUpdated
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.domain import schedules, snapshots, times
@@ -142,6 +143,9 @@ class Checker:
         self.scheduled: dict[str, Counter[int]] = defaultdict(Counter)
         self._sequences: Counter[str] = Counter()
         self.received: set[tuple[str, str, str, int]] = set()
+        # Events counted of each watcher, and updates that runs were made of.
+        self._watched: Counter[tuple[str, str]] = Counter()
+        self._used: set[tuple[str, str, str, int]] = set()
         self._answers: Counter[str] = Counter()
         self._states: dict[_Instance, int] = {}
         self._ended: set[tuple[str, str, str, int, int]] = set()
@@ -182,6 +186,8 @@ class Checker:
             elif kind == "run_created":
                 created = event.run_created
                 self._bound(run, created.version)
+                for update in created.asset_events:
+                    self._consumed(run, created.partition_key, update)
                 if created.run_type == RunType.RUN_TYPE_SCHEDULED:
                     logical = times.from_timestamp(created.logical_date)
                     self.scheduled[record.dag_id][logical] += 1
@@ -211,10 +217,22 @@ class Checker:
                 self._answered(event.command_rejected.request_id)
 
     def _asset_updated(self, event: AssetEvent) -> None:
+        if event.HasField("updated") and event.updated.watcher and not event.alias:
+            watched = (event.name, event.updated.watcher)
+            self._watched[watched] += 1
+            expected = str(self._watched[watched])
+            require(event.updated.event_id == expected, "watchers_count_each_event_once", f"{watched} {event.updated}")
         if event.HasField("updated") and not event.alias:
             self._sequences[event.name] += 1
             number = self._sequences[event.name]
             require(event.updated.sequence == number, "updates_are_numbered", f"{event.name} {event.updated.sequence}")
+
+    def _consumed(self, run: tuple[str, str], partition_key: str, update: AssetUpdated) -> None:
+        text = f"{run[0]}/{run[1]}: {update.asset} {update.sequence}"
+        require(update.run_partition_key == partition_key, "an_update_counts_for_one_run", text)
+        key = (run[0], update.asset, update.via_alias, update.sequence)
+        require(key not in self._used, "an_update_counts_for_one_run", text)
+        self._used.add(key)
 
     def _answered(self, request_id: str) -> None:
         self._answers[request_id] += 1

@@ -17,7 +17,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.pools import Address, owner_of
-from spinner_scheduler.simulation.dags import POOLS
+from spinner_scheduler.simulation.dags import ASSETS, KEYS, POOLS
 from spinner_scheduler.simulation.processes import CLUSTER, PARTITIONS, TIERS
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class People:
             self._pool(name, rng.randrange(POOLS[name] + 1))
             world.later(rng.uniform(10, 900), lambda: self._pool(name, POOLS[name]))
             return
+        if kind == "update":
+            self._update(rng)
+            return
         if kind == "remove":
             self.removed.add(dag_id)
             world.to_dag(dag_id, InboxMessage(definition_removed=DefinitionRemoved(dag_id=dag_id)))
@@ -66,11 +69,25 @@ class People:
             self._backfill(command, rng)
         elif kind == "trigger" or not runs:
             command.trigger_run.SetInParent()
+            if rng.random() < 0.3:
+                command.trigger_run.partition_key = rng.choice(KEYS)
         elif kind == "pause":
             command.set_paused.paused = rng.random() < 0.6
         else:
             _choose(command, kind, rng.choice(runs), rng)
         self._send(command, 2 if rng.random() < 0.2 else 1)
+
+    def _update(self, rng: random.Random) -> None:
+        """Says that an asset, or a partition of it, was updated; often twice."""
+        name = f"asset_{rng.randrange(ASSETS)}"
+        command = Command(request_id=f"{name} update {rng.random()}")
+        command.create_asset_event.asset = name
+        if rng.random() < 0.7:
+            command.create_asset_event.partition_key = rng.choice(KEYS)
+        self.requests.add(command.request_id)
+        owner = owner_of(f"asset:{name}", Address("", 0), CLUSTER, TIERS, PARTITIONS)
+        for _ in range(2 if rng.random() < 0.2 else 1):
+            self._world.send(owner.inbox, owner.partition, f"asset:{name}", InboxMessage(command=command))
 
     def _bring_back(self, dag_id: str) -> None:
         if not self._calm:

@@ -40,7 +40,7 @@ FAULTS: dict[str, int] = {
 }
 COMMANDS: dict[str, int] = {
     "trigger": 2, "pause": 2, "clear": 4, "mark": 2, "mark_run": 1, "stop": 1, "publish": 2, "pool": 1, "remove": 1,
-    "backfill": 3, "decide": 2,
+    "backfill": 3, "decide": 2, "update": 2,
 }  # fmt: skip
 # What executors and workers do wrong all the time.
 NOISE = ("fail", "double", "lose", "delay")

@@ -30,6 +30,8 @@ INVARIANTS = {
     "nothing_is_forgotten": "in a settled state nothing waits for the next decision",
     "an_update_reaches_a_dag_once": "an update of an asset reaches each DAG that waits for it at most once",
     "updates_are_numbered": "the updates of an asset are numbered without gaps",
+    "an_update_counts_for_one_run": "a DAG makes one run of an update of an asset, that of the update's partition",
+    "watchers_count_each_event_once": "each event of a watcher's source makes one update, in order",
     "sums_agree": "what is derived by sums equals what is summed",
 }
 

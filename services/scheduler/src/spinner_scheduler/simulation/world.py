@@ -12,7 +12,7 @@ from datetime import datetime
 from spinner_eventlog import topics
 from spinner_eventlog.interface import Outgoing
 from spinner_eventlog.memory import MemoryLog
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import AssetSchedule, DagDefinition
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
@@ -185,8 +185,14 @@ class World:
             definition = random_dag(self.scenario.rng(dag_id), dag_id, tier, partition)
             if before is not None:
                 other = random_dag(self.scenario.rng(f"{dag_id}@{version}"), dag_id, tier, partition)
+                waits: AssetSchedule | None = None
+                if other.schedule.HasField("assets"):
+                    waits = AssetSchedule()
+                    waits.CopyFrom(other.schedule.assets)
                 for name in ("schedule", "start_date"):
                     getattr(other, name).CopyFrom(getattr(definition, name))
+                if waits is not None and definition.schedule.HasField("assets"):
+                    other.schedule.assets.CopyFrom(waits)
                 other.catchup = definition.catchup
                 definition = other
             definition = reduced(definition, f"{index}.", self.scenario.without)
@@ -207,6 +213,12 @@ class World:
         layout.version = f"{order.version}-{order.try_key.run_id}"
         self.store.put(layout)
         return layout.version
+
+    def outlets(self, order: TaskOrder) -> list[str]:
+        """The assets that an order's task updates."""
+        definition = self.store.get(order.try_key.dag_id, order.version)
+        found = definition.tasks if definition is not None else []
+        return [asset for task in found if task.task_id == order.try_key.task_id for asset in task.outlets]
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
@@ -347,7 +359,7 @@ class World:
         self._live(self.end)
 
     def _calm(self) -> None:
-        """No more faults, and no new intervals: what is due by now remains to be done."""
+        """No more faults, intervals or watchers: what is due by now remains to be done."""
         self._broker_back = 0
         self._return_broker()
         for process in self.processes:
@@ -361,6 +373,7 @@ class World:
             definition = DagDefinition()
             definition.CopyFrom(self.definitions[dag_id])
             definition.end_date.FromMicroseconds(self.now)
+            del definition.assets[:]
             self.publish(dag_id, definition)
 
     def _step(self, process: Process) -> bool:
