@@ -129,6 +129,10 @@ def schedule(rng: random.Random, definition: DagDefinition) -> None:
         definition.schedule.delta.period.FromSeconds(rng.choice([600, 900, 3600]))
     elif kind == "once":
         definition.schedule.once.SetInParent()
+    elif kind == "explicit" and rng.random() < 0.6:
+        program = definition.schedule.explicit
+        program.evaluated = True
+        program.infers_manual = rng.random() < 0.5
     elif kind == "explicit":
         start = definition.start_date.seconds
         definition.schedule.explicit.SetInParent()

@@ -29,6 +29,7 @@ from spinner_scheduler.domain.states import (
     SCHEDULED,
 )
 from spinner_scheduler.simulation.backfills import BackfillChecker
+from spinner_scheduler.simulation.timetables import whole
 from spinner_scheduler.simulation.violations import ViolatedError, require
 
 # -- memory --------------------------------------------------------------------------------------------------------
@@ -78,6 +79,7 @@ def _dump_dag(state: PartitionState, dag_id: str, known: Finished) -> dict[str, 
         "by_date": dag.by_date,
         "successes": dag.successes,
         "evaluated": str(dag.evaluated),
+        "held_commands": {request_id: str(command) for request_id, command in sorted(dag.held.items())},
         "measured": [str(measured) for measured in dag.measured],
         "updates": [str(update) for update in dag.updates],
         "partitioned": {
@@ -384,7 +386,7 @@ def check_complete(definition: DagDefinition, made: set[int], now: int) -> None:
     """With catch-up, each interval that is due has its run. `made`: logical dates of the DAG's runs."""
     if not definition.catchup:
         return
-    timetable = schedules.timetable(definition)
+    timetable = schedules.timetable(definition, whole(definition))
     last: schedules.Tick | None = None
     while True:
         tick, _ = timetable.next(last, now)

@@ -12,13 +12,13 @@ from datetime import datetime
 from spinner_eventlog import topics
 from spinner_eventlog.interface import Outgoing
 from spinner_eventlog.memory import MemoryLog
-from spinner_proto.definitions.v1.definitions_pb2 import AssetSchedule, DagDefinition
+from spinner_proto.definitions.v1.definitions_pb2 import AssetSchedule, DagDefinition, TimetableRequest
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.executions.v1.executions_pb2 import JobExecutionRecord
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionPublished, InboxMessage
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
-from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, Policy
+from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, TIMETABLES_TOPIC, Policy
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.state import Limits, PartitionState
 from spinner_scheduler.simulation import invariants
@@ -29,6 +29,7 @@ from spinner_scheduler.simulation.memories import Memories
 from spinner_scheduler.simulation.people import People
 from spinner_scheduler.simulation.processes import CLUSTER, PARTITIONS, TIERS, Process
 from spinner_scheduler.simulation.scenario import PROCESSES, SESSION_SECONDS, Act, Scenario
+from spinner_scheduler.simulation.timetables import DagSync
 from spinner_scheduler.simulation.violations import require
 
 # Retries may be a day away, and intervals due by the end still come one after the other.
@@ -106,11 +107,13 @@ class World:
         self._inbox = self.log.producer("world")
         self._held_back: list[Outgoing] = []
         self.executor = SimulatedExecutor(self)
+        self.dag_sync = DagSync(self)
         self._tails = {
             (topic, number): 0
             for topic in [
                 topics.orders_topic(CLUSTER),
                 EXECUTIONS_TOPIC,
+                TIMETABLES_TOPIC,
                 *(topics.events_topic(CLUSTER, tier) for tier in TIERS),
             ]
             for number in range(self.log.partition_count(topic))
@@ -201,6 +204,7 @@ class World:
         self.store.put(definition)
         published = DefinitionPublished(dag_id=dag_id, version=definition.version)
         self.to_dag(dag_id, InboxMessage(definition_published=published))
+        self.dag_sync.published(definition)
 
     def compute_layout(self, order: TaskOrder) -> str:
         """What a worker of a dynamic DAG publishes: the run's layout; returns its version. Idempotent."""
@@ -331,6 +335,9 @@ class World:
             for record in records:
                 if topic == EXECUTIONS_TOPIC:
                     self.checker.execution(record.decode(JobExecutionRecord))
+                elif topic == TIMETABLES_TOPIC:
+                    asked = record.decode(TimetableRequest) if record.value is not None else None
+                    self.dag_sync.take(record.key, asked)
                 elif record.headers.get("ce_type") == WorkflowEvents.DESCRIPTOR.full_name:
                     events = record.decode(WorkflowEvents)
                     if self.trace is not None:
