@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
+from spinner_eventlog.interface import Outgoing
 from spinner_proto.definitions.v1.definitions_pb2 import TimetableRequest
 from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_proto.explain.v1.explain_pb2 import Subject
+from spinner_proto.inbox.v1.inbox_pb2 import Command, InboxMessage
 from spinner_proto.scheduler.v1.scheduler_pb2 import ExplainRequest
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 
@@ -51,6 +53,7 @@ class Scheduler:
         topics = [(name, p) for name in (EVENTS, REQUESTS) for p in range(sync.log.partition_count(name))]
         self._reader = sync.log.reader(topics)
         self.runs: Counter[tuple[str, datetime]] = Counter()
+        self.intervals: dict[tuple[str, datetime], timedelta] = {}
         self.requests: list[TimetableRequest] = []
 
     def start(self) -> None:
@@ -79,13 +82,17 @@ class Scheduler:
             found = self._reader.poll(2_000, 0.02)
             for record in found:
                 if record.topic == REQUESTS:
-                    self.requests.append(record.decode(TimetableRequest))
+                    if record.value is not None:
+                        self.requests.append(record.decode(TimetableRequest))
                     continue
                 decoded = record.decode(WorkflowEvents)
                 for event in decoded.events:
                     if event.HasField("run_created"):
                         logical = event.run_created.logical_date.ToDatetime(UTC)
                         self.runs[decoded.dag_id, logical] += 1
+                        created = event.run_created
+                        covers = created.data_interval_end.ToDatetime() - created.data_interval_start.ToDatetime()
+                        self.intervals[decoded.dag_id, logical] = covers
             if not found:
                 return len(self.runs)
 
@@ -174,3 +181,42 @@ def test_a_timetable_that_fails_on_the_way_is_a_parse_error_and_holds_up_nobody_
     sync.sync("main")
     tools.until(lambda: scheduler.read() and len(scheduler.of("raises")) == 4_500, "it goes on", 60)
     assert scheduler.of("raises") == hours(4_500) and set(scheduler.runs.values()) == {1}
+
+
+def test_a_run_by_hand_and_a_backfill_are_completed_by_the_timetable(sync, scheduler, tmp_path, tools):
+    """B4, B5: the commands wait for dag-sync, which is started last."""
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    infer = """
+
+    def infer_manual_data_interval(self, *, run_after):
+        return DataInterval(run_after - timedelta(days=7), run_after)
+"""
+    text = source("weekly", 3).replace("timedelta(hours=1))\n", f"timedelta(hours=1))\n{infer}", 1)
+    (folder / "weekly.py").write_text(text.replace("DagRunInfo, Timetable", "DagRunInfo, DataInterval, Timetable"))
+    sync.bundles({"name": "main", "kind": "folder", "path": str(folder), "interval_seconds": 600})
+    sync.start()
+    tools.until(lambda: scheduler.read() == 3, "its scheduled runs are made", 60)
+    sync.kill()
+    (place,) = [definition.placement for definition in tools.until(sync.definitions, "the definition")]
+    commands = [Command(request_id="run", dag_id="weekly"), Command(request_id="fill", dag_id="weekly")]
+    commands[0].trigger_run.run_id = "by_hand"
+    commands[0].trigger_run.logical_date.FromDatetime(START + timedelta(days=400))
+    backfill = commands[1].create_backfill
+    backfill.backfill_id, backfill.max_active_runs = "fill", 1
+    backfill.from_date.FromDatetime(START - timedelta(hours=2))
+    backfill.to_date.FromDatetime(START - timedelta(hours=1))
+    producer = sync.log.producer("by-hand")
+    for command in commands:
+        message = InboxMessage(command=command)
+        producer.send(Outgoing("scheduler_inbox-spinner_tier_1", "weekly", message, place.partition))
+    producer.flush()
+    producer.close()
+    tools.until(lambda: "TIMETABLE_ANSWER_PENDING" in scheduler.reasons("weekly"), "they are held", 60)
+    scheduler.kill()
+    scheduler.start()
+    sync.start()
+    wanted = {START + timedelta(days=400), START - timedelta(hours=2), START - timedelta(hours=1)}
+    tools.until(lambda: scheduler.read() and wanted <= set(scheduler.of("weekly")), "they are carried out", 60)
+    assert scheduler.intervals["weekly", START + timedelta(days=400)] == timedelta(days=7)
+    assert set(scheduler.runs.values()) == {1}
