@@ -50,8 +50,8 @@ def test_a_full_disk_loses_nothing_and_repeats_nothing(disk: Path, tmp_path: Pat
         runs = {f"{batch}-{number:02d}" for number in range(RUNS)}
         stack.trigger_many([("e2e_chain", run_id) for run_id in sorted(runs)], {"seconds": 0.8})
         wait_for("work in full swing", lambda: len(stack.read_marks("e2e_chain", runs)) >= RUNS)
-        fill(disk / "filler")
         broker = stack.service("kafka")["pid"]
+        fill(disk / "filler")
         wait_for("the broker ended by the full disk", lambda: stack.service("kafka")["pid"] != broker)
         refused = stack.rest("POST", "/dags/e2e_chain/runs", json={"run_id": f"{batch}-refused"})
         assert refused.status_code == 503, refused.text

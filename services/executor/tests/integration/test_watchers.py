@@ -17,6 +17,7 @@ from spinner.triggers.kafka import KafkaMessageQueueTrigger
 from spinner.triggers.message_queue import MessageQueueTrigger
 from spinner.triggers.s3 import S3KeyTrigger
 from spinner_proto.events.v1.events_pb2 import WatcherState
+from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, WatcherReported
 from stage import Stage, until
 
 MINE = """
@@ -105,6 +106,28 @@ def test_each_message_of_kafka_counts_once_although_triggerer_and_executor_are_k
     assert sorted(int(one["value"]) for one in owner.counted) == list(range(first, messages.sent))  # type: ignore[index]
     assert set(owner.ids.values()) == {1}
     assert json.loads(owner.cursor()) == {topic: {"0": messages.sent // 2, "1": messages.sent // 2}}
+
+
+def test_a_watcher_whose_first_place_nobody_has_taken_yet_keeps_it(
+    stage: Stage, owner: Owner, topic: str, kafka_bootstrap: str
+) -> None:
+    messages = Messages(kafka_bootstrap, topic)
+    trigger = KafkaMessageQueueTrigger([topic], config={"bootstrap.servers": kafka_bootstrap}, poll_interval=0.05)
+    owner.watch(trigger)
+    executor = stage.executor()
+    early: list[InboxMessage] = []
+
+    def told() -> list[WatcherReported]:
+        early.extend(record.decode(InboxMessage) for record in stage.reader.poll(1000, 0.05))
+        return [message.task_report.watcher_reported for message in early]
+
+    until(lambda: any(one.events for one in told()), "the trigger has told its place", 60)
+    before = len(early)
+    messages.send(2)
+    kill_triggerers(executor.pid)
+    until(lambda: len(told()) > before, "it was started again", 60)
+    owner.take(*early)
+    owner.until(lambda: len(owner.counted) == 2, "what came meanwhile is counted")
 
 
 def test_a_watcher_stops_with_its_dag_and_goes_on_where_it_was(

@@ -94,7 +94,7 @@ class Triggers:
         waiting = self._waiting[identity] = _Waiting(tried, tried.order.segment)
         self._identities[tried.key] = identity
         if tried.order.kind == OrderKind.ORDER_KIND_WATCHER:
-            waiting.feed = Feed(self._context, tried)
+            waiting.feed = Feed(self._context, tried, tried.order.trigger_cursor)
         timeout = datetime_of(tried.order.trigger_timeout_time)
         if timeout is not None:
             waiting.alarm = wall_clock().call_at(timeout, lambda: self._fire(identity, TriggerFired(error="timeout")))
@@ -130,7 +130,7 @@ class Triggers:
             process = self._new_process(folder)
         order, feed = waiting.tried.order, waiting.feed
         waiting.process = process
-        more = {} if feed is None else {"cursor": order.trigger_cursor, "ahead": feed.ahead, "most": MAX_AHEAD}
+        more = {} if feed is None else {"cursor": feed.cursor, "ahead": feed.ahead, "most": MAX_AHEAD}
         process.start(identity, order.trigger_class, order.trigger_arguments_json.decode(), more)
 
     def _new_process(self, folder: str, alone: bool = False) -> TriggererProcess:
@@ -177,7 +177,7 @@ class Triggers:
         event = WatcherEvent(event_id=message["id"], cursor=message["cursor"], partition_key=message["key"])
         event.payload_json = message["payload"].encode()
         feed.add(event)
-        process.message(identity)["more"]["ahead"] = feed.ahead
+        process.message(identity)["more"].update(cursor=feed.cursor, ahead=feed.ahead)
 
     def heard_of(self, tried: Try) -> None:
         """A watcher's order has changed: the scheduler has taken events."""
@@ -187,8 +187,7 @@ class Triggers:
             return
         taken = waiting.feed.heard()
         if waiting.process is not None and identity in waiting.process.identities:
-            started = waiting.process.message(identity)["more"]
-            started["cursor"], started["ahead"] = tried.order.trigger_cursor, waiting.feed.ahead
+            waiting.process.message(identity)["more"]["ahead"] = waiting.feed.ahead
             if taken:
                 waiting.process.write({"taken": identity, "events": taken})
 

@@ -2,6 +2,8 @@
 
 A report has what came since the one before, and is written only when that one is durable. The order says which report
 the scheduler took last; the trigger may be `MAX_AHEAD` events ahead of it, which is less than the scheduler remembers.
+A trigger that is started again goes on after what came here, also when the order doesn't say so yet: one that began
+without a place would otherwise find another one, and what came between is lost.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ class Feed:
 
     context: Context
     tried: Try
+    # The latest place of the trigger that came, or that of the order.
+    cursor: str = ""
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     # How many events have come, and how many of them the scheduler has taken.
     came: int = 0
@@ -44,6 +48,7 @@ class Feed:
     def add(self, event: WatcherEvent) -> None:
         """Reports an event, or that the trigger has a new place."""
         self.came += 1
+        self.cursor = event.cursor or self.cursor
         self.pause = _FIRST_PAUSE_SECONDS
         self._put(event)
 
