@@ -389,6 +389,17 @@ def test_layout_is_computed_once_a_run(lab) -> None:  # type: ignore[no-untyped-
     assert lab.records() == {("x", 1): ["success"]}
 
 
+def test_layout_that_comes_after_its_run_was_marked_leaves_no_order(lab) -> None:  # type: ignore[no-untyped-def]
+    """Found by seed 4249 of the simulation: the executor reported it again and again."""
+    lab.publish(lab.dag(dynamic=True))
+    lab.trigger()
+    order = lab.order("__layout__")
+    lab.command(mark_run={"run_id": "run", "state": 4})
+    assert lab.run_state() == "failed"
+    lab.take(InboxMessage(task_report=lab.report(order, 1, layout_computed={"version": "computed"})))
+    assert lab.orders == {}
+
+
 def test_layout_that_cannot_be_computed_fails_the_run(lab) -> None:  # type: ignore[no-untyped-def]
     lab.publish(lab.dag(dynamic=True))
     lab.trigger()

@@ -53,8 +53,8 @@ def handle(d: Decision, report: TaskReport) -> None:
         watchers.reported(d, report)
         return
     if dag is None or run is None:
-        # Of a run that has ended: its executor may have missed the tombstone.
-        if kind == "ended":
+        # Of a run that has ended: its executor may have missed the tombstone, or a layout came after a mark.
+        if kind in ("ended", "layout_computed"):
             d.tombstone(key)
         return
     if key.task_id == LAYOUT_TASK:
