@@ -242,6 +242,23 @@ def test_a_callback_ends_like_others(cell) -> None:  # type: ignore[no-untyped-d
     assert stale_orders(cell) == []
 
 
+def test_a_changed_freshness_repeats_no_callback(cell) -> None:  # type: ignore[no-untyped-def]
+    """Found by seed 4314 of the simulation."""
+    lab = cell.labs[0]
+    cell.publish(0, fresh(lab, "one", 100))
+    at(cell, 101)
+    (order,) = stale_orders(cell)
+    lab.take(InboxMessage(task_report=lab.report(order, 3, ended={"outcome": Outcome.OUTCOME_SUCCESS})))
+    for number, seconds in enumerate((10, 100, 120)):
+        made = fresh(lab, "one", seconds)
+        made.version = f"v{2 + number}"
+        cell.publish(0, made)
+        at(cell, 102 + number)
+        assert stale_orders(cell) == []
+    at(cell, 121)
+    assert [one.stale_time.seconds - order.stale_time.seconds for one in stale_orders(cell)] == [20]
+
+
 def test_a_paused_dag_is_not_called(cell) -> None:  # type: ignore[no-untyped-def]
     cell.publish(0, fresh(cell.labs[0], "one", 100))
     cell.labs[0].command("one", set_paused={"paused": True})

@@ -126,7 +126,7 @@ class AssetState:
     # Of an asset: by DAG what it wants to be done, and watchers by name, stopped ones too.
     users: dict[str, AssetUsed] = field(default_factory=dict)
     watchers: dict[str, Watcher] = field(default_factory=dict)
-    # Since when it is used, and the moment that it was last said to be stale at.
+    # Since when it is used; when it was last said to be stale, later each time whatever definitions do.
     first_used: int = 0
     stale_time: int = 0
 
@@ -559,7 +559,7 @@ class PartitionState:
         """Sets the timer of an asset's freshness."""
         asset = self.assets[(False, name)]
         due = asset.stale_at()
-        if due and due != asset.stale_time:
+        if due > asset.stale_time:
             self.timers.add(Timer(due, Kind.FRESHNESS, "", name))
 
     def arm_dag(self, dag: DagState) -> None:
@@ -571,7 +571,7 @@ class PartitionState:
         """Whether a timer still means something."""
         if timer.kind == Kind.FRESHNESS:
             asset = self.assets.get((False, timer.run_id))
-            return asset is not None and asset.stale_time != timer.due == asset.stale_at()
+            return asset is not None and asset.stale_time < timer.due == asset.stale_at()
         dag = self.dags.get(timer.dag_id)
         if dag is None or (dag.removed and timer.kind == Kind.NEXT_RUN):
             return False
