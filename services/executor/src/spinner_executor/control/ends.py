@@ -303,6 +303,8 @@ class Ends:
         report.time.CopyFrom(timestamp(datetime.now(UTC)))
         self.say_started(tried)
         try:
+            if report.HasField("ended") and tried.order.kind == OrderKind.ORDER_KIND_TASK:
+                self._learn(tried, report.ended)  # before anybody can answer with the next try
             durable = context.reporter.report(tried.order, report, tried.traceparent)
             if tried.uploading is not None:
                 # While the broker is at it. Should this process end before: its worker repeats what it said.
@@ -314,8 +316,6 @@ class Ends:
             s.end_is_final = True
             await context.reporter.report(tried.order, report, tried.traceparent)
         kind = report.WhichOneof("kind") or ""
-        if kind == "ended" and tried.order.kind == OrderKind.ORDER_KIND_TASK:
-            self._learn(tried, report.ended)
         outcome = Outcome.Name(report.ended.outcome) if kind == "ended" else kind
         context.metrics.ends.labels(outcome.removeprefix("OUTCOME_").lower()).inc()
         if kind == "ended" and tried.traceparent:
