@@ -43,6 +43,7 @@ class Scene:
         self.let_go = threading.Event()
         self.uploading = threading.Event()
         self.node_fails = False
+        self.node: tuple[bytes, ...] = ()
         context: Any = SimpleNamespace(
             backend=SimpleNamespace(
                 disruption=lambda _: None, read_log=self._read_log, stop=lambda *_, **__: None, shares_files=False
@@ -68,7 +69,7 @@ class Scene:
     async def _read_log(self, _worker: str) -> Any:
         if self.node_fails:
             raise OSError("the disk is full")
-        for piece in ():
+        for piece in self.node:
             yield piece
 
     def _put(self, _key: str, _data: bytes) -> None:
@@ -150,5 +151,20 @@ def test_an_end_that_no_record_can_hold_is_a_failure_that_says_so(
         await scene.ends.finish(scene.tried, told)
         report = await scene.reported()
         assert report.ended.outcome == outcome and "too large" in report.ended.message
+
+    in_scene(tmp_path, body)
+
+
+def test_the_log_of_a_worker_that_only_repeats_its_end_comes_from_its_node(tmp_path: Path) -> None:
+    """It had sent all of it to an executor that died, whose disk this one doesn't have."""
+
+    async def body(scene: Scene) -> None:
+        scene.tried.log.path.unlink()
+        scene.node = (b"it printed\n", b"and more\n")
+        scene.let_go.set()
+        await scene.ends.finish(scene.tried, FinishRequest(ended=TaskEnded(outcome=c.OUTCOME_SUCCESS)))
+        report = await scene.reported()
+        assert report.ended.log_key
+        assert scene.tried.log.path.read_bytes() == b"it printed\nand more\n"
 
     in_scene(tmp_path, body)

@@ -227,6 +227,9 @@ class Ends:
                 self._finish_end(tried, report, "", self.uploads.promise(tried))
                 return
             if kind == "ended":
+                if not tried.log.path.exists():
+                    # The worker sent its log to an executor with another disk, and only repeats its end here.
+                    await self._complete_log(tried)
                 self._finish_end(tried, report, "", await self.uploads.now(tried))
             else:
                 self._keep_stages(tried)
