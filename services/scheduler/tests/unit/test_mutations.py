@@ -27,6 +27,7 @@ from spinner_scheduler.domain import (
 )
 from spinner_scheduler.domain.backfill import DONE, Backfill
 from spinner_scheduler.domain.pools import Pool
+from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import DEFERRED, QUEUED, RUNNING, SUCCESS
 from spinner_scheduler.domain.timers import Kind, Timers
@@ -368,7 +369,7 @@ def partitions_are_forgotten(patch: Patch) -> None:
 
 
 def holders_are_miscounted(patch: Patch) -> None:
-    original = evolve.Run.set_state
+    original = Run.set_state
 
     def set_state(self: Any, slot: int, new: int) -> int:
         old = original(self, slot, new)
@@ -376,7 +377,7 @@ def holders_are_miscounted(patch: Patch) -> None:
             self.holding -= 1
         return old
 
-    patch.setattr(evolve.Run, "set_state", set_state)
+    patch.setattr(Run, "set_state", set_state)
 
 
 def work_for_ever(patch: Patch) -> None:

@@ -24,7 +24,8 @@ from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
 from spinner_scheduler.domain.backfill import Backfill
-from spinner_scheduler.domain.evolve import evolve, keep_partition
+from spinner_scheduler.domain.evolve import evolve
+from spinner_scheduler.domain.evolve_assets import keep_partition
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.state import PartitionState, Sleeper, Watcher, asset_text
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS

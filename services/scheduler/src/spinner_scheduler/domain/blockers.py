@@ -12,7 +12,7 @@ from spinner_proto.common.v1.common_pb2 import RunType
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.backfill import PAUSED, Backfill
-from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.reasons import Code

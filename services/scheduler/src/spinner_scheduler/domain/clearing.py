@@ -26,7 +26,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, KillTasks, Mar
 
 from spinner_scheduler.domain.backfill import Backfill
 from spinner_scheduler.domain.decision import Decision
-from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.reports import clear_event

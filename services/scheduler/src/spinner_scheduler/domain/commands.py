@@ -17,7 +17,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkT
 from spinner_scheduler.domain import assets, backfills, decisions, partitions, schedules, times, timetable_requests
 from spinner_scheduler.domain.clearing import choose, choose_to_clear, clear, current_layout, find_run, kill, tell
 from spinner_scheduler.domain.decision import Decision
-from spinner_scheduler.domain.evolve import revive
+from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.run import Run

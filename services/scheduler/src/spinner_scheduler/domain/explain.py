@@ -19,8 +19,8 @@ from spinner_scheduler.domain import (
     times,
     timetable_requests,
 )
-from spinner_scheduler.domain.evolve import revive
 from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason, version_pending
+from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
