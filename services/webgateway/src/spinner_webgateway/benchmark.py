@@ -25,7 +25,7 @@ from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 
 from spinner_webgateway.adapters import database, schema
-from spinner_webgateway.domain import facts, projection
+from spinner_webgateway.domain import facts, new_rows
 
 DAGS = 3000
 TASKS = 50
@@ -60,15 +60,15 @@ def rows_of(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "definitions", definition(n)
     for r in range(RUNS):
         start = BEGIN + r * HOUR
-        run = projection.new_run(dag_id, f"scheduled__{r:03d}", start)
+        run = new_rows.new_run(dag_id, f"scheduled__{r:03d}", start)
         run |= {"version": "v1", "state": "success", "start_time": start, "end_time": start + HOUR // 2}
         run |= {"layout_tasks": TASKS, "counts": {"success": TASKS}, "run_type": "scheduled"}
         yield "runs", run
         for t in range(TASKS):
-            task = projection.new_task(dag_id, run["run_id"], f"task_{t:02d}", -1)
+            task = new_rows.new_task(dag_id, run["run_id"], f"task_{t:02d}", -1)
             at = start + t * 1_000_000
             yield "tasks", {**task, "state": "success", "try_number": 1, "start_time": at, "end_time": at + 900_000}
-    dag = projection.new_dag(dag_id)
+    dag = new_rows.new_dag(dag_id)
     last = {"last_run_id": f"scheduled__{RUNS - 1:03d}", "last_run_time": BEGIN, "last_run_state": "success"}
     yield "dags", {**dag, "version": "v1", "cluster": "spinner", "tier": 1, "partition": n % 2, **last}
 

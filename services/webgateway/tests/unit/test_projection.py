@@ -8,8 +8,10 @@ import pytest
 from spinner_proto.common.v1 import common_pb2
 from spinner_proto.events.v1 import events_pb2
 from spinner_webgateway.domain import projection
-from spinner_webgateway.domain.projection import Position, Unreadable, task_counts
+from spinner_webgateway.domain.projection import Position
 from spinner_webgateway.domain.rows import WorkingSet
+from spinner_webgateway.domain.run_rows import task_counts
+from spinner_webgateway.domain.unreadable import Unreadable
 
 
 class Views:

@@ -25,9 +25,9 @@ from spinner_servicekit.logs import logger
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.domain import records
 from spinner_webgateway.domain.changes import Change, change_of
-from spinner_webgateway.domain.projection import Unreadable
 from spinner_webgateway.domain.records import Reading
 from spinner_webgateway.domain.rows import Need, WorkingSet
+from spinner_webgateway.domain.unreadable import Unreadable
 
 READER = "views"
 BATCH_RECORDS = 2000

@@ -24,8 +24,8 @@ from spinner_webgateway.api.grpc_simulate import SimulationMethods
 from spinner_webgateway.api.routes_logs import find_try
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.changes import Change
+from spinner_webgateway.domain.new_rows import new_task
 from spinner_webgateway.domain.problems import ProblemError
-from spinner_webgateway.domain.projection import new_task
 from spinner_webgateway.domain.rows import Row
 
 SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name

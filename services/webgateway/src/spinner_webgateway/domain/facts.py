@@ -15,8 +15,8 @@ from spinner_proto.usage.v1 import usage_pb2
 
 from spinner_webgateway.domain import asset_rows, words
 from spinner_webgateway.domain.compression import compress
-from spinner_webgateway.domain.projection import Unreadable, check_id
 from spinner_webgateway.domain.rows import Row
+from spinner_webgateway.domain.unreadable import Unreadable, check_id
 from spinner_webgateway.domain.words import clip
 
 

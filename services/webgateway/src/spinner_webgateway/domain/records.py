@@ -19,8 +19,9 @@ from spinner_proto.scheduler.v1 import scheduler_pb2
 from spinner_proto.usage.v1 import usage_pb2
 
 from spinner_webgateway.domain import facts, projection
-from spinner_webgateway.domain.projection import Position, Unreadable
+from spinner_webgateway.domain.projection import Position
 from spinner_webgateway.domain.rows import Key, Need, Row, WorkingSet
+from spinner_webgateway.domain.unreadable import Unreadable
 
 EVENTS = "workflow_events"
 

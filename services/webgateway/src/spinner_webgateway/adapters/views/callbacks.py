@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from spinner_webgateway.adapters.schema import tries
 from spinner_webgateway.adapters.views.runs import seconds_between
-from spinner_webgateway.domain.projection import CALLBACK
 from spinner_webgateway.domain.rows import Row
+from spinner_webgateway.domain.task_rows import CALLBACK
 from spinner_webgateway.domain.words import iso
 
 

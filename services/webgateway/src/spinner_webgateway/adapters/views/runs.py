@@ -10,7 +10,7 @@ from spinner_proto.events.v1 import events_pb2
 
 from spinner_webgateway.adapters.schema import run_events, runs
 from spinner_webgateway.adapters.views.paging import decode_cursor, encode_cursor, page
-from spinner_webgateway.domain import projection
+from spinner_webgateway.domain import run_rows
 from spinner_webgateway.domain.compression import decompress
 from spinner_webgateway.domain.describe import describe, message_dict
 from spinner_webgateway.domain.layout import json_object
@@ -45,7 +45,7 @@ def summary(row: Mapping[str, Any]) -> dict[str, Any]:
         "note": row["note"],
         "partition_key": row["partition_key"],
         "reason": row["reason"],
-        "task_counts": projection.task_counts(row),
+        "task_counts": run_rows.task_counts(row),
     }
 
 

@@ -16,8 +16,8 @@ from spinner_webgateway.adapters.views import callbacks
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page
 from spinner_webgateway.adapters.views.runs import seconds_between
 from spinner_webgateway.domain.layout import DefinitionGraph, json_object
+from spinner_webgateway.domain.new_rows import new_task
 from spinner_webgateway.domain.problems import task_not_found
-from spinner_webgateway.domain.projection import new_task
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso
 
