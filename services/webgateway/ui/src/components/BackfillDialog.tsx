@@ -60,15 +60,12 @@ export function BackfillDialog({ dagId, paused, onClose, onCreated }: Props) {
     note,
   };
   const start = () =>
-    create.mutate(
-      { ...wish, request_id: crypto.randomUUID() },
-      {
-        onSuccess: (result) => {
-          toastGood(`Backfill of ${dagId} created`, `${result.interval_count} intervals`);
-          onCreated(result.backfill_id);
-        },
+    create.mutate(wish, {
+      onSuccess: (result) => {
+        toastGood(`Backfill of ${dagId} created`, `${result.interval_count} intervals`);
+        onCreated(result.backfill_id);
       },
-    );
+    });
   const nothing =
     planned !== undefined && planned !== null && planned.create_count + planned.reprocess_count === 0;
   return (

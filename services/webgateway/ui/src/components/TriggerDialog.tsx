@@ -4,7 +4,6 @@ import { Play } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { checkConf } from '../lib/conf';
 import { paramsOf, parse, problemsOf, startOf } from '../lib/params';
-import { ApiProblem } from '../queries/client';
 import { dagQuery } from '../queries/dags';
 import { useTrigger } from '../queries/runs';
 import './backfills.css';
@@ -35,8 +34,6 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
   const [note, setNote] = useState('');
   const [partitionKey, setPartitionKey] = useState('');
   const [stay, setStay] = useState(false);
-  // The same wish sent again, because no answer came, is carried out once; after a refusal it is another wish.
-  const [sent, setSent] = useState({ wish: '', id: '' });
   const [asJson, setAsJson] = useState(false);
   const [drafts, setDrafts] = useState<Record<string, string>>({});
   const params = useMemo(() => paramsOf(dag?.params ?? {}), [dag]);
@@ -56,9 +53,6 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
 
   const start = () => {
     if (!check.ok || !fits || !runIdOk) return;
-    const wish = JSON.stringify([text, runId, date, note, partitionKey]);
-    const id = sent.wish === wish ? sent.id : crypto.randomUUID();
-    setSent({ wish, id });
     trigger.mutate(
       {
         conf: check.value,
@@ -66,13 +60,8 @@ export function TriggerDialog({ dagId, paused, onClose }: Props) {
         logical_date: date ? new Date(`${date}Z`).toISOString() : null,
         note,
         partition_key: partitionKey,
-        request_id: id,
       },
       {
-        onError: (error) => {
-          const refused = error instanceof ApiProblem && error.status >= 400 && error.status < 500;
-          if (refused) setSent({ wish: '', id: '' });
-        },
         onSuccess: (result) => {
           onClose();
           toastGood(`Run of ${dagId} created`, result.run_id);

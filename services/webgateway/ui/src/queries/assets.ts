@@ -8,6 +8,7 @@ import {
 } from '@tanstack/react-query';
 import { client, unwrap } from './client';
 import { keys } from './keys';
+import { useOnce } from './once';
 
 export const assetsQuery = (query: string) =>
   queryOptions({
@@ -65,9 +66,17 @@ export const assetPartitionsQuery = (name: string) =>
 
 export function useUpdateAsset(name: string) {
   const queries = useQueryClient();
+  const once = useOnce();
   return useMutation({
-    mutationFn: (body: { extra: Record<string, unknown>; partition_key: string; request_id: string }) =>
-      unwrap(client.POST('/api/v1/assets/{name}/events', { params: { path: { name } }, body })),
+    mutationFn: (body: { extra: Record<string, unknown>; partition_key: string }) =>
+      once.send([name, body], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/assets/{name}/events', {
+            params: { path: { name } },
+            body: { ...body, request_id },
+          }),
+        ),
+      ),
     onSuccess: () => queries.invalidateQueries({ queryKey: ['asset-list'] }),
     meta: { handled: true, action: 'Updating the asset' },
   });

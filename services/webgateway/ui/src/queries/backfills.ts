@@ -8,6 +8,7 @@ import {
 } from '@tanstack/react-query';
 import { client, unwrap, type Schemas } from './client';
 import { keys } from './keys';
+import { useOnce } from './once';
 
 export type BackfillWish = Pick<Schemas['BackfillRequest'], 'from_date' | 'to_date'> &
   Partial<Schemas['BackfillRequest']>;
@@ -42,26 +43,30 @@ export const intervalsQuery = (dagId: string, backfillId: string) =>
 
 export function useBackfill(dagId: string) {
   const queries = useQueryClient();
+  const once = useOnce();
   return useMutation({
     mutationFn: (wish: BackfillWish) =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/backfills', {
-          params: { path: { dag_id: dagId } },
-          body: {
-            run_order: 'forward',
-            reprocess_behavior: 'none',
-            max_active_runs: 0,
-            task_ids: [],
-            conf: {},
-            skip_callbacks: false,
-            pool: '',
-            note: '',
-            partition_key: '',
-            override_cap: false,
-            dry_run: false,
-            ...wish,
-          },
-        }),
+      once.send([dagId, wish], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/backfills', {
+            params: { path: { dag_id: dagId } },
+            body: {
+              run_order: 'forward',
+              reprocess_behavior: 'none',
+              max_active_runs: 0,
+              task_ids: [],
+              conf: {},
+              skip_callbacks: false,
+              pool: '',
+              note: '',
+              partition_key: '',
+              override_cap: false,
+              dry_run: false,
+              ...wish,
+              request_id,
+            },
+          }),
+        ),
       ),
     onSuccess: (result) => {
       if (result.plan) return;
@@ -74,6 +79,7 @@ export function useBackfill(dagId: string) {
 
 export function useChangeBackfill() {
   const queries = useQueryClient();
+  const once = useOnce();
   return useMutation({
     mutationFn: ({
       dagId,
@@ -82,11 +88,13 @@ export function useChangeBackfill() {
     }: { dagId: string; backfillId: string } & Pick<Schemas['BackfillChange'], 'state'> & {
         stop_runs?: boolean;
       }) =>
-      unwrap(
-        client.PATCH('/api/v1/dags/{dag_id}/backfills/{backfill_id}', {
-          params: { path: { dag_id: dagId, backfill_id: backfillId } },
-          body: { stop_runs: false, ...body },
-        }),
+      once.send([dagId, backfillId, body], (request_id) =>
+        unwrap(
+          client.PATCH('/api/v1/dags/{dag_id}/backfills/{backfill_id}', {
+            params: { path: { dag_id: dagId, backfill_id: backfillId } },
+            body: { stop_runs: false, ...body, request_id },
+          }),
+        ),
       ),
     onSuccess: (_, { dagId }) => {
       void queries.invalidateQueries({ queryKey: ['dag', dagId] });

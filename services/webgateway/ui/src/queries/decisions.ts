@@ -2,6 +2,7 @@
 import { keepPreviousData, queryOptions, useMutation, useQueryClient } from '@tanstack/react-query';
 import { client, unwrap, type Schemas } from './client';
 import { keys } from './keys';
+import { useOnce } from './once';
 
 export type Decision = Schemas['Decision'];
 
@@ -33,24 +34,27 @@ export const decisionQuery = (dagId: string, runId: string, taskId: string, mapI
 
 export function useDecide() {
   const queries = useQueryClient();
+  const once = useOnce();
   return useMutation({
     mutationFn: ({
       decision,
       ...body
-    }: { decision: Decision } & Pick<Schemas['DecisionRequest'], 'chosen_options' | 'params' | 'note'>) =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/decision', {
-          params: {
-            path: {
-              dag_id: decision.dag_id,
-              run_id: decision.run_id,
-              task_id: decision.task_id,
-              map_index: decision.map_index,
-            },
-          },
-          body: { ...body, request_id: crypto.randomUUID() },
-        }),
-      ),
+    }: { decision: Decision } & Pick<Schemas['DecisionRequest'], 'chosen_options' | 'params' | 'note'>) => {
+      const path = {
+        dag_id: decision.dag_id,
+        run_id: decision.run_id,
+        task_id: decision.task_id,
+        map_index: decision.map_index,
+      };
+      return once.send([path, body], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/decision', {
+            params: { path },
+            body: { ...body, request_id },
+          }),
+        ),
+      );
+    },
     onSuccess: (_, { decision }) => {
       void queries.invalidateQueries({ queryKey: ['run', decision.dag_id, decision.run_id] });
       void queries.invalidateQueries({ queryKey: ['run-list'] });

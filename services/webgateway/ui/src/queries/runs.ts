@@ -8,6 +8,7 @@ import {
 } from '@tanstack/react-query';
 import { client, unwrap, type Schemas, type TaskInstance } from './client';
 import { keys } from './keys';
+import { useOnce } from './once';
 
 const PAGE = 100;
 const TASK_PAGE = 500;
@@ -102,13 +103,16 @@ function useRefresh() {
 
 export function useTrigger(dagId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
-    mutationFn: (body: Partial<Schemas['TriggerRequest']>) =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs', {
-          params: { path: { dag_id: dagId } },
-          body: { conf: {}, note: '', partition_key: '', ...body },
-        }),
+    mutationFn: (body: Partial<Omit<Schemas['TriggerRequest'], 'request_id'>>) =>
+      once.send([dagId, body], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs', {
+            params: { path: { dag_id: dagId } },
+            body: { conf: {}, note: '', partition_key: '', ...body, request_id },
+          }),
+        ),
       ),
     onSuccess: () => refresh(dagId),
     meta: { handled: true },
@@ -127,7 +131,12 @@ export interface ClearChoice {
   conf?: Record<string, unknown>;
 }
 
-function clearRun(dagId: string, runId: string, choice: ClearChoice, dryRun: boolean, signal?: AbortSignal) {
+interface ClearMode {
+  dry_run: boolean;
+  request_id?: string;
+}
+
+function clearRun(dagId: string, runId: string, choice: ClearChoice, mode: ClearMode, signal?: AbortSignal) {
   return unwrap(
     client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/clear', {
       params: { path: { dag_id: dagId, run_id: runId } },
@@ -141,7 +150,7 @@ function clearRun(dagId: string, runId: string, choice: ClearChoice, dryRun: boo
         only_failed: false,
         latest_version: false,
         ...choice,
-        dry_run: dryRun,
+        ...mode,
       },
       signal,
     }),
@@ -152,15 +161,19 @@ function clearRun(dagId: string, runId: string, choice: ClearChoice, dryRun: boo
 export const clearPreviewQuery = (dagId: string, runId: string, choice: ClearChoice) =>
   queryOptions({
     queryKey: keys.run(dagId, runId, 'clear-preview', choice),
-    queryFn: ({ signal }) => clearRun(dagId, runId, choice, true, signal),
+    queryFn: ({ signal }) => clearRun(dagId, runId, choice, { dry_run: true }, signal),
     placeholderData: keepPreviousData,
     gcTime: 0,
   });
 
 export function useClear(dagId: string, runId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
-    mutationFn: (choice: ClearChoice) => clearRun(dagId, runId, choice, false),
+    mutationFn: (choice: ClearChoice) =>
+      once.send([dagId, runId, choice], (request_id) =>
+        clearRun(dagId, runId, choice, { dry_run: false, request_id }),
+      ),
     onSuccess: () => refresh(dagId, runId),
     meta: { handled: true },
   });
@@ -168,15 +181,26 @@ export function useClear(dagId: string, runId: string) {
 
 export function useMarkTasks(dagId: string, runId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
     mutationFn: (
       body: Pick<Schemas['MarkTasksRequest'], 'task_ids' | 'state'> & { map_indexes?: number[] },
     ) =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/mark-tasks', {
-          params: { path: { dag_id: dagId, run_id: runId } },
-          body: { map_indexes: [], upstream: false, downstream: false, past: false, future: false, ...body },
-        }),
+      once.send([dagId, runId, body], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/mark-tasks', {
+            params: { path: { dag_id: dagId, run_id: runId } },
+            body: {
+              map_indexes: [],
+              upstream: false,
+              downstream: false,
+              past: false,
+              future: false,
+              ...body,
+              request_id,
+            },
+          }),
+        ),
       ),
     onSuccess: () => refresh(dagId, runId),
     meta: { action: 'Mark' },
@@ -185,13 +209,16 @@ export function useMarkTasks(dagId: string, runId: string) {
 
 export function useKillTasks(dagId: string, runId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
     mutationFn: (body: { task_ids: string[]; map_indexes?: number[] }) =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/kill-tasks', {
-          params: { path: { dag_id: dagId, run_id: runId } },
-          body: { map_indexes: [], ...body },
-        }),
+      once.send([dagId, runId, body], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/kill-tasks', {
+            params: { path: { dag_id: dagId, run_id: runId } },
+            body: { map_indexes: [], ...body, request_id },
+          }),
+        ),
       ),
     onSuccess: () => refresh(dagId, runId),
     meta: { action: 'Kill' },
@@ -200,13 +227,16 @@ export function useKillTasks(dagId: string, runId: string) {
 
 export function useMarkRun(dagId: string, runId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
     mutationFn: (state: 'success' | 'failed') =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/mark', {
-          params: { path: { dag_id: dagId, run_id: runId } },
-          body: { state },
-        }),
+      once.send([dagId, runId, state], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/mark', {
+            params: { path: { dag_id: dagId, run_id: runId } },
+            body: { state, request_id },
+          }),
+        ),
       ),
     onSuccess: () => refresh(dagId, runId),
     meta: { action: 'Mark' },
@@ -215,12 +245,16 @@ export function useMarkRun(dagId: string, runId: string) {
 
 export function useStopRun(dagId: string, runId: string) {
   const refresh = useRefresh();
+  const once = useOnce();
   return useMutation({
     mutationFn: () =>
-      unwrap(
-        client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/stop', {
-          params: { path: { dag_id: dagId, run_id: runId } },
-        }),
+      once.send([dagId, runId], (request_id) =>
+        unwrap(
+          client.POST('/api/v1/dags/{dag_id}/runs/{run_id}/stop', {
+            params: { path: { dag_id: dagId, run_id: runId } },
+            body: { request_id },
+          }),
+        ),
       ),
     onSuccess: () => refresh(dagId, runId),
     meta: { action: 'Stop' },

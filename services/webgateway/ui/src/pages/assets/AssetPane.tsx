@@ -174,13 +174,12 @@ function word(state: string) {
 function UpdateDialog({ name, onClose }: { name: string; onClose: () => void }) {
   const [text, setText] = useState('');
   const [key, setKey] = useState('');
-  const [requestId] = useState(() => crypto.randomUUID());
   const update = useUpdateAsset(name);
   const check = checkConf(text);
   const send = () => {
     if (!check.ok) return;
     update.mutate(
-      { extra: check.value, partition_key: key, request_id: requestId },
+      { extra: check.value, partition_key: key },
       {
         onSuccess: () => {
           onClose();
