@@ -221,6 +221,20 @@ def test_refusals_carry_reason_and_fix(stub: Any, call: str, request_: Any, stat
     assert refusal.fix
 
 
+def test_a_run_that_exists_is_told_apart_from_other_conflicts(
+    gateway: Any, stub: Any, put: Any, put_records: Any, script: Any, scheduler: Any
+) -> None:
+    begin(gateway, put, put_records, script, "twice")
+    for code, status in (
+        ("RUN_EXISTS", grpc.StatusCode.ALREADY_EXISTS),
+        ("RUN_NOT_ACTIVE", grpc.StatusCode.FAILED_PRECONDITION),
+    ):
+        scheduler.reject(code, "run r1 of twice: choose another run id")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.TriggerRun(gateway_pb2.TriggerRunRequest(dag_id="twice", run_id="r1"), timeout=30)
+        assert caught.value.code() == status
+
+
 def test_a_watcher_sees_every_event_until_the_end(
     gateway: Any, stub: Any, put: Any, put_records: Any, script: Any
 ) -> None:

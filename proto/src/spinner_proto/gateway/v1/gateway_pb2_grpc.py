@@ -177,7 +177,8 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TriggerRun(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Refused with ALREADY_EXISTS when there is a run with that id or logical date.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

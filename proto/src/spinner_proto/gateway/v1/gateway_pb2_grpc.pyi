@@ -34,6 +34,7 @@ class GatewayServiceStub:
     ListDags: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListDagsRequest, _gateway_pb2.ListDagsResponse]
     SetDagPaused: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SetDagPausedRequest, _gateway_pb2.SetDagPausedResponse]
     TriggerRun: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.TriggerRunRequest, _gateway_pb2.TriggerRunResponse]
+    """Refused with ALREADY_EXISTS when there is a run with that id or logical date."""
     GetRun: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetRunRequest, _gateway_pb2.GetRunResponse]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListRunsRequest, _gateway_pb2.ListRunsResponse]
     ClearTasks: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ClearTasksRequest, _gateway_pb2.ClearTasksResponse]
@@ -74,6 +75,7 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ListDags: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListDagsRequest, _gateway_pb2.ListDagsResponse]  # type: ignore[assignment]
     SetDagPaused: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SetDagPausedRequest, _gateway_pb2.SetDagPausedResponse]  # type: ignore[assignment]
     TriggerRun: _aio.UnaryUnaryMultiCallable[_gateway_pb2.TriggerRunRequest, _gateway_pb2.TriggerRunResponse]  # type: ignore[assignment]
+    """Refused with ALREADY_EXISTS when there is a run with that id or logical date."""
     GetRun: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetRunRequest, _gateway_pb2.GetRunResponse]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListRunsRequest, _gateway_pb2.ListRunsResponse]  # type: ignore[assignment]
     ClearTasks: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ClearTasksRequest, _gateway_pb2.ClearTasksResponse]  # type: ignore[assignment]
@@ -128,7 +130,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _gateway_pb2.TriggerRunRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_gateway_pb2.TriggerRunResponse, _abc.Awaitable[_gateway_pb2.TriggerRunResponse]]: ...
+    ) -> _typing.Union[_gateway_pb2.TriggerRunResponse, _abc.Awaitable[_gateway_pb2.TriggerRunResponse]]:
+        """Refused with ALREADY_EXISTS when there is a run with that id or logical date."""
 
     @_abc_1.abstractmethod
     def GetRun(

@@ -31,7 +31,8 @@ CODES = {
 
 def rejected(problem: ProblemError) -> Rejected:
     """Returns the refusal that gRPC's bootstrap turns into a rich status."""
-    return Rejected(CODES.get(problem.status, "INTERNAL"), problem.message, problem.fix, problem.code)
+    status = "ALREADY_EXISTS" if problem.code == "RUN_EXISTS" else CODES.get(problem.status, "INTERNAL")
+    return Rejected(status, problem.message, problem.fix, problem.code)
 
 
 class GatewayMethods(gateway_pb2_grpc.GatewayServiceServicer):
