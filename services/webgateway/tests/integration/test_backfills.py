@@ -202,7 +202,8 @@ def _rebuild_equals(gateway: Any, folder: Path) -> None:
     fresh = database.open_database(f"sqlite:///{folder}/fresh.db")
     database.migrate(fresh)
     Projector(gateway.log, fresh, topics_of(["spinner_tier_1"])).catch_up()
-    for table in (schema.backfills, schema.backfill_intervals, schema.runs, schema.commands, schema.decisions):
+    for name in ("backfills", "backfill_intervals", "runs", "commands", "decisions"):
+        table = schema.VIEWS[name]
         rows = []
         for engine in (gateway.parts.engine, fresh):
             with engine.connect() as connection:

@@ -20,7 +20,7 @@ from spinner_proto.scheduler.v1.scheduler_pb2 import PreviewClearRequest, Previe
 from spinner_webgateway.adapters.commands import Commands, Placement, blob_of, new_command, placement_of
 from spinner_webgateway.adapters.files import Files
 from spinner_webgateway.adapters.owners import CALL_SECONDS, Owners
-from spinner_webgateway.adapters.schema import dags
+from spinner_webgateway.adapters.tables.dags import dags
 from spinner_webgateway.adapters.views import decisions as decision_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views

@@ -20,7 +20,7 @@ from spinner_proto.inbox.v1 import inbox_pb2
 from spinner_servicekit import traces
 
 from spinner_webgateway.adapters.hub import ChangeHub
-from spinner_webgateway.adapters.schema import dags, definitions
+from spinner_webgateway.adapters.tables.dags import dags, definitions
 from spinner_webgateway.adapters.views import lists
 from spinner_webgateway.domain.changes import Change
 from spinner_webgateway.domain.problems import ProblemError, dag_not_found

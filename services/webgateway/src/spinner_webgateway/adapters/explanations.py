@@ -10,7 +10,8 @@ from spinner_proto.scheduler.v1 import scheduler_pb2
 
 from spinner_webgateway.adapters.commands import placement_of
 from spinner_webgateway.adapters.owners import CALL_SECONDS, Owners
-from spinner_webgateway.adapters.schema import dags, parse_errors, runs, tasks
+from spinner_webgateway.adapters.tables.dags import dags, parse_errors
+from spinner_webgateway.adapters.tables.runs import runs, tasks
 from spinner_webgateway.domain import explanations
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.rows import Row

@@ -18,7 +18,7 @@ from spinner_proto.scheduler.v1 import scheduler_pb2_grpc
 from spinner_servicekit import grpc_client
 
 from spinner_webgateway.adapters.commands import refusal_problem
-from spinner_webgateway.adapters.schema import partition_owners
+from spinner_webgateway.adapters.tables.system import partition_owners
 from spinner_webgateway.domain.problems import ProblemError
 
 PATIENCE_SECONDS = 3.0

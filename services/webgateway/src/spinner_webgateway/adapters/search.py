@@ -6,7 +6,8 @@ from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import dags, definitions, diagnoses, parse_errors, runs
+from spinner_webgateway.adapters.tables.dags import dags, definitions, parse_errors
+from spinner_webgateway.adapters.tables.runs import diagnoses, runs
 from spinner_webgateway.adapters.views.paging import contains, like
 
 HITS_A_KIND = 10

@@ -15,7 +15,10 @@ from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest, SimulateRe
 from spinner_proto.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from spinner_servicekit import grpc_client
 
-from spinner_webgateway.adapters.schema import dags, partition_owners, pools, tries
+from spinner_webgateway.adapters.tables.dags import dags
+from spinner_webgateway.adapters.tables.runs import tries
+from spinner_webgateway.adapters.tables.settings import pools
+from spinner_webgateway.adapters.tables.system import partition_owners
 from spinner_webgateway.domain.problems import ProblemError, dag_not_found
 
 CALL_SECONDS = 130.0

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 from spinner_proto.portal.v1 import portal_pb2
 
-from spinner_webgateway.adapters.schema import connections, pools, variables
+from spinner_webgateway.adapters.tables.settings import connections, pools, variables
 from spinner_webgateway.adapters.views import lists
 from spinner_webgateway.api import models
 from spinner_webgateway.api.access import CallerDependency

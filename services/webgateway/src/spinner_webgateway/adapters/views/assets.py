@@ -9,18 +9,16 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import (
+from spinner_webgateway.adapters.tables.assets import (
     asset_events,
     asset_partitions,
     asset_runs,
     asset_stales,
     asset_watchers,
     assets,
-    dags,
-    deadlines,
-    definitions,
-    tries,
 )
+from spinner_webgateway.adapters.tables.dags import dags, definitions
+from spinner_webgateway.adapters.tables.runs import deadlines, tries
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page, slice_page
 from spinner_webgateway.domain.asset_rows import Lineage, asset_key, unnamed_asset, watcher_try

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from spinner_proto.events.v1 import events_pb2
 
-from spinner_webgateway.adapters.schema import backfill_intervals, backfills, runs
+from spinner_webgateway.adapters.tables.backfills import backfill_intervals, backfills
+from spinner_webgateway.adapters.tables.runs import runs
 from spinner_webgateway.adapters.views.paging import decode_cursor, encode_cursor, offset_of, page
 from spinner_webgateway.domain.backfill_rows import interval_row
 from spinner_webgateway.domain.problems import ProblemError

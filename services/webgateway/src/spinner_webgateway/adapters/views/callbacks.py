@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import tries
+from spinner_webgateway.adapters.tables.runs import tries
 from spinner_webgateway.adapters.views.runs import seconds_between
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.task_rows import CALLBACK

@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import dags, definitions, parse_errors, tasks
+from spinner_webgateway.adapters.tables.dags import dags, definitions, parse_errors
+from spinner_webgateway.adapters.tables.runs import tasks
 from spinner_webgateway.adapters.views import definitions as versions
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views

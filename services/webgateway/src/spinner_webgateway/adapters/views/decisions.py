@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import decisions, tasks
+from spinner_webgateway.adapters.tables.runs import decisions, tasks
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page
 from spinner_webgateway.domain.problems import ProblemError
 from spinner_webgateway.domain.rows import Row

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from spinner_proto.definitions.v1 import definitions_pb2
 
-from spinner_webgateway.adapters.schema import definitions
+from spinner_webgateway.adapters.tables.dags import definitions
 from spinner_webgateway.domain.compression import decompress
 from spinner_webgateway.domain.layout import DefinitionGraph
 from spinner_webgateway.domain.words import iso

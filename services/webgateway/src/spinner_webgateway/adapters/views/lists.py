@@ -6,18 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import (
-    audit,
-    backfills,
-    commands,
-    connections,
-    parse_error_history,
-    parse_errors,
-    pools,
-    runs,
-    tasks,
-    variables,
-)
+from spinner_webgateway.adapters.tables.backfills import backfills
+from spinner_webgateway.adapters.tables.dags import parse_error_history, parse_errors
+from spinner_webgateway.adapters.tables.runs import runs, tasks
+from spinner_webgateway.adapters.tables.settings import audit, connections, pools, variables
+from spinner_webgateway.adapters.tables.system import commands
 from spinner_webgateway.adapters.views.definitions import Definitions
 from spinner_webgateway.adapters.views.paging import contains, encode_cursor, like, offset_of, page
 from spinner_webgateway.domain.rows import Row

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from spinner_servicekit.quantities import InvalidQuantity, parse_bytes
 
-from spinner_webgateway.adapters.schema import task_resources, task_usage
+from spinner_webgateway.adapters.tables.settings import task_resources
+from spinner_webgateway.adapters.tables.system import task_usage
 from spinner_webgateway.domain.layout import DefinitionGraph, json_object
 from spinner_webgateway.domain.rows import Row
 from spinner_webgateway.domain.words import iso

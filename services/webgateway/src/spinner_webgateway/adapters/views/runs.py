@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from spinner_proto.events.v1 import events_pb2
 
-from spinner_webgateway.adapters.schema import run_events, runs
+from spinner_webgateway.adapters.tables.runs import run_events, runs
 from spinner_webgateway.adapters.views.paging import decode_cursor, encode_cursor, page
 from spinner_webgateway.domain import run_rows
 from spinner_webgateway.domain.compression import decompress

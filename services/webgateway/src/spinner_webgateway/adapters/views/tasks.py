@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spinner_webgateway.adapters.schema import diagnoses, tasks, tries
+from spinner_webgateway.adapters.tables.runs import diagnoses, tasks, tries
 from spinner_webgateway.adapters.views import callbacks
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page
 from spinner_webgateway.adapters.views.runs import seconds_between
