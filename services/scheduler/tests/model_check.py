@@ -21,8 +21,9 @@ from spinner_proto.inbox.v1.inbox_pb2 import Command, DefinitionPublished, Inbox
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 from spinner_scheduler.domain.core import decide
 from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 from services.scheduler.tests.oracle import RUN, Oracle, state_name
 

@@ -26,7 +26,8 @@ from spinner_scheduler.adapters.machine import Policy, SchedulerMachine, new_sta
 from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.api.service import SchedulerService
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.limits import Limits
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.settings import SchedulerSettings
 
 logger = logging.getLogger("spinner_scheduler")

@@ -34,8 +34,9 @@ from spinner_scheduler.adapters.machine import Policy, SchedulerMachine
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import decide
 from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 BATCH = 500
 TASKS = 200

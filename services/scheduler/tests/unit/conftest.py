@@ -17,8 +17,9 @@ from spinner_scheduler.adapters import recovery
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 START = 1_760_000_400 * times.SECOND  # 2025-10-09T09:00:00Z
 

@@ -11,7 +11,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import CreateBackfill, InboxMessage, PoolM
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.backfill import TRANSITIONS, Backfill
 from spinner_scheduler.domain.explain import explain
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 
 HOUR = 3600
 BACKWARD = RunOrder.RUN_ORDER_BACKWARD

@@ -9,9 +9,9 @@ from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.explain import UnknownError, explain_pool
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address, owner_of
 from spinner_scheduler.domain.reasons import Code
-from spinner_scheduler.domain.state import Limits
 
 from services.scheduler.tests.unit.explaining import (
     FAILED,

@@ -8,7 +8,7 @@ from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.events.v1.events_pb2 import BackfillAction
 from spinner_proto.inbox.v1.inbox_pb2 import CreateBackfill, InboxMessage, ReprocessBehavior
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.simulation.invariants import check_sums
 
 HOUR = 3_600

@@ -6,7 +6,7 @@ import pytest
 from spinner_proto.common.v1.common_pb2 import RunState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, PartitionPeriod, TimePartition
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest, SimulateResponse
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.forecast import process
 from spinner_scheduler.forecast.forecast import Bounds, Forecast, ImpossibleError
 from spinner_servicekit.errors import Rejected

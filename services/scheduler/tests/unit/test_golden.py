@@ -10,7 +10,7 @@ from spinner_proto.events.v1.events_pb2 import WorkflowEvents
 from spinner_scheduler.adapters.machine import Policy
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.evolve import evolve_record
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.simulation.processes import CLUSTER, TIERS
 
 from services.scheduler.tests.golden.golden import FOLDER, meaning, partitions, read

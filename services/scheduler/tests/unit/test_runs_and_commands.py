@@ -6,7 +6,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome, RunState, TaskState
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.inbox.v1.inbox_pb2 import DefinitionRemoved, InboxMessage
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 
 HOUR = 3600
 

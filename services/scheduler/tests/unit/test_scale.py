@@ -13,8 +13,9 @@ from spinner_proto.snapshots.v1.snapshots_pb2 import Snapshot
 from spinner_scheduler.adapters.machine import Policy, SchedulerMachine
 from spinner_scheduler.domain.core import decide
 from spinner_scheduler.domain.layout import Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.simulation.invariants import differences, dump
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

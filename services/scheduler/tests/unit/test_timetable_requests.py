@@ -15,8 +15,8 @@ from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TimetableEvaluated
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.explain import explain
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.reasons import Code
-from spinner_scheduler.domain.state import Limits
 from spinner_scheduler.forecast.forecast import Forecast
 
 HOUR = timedelta(hours=1)

@@ -38,8 +38,9 @@ from spinner_scheduler.domain.commands import preview_clear
 from spinner_scheduler.domain.core import Result, decide
 from spinner_scheduler.domain.explain import explain, explain_pool
 from spinner_scheduler.domain.layout import SPARE_TASKS, Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 logger = logging.getLogger("spinner_scheduler.machine")
 

@@ -23,11 +23,13 @@ from spinner_proto.inbox.v1.inbox_pb2 import Command, TimetableEvaluated
 from spinner_proto.snapshots.v1.snapshots_pb2 import RunSnapshot, Snapshot
 
 from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.asset_state import Watcher, asset_text
 from spinner_scheduler.domain.backfill import Backfill
+from spinner_scheduler.domain.dag_state import Sleeper
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.evolve_assets import keep_partition
 from spinner_scheduler.domain.pools import Pool
-from spinner_scheduler.domain.state import PartitionState, Sleeper, Watcher, asset_text
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import RUN_FAILED, RUN_SUCCESS
 
 logger = logging.getLogger("spinner_scheduler.recovery")

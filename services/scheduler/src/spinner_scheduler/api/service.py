@@ -24,7 +24,7 @@ from spinner_servicekit.errors import Rejected
 from spinner_scheduler.adapters.machine import SchedulerMachine
 from spinner_scheduler.domain import refusals, schedules
 from spinner_scheduler.domain.explain import UnknownError
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.forecast import process
 
 # Tasks that a preview lists, unless it says how many.

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from spinner_proto.inbox.v1.inbox_pb2 import AssetMessage, AssetUnsubscribed, AssetUsed, InboxMessage
 
+from spinner_scheduler.domain.asset_state import asset_text
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
-from spinner_scheduler.domain.state import DagState, PartitionState, asset_text
+from spinner_scheduler.domain.state import PartitionState
 
 
 def wanted_by(state: PartitionState, dag: DagState) -> dict[str, AssetUsed]:

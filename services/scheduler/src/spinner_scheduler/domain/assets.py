@@ -29,6 +29,8 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
 )
 
 from spinner_scheduler.domain import partitions, times
+from spinner_scheduler.domain.asset_state import AssetKey, PartKey, asset_text
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Address
@@ -36,7 +38,6 @@ from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import create
 from spinner_scheduler.domain.schedules import Tick
-from spinner_scheduler.domain.state import AssetKey, DagState, PartKey, asset_text
 
 MAX_NAME = 1500
 MAX_EXTRA_BYTES = 16_384

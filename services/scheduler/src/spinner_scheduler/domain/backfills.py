@@ -26,11 +26,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import Command, CreateBackfill, ReprocessB
 
 from spinner_scheduler.domain import blockers, clearing, mapping, schedules, snapshots, times
 from spinner_scheduler.domain.backfill import CANCELLED, CREATED, DONE, PAUSED, RUNNING, STATE_NAMES, Backfill
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import BACKFILL_POOL, Layout
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.runs import create, end_run, stop_tasks
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import OPEN, RUN_FAILED, RUN_QUEUED, RUN_RUNNING, RUN_STATE_NAMES, RUN_SUCCESS
 
 DEFAULT_MAX_ACTIVE_RUNS = 10

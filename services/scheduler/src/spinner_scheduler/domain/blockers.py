@@ -12,12 +12,13 @@ from spinner_proto.common.v1.common_pb2 import RunType
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.backfill import PAUSED, Backfill
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import RUN_QUEUED, RUN_RUNNING, SKIPPED, SUCCESS
 
 

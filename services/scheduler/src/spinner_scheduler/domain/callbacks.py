@@ -12,10 +12,10 @@ from spinner_proto.events.v1.events_pb2 import CallbackChanged, TaskEnded
 from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState, TaskOrder
 
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import task_callback_order
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import FAILED, QUEUED, RUNNING, SKIPPED, SUCCESS, UP_FOR_RETRY
 
 MAX_ATTEMPTS = 3

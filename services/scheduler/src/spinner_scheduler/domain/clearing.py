@@ -25,6 +25,7 @@ from spinner_proto.events.v1.events_pb2 import (
 from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, KillTasks, MarkTasks
 
 from spinner_scheduler.domain.backfill import Backfill
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
@@ -32,7 +33,7 @@ from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.reports import clear_event
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import cancel, end_try, set_run_state, withdraw
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FAILED,

@@ -16,6 +16,7 @@ from spinner_proto.inbox.v1.inbox_pb2 import ClearTasks, Command, MarkRun, MarkT
 
 from spinner_scheduler.domain import assets, backfills, decisions, partitions, schedules, times, timetable_requests
 from spinner_scheduler.domain.clearing import choose, choose_to_clear, clear, current_layout, find_run, kill, tell
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
@@ -30,7 +31,7 @@ from spinner_scheduler.domain.runs import (
     update_dag,
     withdraw,
 )
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import (
     FAILED,
     FINISHED,

@@ -16,10 +16,11 @@ from spinner_proto.definitions.v1.definitions_pb2 import Deadline, DeadlineRefer
 from spinner_proto.events.v1.events_pb2 import DeadlineState, WorkflowEvent
 
 from spinner_scheduler.domain import callbacks, times
+from spinner_scheduler.domain.dag_state import FEWEST_FOR_MEDIAN, DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import deadline_order
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DEADLINE_OPEN, FEWEST_FOR_MEDIAN, DagState
+from spinner_scheduler.domain.state import DEADLINE_OPEN
 from spinner_scheduler.domain.states import RUN_QUEUED, RUN_RUNNING, SKIPPED, SUCCESS
 
 PENDING = int(DeadlineState.DEADLINE_STATE_PENDING)

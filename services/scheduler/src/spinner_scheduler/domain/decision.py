@@ -25,10 +25,12 @@ from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.asset_state import AssetKey, asset_text
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.pools import Address
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import AssetKey, DagState, PartitionState, asset_text
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import QUEUED, RUNNING, SCHEDULED
 
 # Records are cut before they reach 512 KiB; sizes of single events are estimated.

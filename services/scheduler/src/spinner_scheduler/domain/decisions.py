@@ -13,11 +13,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import Command, DecideTask, HumanRequest
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.clearing import find_run
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.refusals import Rejected
 from spinner_scheduler.domain.reports import resume
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import DEFERRED, TASK_STATE_NAMES
 
 PARAMS_LIMIT_BYTES = 64 * 1024

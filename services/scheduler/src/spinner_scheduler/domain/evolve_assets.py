@@ -10,7 +10,9 @@ from spinner_proto.events.v1 import events_pb2 as ev
 from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, AssetUsed
 
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import AssetState, DagState, PartitionState, Watcher, event_hash
+from spinner_scheduler.domain.asset_state import AssetState, Watcher, event_hash
+from spinner_scheduler.domain.dag_state import DagState
+from spinner_scheduler.domain.state import PartitionState
 
 # Updates of one asset that a DAG keeps while it waits for others.
 _KEPT_UPDATES = 50

@@ -12,7 +12,8 @@ from spinner_proto.inbox.v1.inbox_pb2 import Command, TimetableEvaluated
 
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.backfill import Backfill
-from spinner_scheduler.domain.state import MEASURED_RUNS, PartitionState
+from spinner_scheduler.domain.dag_state import MEASURED_RUNS
+from spinner_scheduler.domain.state import PartitionState
 
 
 def dag_updated(state: PartitionState, dag_id: str, run_id: str, event: ev.WorkflowEvent) -> None:

@@ -10,9 +10,10 @@ from spinner_proto.common.v1.common_pb2 import Blob, RunType
 from spinner_proto.events.v1 import events_pb2 as ev
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.finished_runs import find_run
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,

@@ -19,13 +19,15 @@ from spinner_scheduler.domain import (
     times,
     timetable_requests,
 )
+from spinner_scheduler.domain.asset_state import AssetKey
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.explain_task import Held, View, held, layout_pending, paused, reason, version_pending
 from spinner_scheduler.domain.finished_runs import revive
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
 from spinner_scheduler.domain.runs import last_tick
-from spinner_scheduler.domain.state import DEADLINE_OPEN, AssetKey, DagState, PartitionState
+from spinner_scheduler.domain.state import DEADLINE_OPEN, PartitionState
 from spinner_scheduler.domain.states import (
     EXPANDED,
     FINISHED,

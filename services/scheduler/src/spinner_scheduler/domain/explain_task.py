@@ -14,10 +14,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import HumanRequest
 
 from spinner_scheduler.domain import blockers, mapping, parties, tasks, times
 from spinner_scheduler.domain.blockers import Blocker
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.pools import Pool
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import (
     CATEGORY,
     DEFERRED,

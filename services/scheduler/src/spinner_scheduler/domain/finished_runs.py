@@ -7,8 +7,9 @@ cleared, marked and looked back at. Whoever holds a `Run` from `revive` only rea
 from __future__ import annotations
 
 from spinner_scheduler.domain import snapshots
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 # How many finished runs stay decoded: those that a later run's depends_on_past or a clear may ask for at once.
 _DECODED = 64

@@ -12,9 +12,10 @@ from spinner_proto.inbox.v1.inbox_pb2 import AssetStale
 from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrder
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.run import CALLBACK_TASK, LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import EXPANDED, FAILED, SKIPPED, SUCCESS, UP_FOR_RETRY
 
 _STATUS = {SUCCESS: "success", FAILED: "failed", UP_FOR_RETRY: "up_for_retry", SKIPPED: "skipped"}

@@ -12,11 +12,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import TaskReport
 from spinner_proto.orders.v1.orders_pb2 import DesiredState
 
 from spinner_scheduler.domain import assets, callbacks, times, watchers
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run, is_callback
 from spinner_scheduler.domain.runs import LAYOUT_TRIES, end_run, end_try, order_layout, stop_tasks, withdraw
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FAILED,

@@ -19,12 +19,12 @@ from spinner_scheduler.domain import (
     timetable_requests,
 )
 from spinner_scheduler.domain.asking import release
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.layout import Layout
 from spinner_scheduler.domain.orders import callback_order, execution_record, layout_order, task_order, try_key
 from spinner_scheduler.domain.reasons import Code
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FAILED,

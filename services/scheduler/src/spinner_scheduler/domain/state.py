@@ -11,26 +11,17 @@ import heapq
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from statistics import median
 
-from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, ExplicitSchedule
-from spinner_proto.events.v1.events_pb2 import (
-    AssetReceived,
-    DagUpdated,
-    DeadlineState,
-    RunMeasured,
-    WatcherChanged,
-)
-from spinner_proto.inbox.v1.inbox_pb2 import AssetSubscribed, AssetUpdated, AssetUsed, Command, TimetableEvaluated
+from spinner_proto.events.v1.events_pb2 import DeadlineState
 
-from spinner_scheduler.domain import schedules, snapshots, times
-from spinner_scheduler.domain.backfill import Backfill
+from spinner_scheduler.domain import snapshots, times
+from spinner_scheduler.domain.asset_state import AssetKey, AssetState, asset_text
+from spinner_scheduler.domain.dag_state import FEWEST_FOR_MEDIAN, DagState, Sleeper
 from spinner_scheduler.domain.layout import BACKFILL_POOL, DEFAULT_POOL, Layout, Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import NO_REQUEST, Address, Pool, owner_of
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.schedules import Timetable
 from spinner_scheduler.domain.states import (
     DEFERRED,
     EXPANDED,
@@ -47,167 +38,8 @@ from spinner_scheduler.domain.states import (
 )
 from spinner_scheduler.domain.timers import Kind, Timer, Timers
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a definition's 0 stands for, and the bounds of the core. Times in µs."""
-
-    max_active_runs: int = 16
-    max_active_tasks: int = 16
-    default_pool_slots: int = 256
-    backfill_pool_slots: int = 64
-    # Runs of one backfill.
-    max_backfill_runs: int = 10_000
-    # Ended backfills kept per DAG, so that a repeated request finds them.
-    keep_ended_backfills: int = 20
-    max_map_length: int = 1024
-    # Finished runs kept ready to be cleared, per DAG.
-    keep_finished_runs: int = 30
-    remembered_requests: int = 20_000
-    # How much later than a worker's own time-out the scheduler acts.
-    backstop: int = 120 * times.SECOND
-    # 0: an order may wait for its executor for ever.
-    queued_timeout: int = 0
-    # A decision with more events rings no more timers and starts no more runs: those are for the next one, so that
-    # thousands of DAGs due at once don't hold up the first. One input's consequences are never split.
-    decision_events: int = 3_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sleeper:
-    """A live run as its snapshot, counted but not decoded: a new owner decides before it has decoded everything."""
-
-    data: bytes
-    said: snapshots.Summary
-    # What was added to the usage of each pool of ours for it.
-    held: tuple[tuple[str, int], ...]
-    backfill_id: str = ""
-
-
 # States of deadlines that are still to be met.
 DEADLINE_OPEN = (int(DeadlineState.DEADLINE_STATE_PENDING), int(DeadlineState.DEADLINE_STATE_AT_RISK))
-# How many runs a DAG with deadlines remembers the durations of, and how many it takes to predict by them.
-MEASURED_RUNS = 30
-FEWEST_FOR_MEDIAN = 3
-
-# Whether it is an alias, and its name.
-AssetKey = tuple[bool, str]
-
-
-def asset_text(key: AssetKey) -> str:
-    """Returns an asset's or alias's key as text: that of its records."""
-    return f"{'alias' if key[0] else 'asset'}:{key[1]}"
-
-
-# What counts for the same asset or alias and partition.
-PartKey = tuple[AssetKey, str]
-
-
-def event_hash(event_id: str) -> int:
-    """Returns what is remembered of the id of a watcher's event."""
-    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest())
-
-
-@dataclass(slots=True)
-class Watcher:
-    """A watcher as it was told last as a whole, and hashes of the events that were counted last, oldest first."""
-
-    told: WatcherChanged = field(default_factory=WatcherChanged)
-    seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
-
-
-@dataclass(slots=True)
-class AssetState:
-    """An asset or alias that this partition owns."""
-
-    subscribers: dict[str, AssetSubscribed] = field(default_factory=dict)
-    last_sequence: int = 0
-    last_time: int = 0
-    # Of an asset: by DAG what it wants to be done, and watchers by name, stopped ones too.
-    users: dict[str, AssetUsed] = field(default_factory=dict)
-    watchers: dict[str, Watcher] = field(default_factory=dict)
-    # Since when it is used; when it was last said to be stale, later each time whatever definitions do.
-    first_used: int = 0
-    stale_time: int = 0
-
-    def stale_at(self) -> int:
-        """When it is fresh no longer, 0 for never."""
-        limits = [times.from_duration(user.freshness) for user in self.users.values() if user.HasField("freshness")]
-        return (self.last_time or self.first_used) + min(limits) if limits else 0
-
-
-@dataclass(slots=True)
-class DagState:
-    """A DAG and its runs. `updated` is its latest DagUpdated: all that survives of it besides the runs.
-
-    Either all live runs sleep or none: asking for `runs` wakes them.
-    """
-
-    dag_id: str
-    updated: DagUpdated = field(default_factory=DagUpdated)
-    removed: bool = False
-    awake: dict[str, Run] = field(default_factory=dict)
-    asleep: dict[str, Sleeper] = field(default_factory=dict)
-    wake: Callable[[DagState], None] | None = None
-    # As encoded, oldest first.
-    finished: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
-    # (logical date, run id) of all runs that are known.
-    by_date: list[tuple[int, str]] = field(default_factory=list)
-    # (logical date, interval start, interval end) of those that succeeded, by date.
-    successes: list[tuple[int, int, int]] = field(default_factory=list)
-    # By id, in the order they were created.
-    backfills: dict[str, Backfill] = field(default_factory=dict)
-    # Logical dates after the last scheduled one that a backfill has taken up, in order.
-    taken: list[int] = field(default_factory=list)
-    # Derived: queued and running runs of each backfill; they are not among `active` and `queued`.
-    backfill_runs: dict[str, list[int]] = field(default_factory=dict)
-    # Derived: runs in state RUNNING, and task instances that hold a slot by task id (only of limited tasks).
-    active: int = 0
-    queued: int = 0
-    # Live runs with tasks that may wait for earlier runs, whatever those runs' own versions ask for.
-    looking_back: int = 0
-    held_by_task: dict[str, int] = field(default_factory=dict)
-    parked_by_task: dict[str, list[tuple[int, int, str, int]]] = field(default_factory=dict)
-    parked_by_pause: list[tuple[str, int]] = field(default_factory=list)
-
-    # How long its latest successful runs took, oldest first; only of a DAG with deadlines.
-    measured: list[RunMeasured] = field(default_factory=list)
-    # Updates of assets that wait for the rest of the DAG's condition, oldest first.
-    updates: list[AssetUpdated] = field(default_factory=list)
-    # Those of partitions, by the key of the run that they count for: the latest of each asset and key.
-    partitioned: dict[str, dict[PartKey, AssetUpdated]] = field(default_factory=dict)
-    # The latest that counts for no run.
-    ignored: AssetReceived | None = None
-    # The intervals of a custom timetable, as far as they are known, and what they were made into.
-    evaluated: TimetableEvaluated | None = None
-    # Commands that wait for the custom timetable's answer, by request id.
-    held: dict[str, Command] = field(default_factory=dict)
-    _explicit: tuple[TimetableEvaluated, Timetable] | None = None
-
-    def timetable(self, definition: DagDefinition) -> Timetable:
-        """The timetable of a version of the DAG, with the evaluated intervals if it is that version's."""
-        known = self.evaluated
-        if not schedules.is_evaluated(definition) or known is None or known.version != definition.version:
-            return schedules.timetable(definition)
-        if self._explicit is None or self._explicit[0] is not known:
-            intervals = ExplicitSchedule(intervals=known.intervals, evaluated=True)
-            self._explicit = (known, schedules.timetable(definition, intervals))
-        return self._explicit[1]
-
-    @property
-    def runs(self) -> dict[str, Run]:
-        """The live runs."""
-        if self.asleep and self.wake is not None:
-            self.wake(self)
-        return self.awake
-
-    @property
-    def version(self) -> str:
-        return self.updated.version
-
-    @property
-    def paused(self) -> bool:
-        return self.updated.paused
 
 
 class PartitionState:

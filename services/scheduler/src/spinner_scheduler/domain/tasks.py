@@ -13,11 +13,11 @@ from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage, PoolSlot
 
 from spinner_scheduler.domain import blockers, mapping, trigger_rules
 from spinner_scheduler.domain.asking import release
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import execution_record, task_order, try_key
 from spinner_scheduler.domain.pools import Address, Pool
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState
 from spinner_scheduler.domain.states import (
     CATEGORY,
     EXPANDED,

@@ -21,7 +21,7 @@ from spinner_proto.events.v1.events_pb2 import DagUpdated
 from spinner_proto.inbox.v1.inbox_pb2 import Command, TimetableEvaluated
 
 from spinner_scheduler.domain import schedules, times
-from spinner_scheduler.domain.state import DagState
+from spinner_scheduler.domain.dag_state import DagState
 
 # More is asked for when at most so many runs are known, the last of them due within this time.
 _LOW_RUNS = 500

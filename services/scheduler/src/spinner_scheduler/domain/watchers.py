@@ -31,10 +31,10 @@ from spinner_proto.inbox.v1.inbox_pb2 import (
 from spinner_proto.orders.v1.orders_pb2 import DesiredState, OrderKind, TaskOrder
 
 from spinner_scheduler.domain import assets, callbacks, partitions, times
+from spinner_scheduler.domain.asset_state import AssetState, Watcher, event_hash
 from spinner_scheduler.domain.decision import Decision
 from spinner_scheduler.domain.orders import stale_order
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import AssetState, Watcher, event_hash
 
 PREFIX = "__watcher__."
 _DAG_ID = "__asset__"

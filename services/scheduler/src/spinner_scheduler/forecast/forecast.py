@@ -26,8 +26,9 @@ from spinner_scheduler.domain import schedules, times
 from spinner_scheduler.domain.core import decide
 from spinner_scheduler.domain.evolve import evolve
 from spinner_scheduler.domain.layout import BACKFILL_POOL, DEFAULT_POOL, Layouts
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import QUEUED, RUN_FAILED, RUN_QUEUED, RUN_RUNNING, RUN_SUCCESS, SCHEDULED
 from spinner_scheduler.forecast.waits import Limit, Waits, limit_of_task
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulateRequest, SimulateResponse
 from spinner_servicekit.errors import Rejected
 
-from spinner_scheduler.domain.state import Limits
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.forecast.forecast import Bounds, Forecast, ImpossibleError
 
 _PATIENCE_SECONDS = 20.0

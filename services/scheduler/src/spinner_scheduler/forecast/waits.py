@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from spinner_proto.scheduler.v1.scheduler_pb2 import SimulatedLimit
 
 from spinner_scheduler.domain import times
+from spinner_scheduler.domain.dag_state import DagState
 from spinner_scheduler.domain.run import Run
-from spinner_scheduler.domain.state import DagState, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 
 # Kind and owner of a limit.
 Limit = tuple[str, str]

@@ -15,8 +15,9 @@ from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.domain import schedules, snapshots, times
 from spinner_scheduler.domain.layout import BACKFILL_POOL, DEFAULT_POOL
+from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.run import LAYOUT_TASK, Run
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.domain.states import (
     DEFERRED,
     FINISHED,

@@ -20,7 +20,8 @@ from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_scheduler.adapters.machine import EXECUTIONS_TOPIC, TIMETABLES_TOPIC, Policy
 from spinner_scheduler.domain import times
-from spinner_scheduler.domain.state import Limits, PartitionState
+from spinner_scheduler.domain.limits import Limits
+from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.simulation import invariants
 from spinner_scheduler.simulation.dags import POOLS, START, random_dag, reduced
 from spinner_scheduler.simulation.executor import SimulatedExecutor
