@@ -12,7 +12,7 @@ from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.events.v1 import events_pb2
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models, models_tasks
 
 BASE = "/dags/etl/runs/r1"
 
@@ -147,16 +147,16 @@ def test_a_run_its_tasks_and_a_try(filled: None, client: httpx.Client) -> None:
     run = get(client, BASE, models.Run)
     assert (run.state, run.conf, run.actor) == ("failed", {"full": True}, "user:alice")
     assert run.task_counts == {"success": 1, "failed": 1, "none": 1}
-    tasks = get(client, f"{BASE}/tasks", models.Page[models.TaskInstance])
+    tasks = get(client, f"{BASE}/tasks", models.Page[models_tasks.TaskInstance])
     assert [(t.task_id, t.state, t.category) for t in tasks.items] == [
         ("t0", "success", ""),
         ("t1", "failed", "key_error"),
         ("t2", "none", ""),
     ]
-    assert [t.task_id for t in get(client, f"{BASE}/tasks?state=none", models.Page[models.TaskInstance]).items] == [
-        "t2"
-    ]
-    task = get(client, f"{BASE}/tasks/t1/-1", models.TaskInstanceDetails)
+    assert [
+        t.task_id for t in get(client, f"{BASE}/tasks?state=none", models.Page[models_tasks.TaskInstance]).items
+    ] == ["t2"]
+    task = get(client, f"{BASE}/tasks/t1/-1", models_tasks.TaskInstanceDetails)
     (attempt,) = task.tries
     assert task.upstream_states == {"t0": "success"}
     assert attempt.diagnosis is not None
@@ -165,7 +165,7 @@ def test_a_run_its_tasks_and_a_try(filled: None, client: httpx.Client) -> None:
     used = (attempt.peak_memory_bytes, attempt.cpu_seconds, attempt.read_bytes, attempt.written_bytes)
     assert used == (5_000_000, 1.5, 4096, 12)
     assert [(s.name, s.category) for s in attempt.stages] == [("QueueStage", ""), ("TaskExecStage", "key_error")]
-    assert get(client, f"{BASE}/tasks/t2/-1", models.TaskInstanceDetails).tries == []
+    assert get(client, f"{BASE}/tasks/t2/-1", models_tasks.TaskInstanceDetails).tries == []
 
 
 def test_events_are_told_in_order(filled: None, client: httpx.Client) -> None:
@@ -287,7 +287,7 @@ def test_a_mapped_task_in_grid_and_list(gateway: Any, put: Any, put_records: Any
         script.ended("m", "r", "t1", "failed", map_index=2),
     )
     gateway.caught_up()
-    tasks = get(client, "/dags/m/runs/r/tasks", models.Page[models.TaskInstance])
+    tasks = get(client, "/dags/m/runs/r/tasks", models.Page[models_tasks.TaskInstance])
     assert [(t.map_index, t.state) for t in tasks.items] == [
         (-1, "success"),
         (0, "success"),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from spinner_webgateway.adapters.logs import DEFAULT_LINES, MAX_LINES
 from spinner_webgateway.adapters.views import assets as asset_views
-from spinner_webgateway.api import models, models_assets
+from spinner_webgateway.api import models, models_assets, models_commands, models_tasks
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer
 from spinner_webgateway.api.routes_dags import GatewayDependency, Text, command_answer
@@ -52,7 +52,7 @@ def list_asset_partitions(
     return answer(gateway.query(lambda c: asset_views.partitions(c, name, limit, cursor)))
 
 
-@router.get("/assets/{name:path}/log", response_model=models.LogPage)
+@router.get("/assets/{name:path}/log", response_model=models_tasks.LogPage)
 async def read_asset_log(
     name: AssetName,
     gateway: GatewayDependency,
@@ -66,7 +66,7 @@ async def read_asset_log(
     return answer(await gateway.logs.page(row, set(), None, tail, tail))
 
 
-@router.post("/assets/{name:path}/events", response_model=models.CommandResult)
+@router.post("/assets/{name:path}/events", response_model=models_commands.CommandResult)
 async def create_asset_event(
     name: AssetName, body: models_assets.AssetEventRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:

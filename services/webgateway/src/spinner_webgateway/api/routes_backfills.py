@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from spinner_webgateway.adapters.backfill_actions import Wish, task_list
 from spinner_webgateway.adapters.views import backfills as views
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models, models_commands
 from spinner_webgateway.api import models_backfills as shapes
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
@@ -106,7 +106,7 @@ def list_intervals(
     return answer(gateway.query(lambda c: views.intervals(c, dag_id, backfill_id, limit, cursor)))
 
 
-@router.patch("/dags/{dag_id}/backfills/{backfill_id}", response_model=models.CommandResult)
+@router.patch("/dags/{dag_id}/backfills/{backfill_id}", response_model=models_commands.CommandResult)
 async def change_backfill(
     dag_id: str,
     backfill_id: BackfillId,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from spinner_webgateway.adapters.views import dags as dag_views
 from spinner_webgateway.adapters.views import runs as run_views
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models, models_commands
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.context import Gateway, gateway_of
@@ -53,7 +53,7 @@ def get_dag(dag_id: str, gateway: GatewayDependency, caller: CallerDependency) -
     return answer(gateway.query(lambda c: dag_views.details(c, dag_id, gateway.definitions)))
 
 
-@router.patch("/dags/{dag_id}", response_model=models.CommandResult)
+@router.patch("/dags/{dag_id}", response_model=models_commands.CommandResult)
 async def pause_dag(dag_id: str, body: PausedRequest, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     action = "dag.pause" if body.paused else "dag.unpause"
     with gateway.access.act(caller, action, f"dag/{dag_id}", body.request_id or "") as under_way:
@@ -140,9 +140,9 @@ def list_runs(
     )
 
 
-@router.post("/dags/{dag_id}/runs", response_model=models.CommandResult)
+@router.post("/dags/{dag_id}/runs", response_model=models_commands.CommandResult)
 async def trigger_run(
-    dag_id: str, body: models.TriggerRequest, gateway: GatewayDependency, caller: CallerDependency
+    dag_id: str, body: models_commands.TriggerRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:
     facts = {"run_id": body.run_id, "logical_date": body.logical_date, "note": body.note, "conf": brief(body.conf)}
     if body.partition_key:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from spinner_webgateway.adapters.views import decisions as views
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models, models_commands
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer
 from spinner_webgateway.api.routes_dags import GatewayDependency, Text, command_answer
@@ -71,7 +71,9 @@ def get_decision(
     return answer(gateway.query(lambda c: views.find(c, dag_id, run_id, task_id, map_index)))
 
 
-@router.post("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/decision", response_model=models.CommandResult)
+@router.post(
+    "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/decision", response_model=models_commands.CommandResult
+)
 async def decide(
     dag_id: str,
     run_id: str,

@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse
 from spinner_webgateway.adapters.logs import DEFAULT_LINES, MAX_LINES
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models_tasks
 from spinner_webgateway.api.answers import answer
 from spinner_webgateway.api.context import Gateway
 from spinner_webgateway.api.routes_dags import GatewayDependency
@@ -48,7 +48,7 @@ async def _find(gateway: Gateway, *where: Any) -> tuple[dict[str, Any], set[int]
     return await gateway.in_thread(find_try, gateway, *where)
 
 
-@router.get("", response_model=models.LogPage)
+@router.get("", response_model=models_tasks.LogPage)
 async def read_log(
     dag_id: str,
     run_id: str,

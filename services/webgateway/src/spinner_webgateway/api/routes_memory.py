@@ -11,7 +11,7 @@ from spinner_servicekit.quantities import InvalidQuantity, parse_bytes
 
 from spinner_webgateway.adapters.views import dags as dag_views
 from spinner_webgateway.adapters.views import memory
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models_tasks
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import answer
 from spinner_webgateway.api.context import Gateway
@@ -30,14 +30,14 @@ class MemoryRequest(BaseModel):
     memory_limit: int | str | None = Field(default=None, description='Bytes or "1Gi". Null: as learned.')
 
 
-@router.get("/memory", response_model=list[models.TaskMemory])
+@router.get("/memory", response_model=list[models_tasks.TaskMemory])
 def list_memory(dag_id: str, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     """What the next try of each task asks for, where that comes from, and what the latest tries used."""
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
     return answer(_shapes(gateway, dag_id))
 
 
-@router.put("/tasks/{task_id}/memory", response_model=models.TaskMemory)
+@router.put("/tasks/{task_id}/memory", response_model=models_tasks.TaskMemory)
 async def set_memory(
     dag_id: str, task_id: TaskId, body: MemoryRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:

@@ -10,7 +10,7 @@ from spinner_webgateway.adapters.actions import Selection
 from spinner_webgateway.adapters.views import callbacks as callback_views
 from spinner_webgateway.adapters.views import runs as run_views
 from spinner_webgateway.adapters.views import tasks as task_views
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models, models_commands, models_tasks
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import DEFAULT, Cursor, Limit, answer, states_of
 from spinner_webgateway.api.context import Gateway, gateway_of
@@ -38,11 +38,11 @@ def get_run(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subje
     return answer(run_views.details(row, gateway.files.content(row["conf"], row["conf_key"])))
 
 
-@router.post("/clear", response_model=models.ClearResult)
+@router.post("/clear", response_model=models_commands.ClearResult)
 async def clear_tasks(
     dag_id: str,
     run_id: str,
-    body: models.ClearRequest,
+    body: models_commands.ClearRequest,
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
@@ -74,11 +74,11 @@ async def clear_tasks(
     return answer(words.clear_plan(plan))
 
 
-@router.post("/mark", response_model=models.CommandResult)
+@router.post("/mark", response_model=models_commands.CommandResult)
 async def mark_run(
     dag_id: str,
     run_id: str,
-    body: models.MarkRunRequest,
+    body: models_commands.MarkRunRequest,
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
@@ -88,11 +88,11 @@ async def mark_run(
     return command_answer(row)
 
 
-@router.post("/mark-tasks", response_model=models.CommandResult)
+@router.post("/mark-tasks", response_model=models_commands.CommandResult)
 async def mark_tasks(
     dag_id: str,
     run_id: str,
-    body: models.MarkTasksRequest,
+    body: models_commands.MarkTasksRequest,
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
@@ -104,11 +104,11 @@ async def mark_tasks(
     return command_answer(row)
 
 
-@router.post("/kill-tasks", response_model=models.CommandResult)
+@router.post("/kill-tasks", response_model=models_commands.CommandResult)
 async def kill_tasks(
     dag_id: str,
     run_id: str,
-    body: models.KillTasksRequest,
+    body: models_commands.KillTasksRequest,
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
@@ -121,14 +121,14 @@ async def kill_tasks(
     return command_answer(row)
 
 
-@router.post("/stop", response_model=models.CommandResult)
+@router.post("/stop", response_model=models_commands.CommandResult)
 async def stop_run(
     dag_id: str,
     run_id: str,
     gateway: GatewayDependency,
     caller: CallerDependency,
     subject: Subject,
-    body: models.StopRunRequest | None = None,
+    body: models_commands.StopRunRequest | None = None,
 ) -> Response:
     request_id = body.request_id if body is not None else None
     with gateway.access.act(caller, "run.stop", subject, request_id or ""):
@@ -136,7 +136,7 @@ async def stop_run(
     return command_answer(row)
 
 
-@router.get("/tasks", response_model=models.Page[models.TaskInstance])
+@router.get("/tasks", response_model=models.Page[models_tasks.TaskInstance])
 def list_tasks(
     dag_id: str,
     run_id: str,
@@ -159,7 +159,7 @@ def list_tasks(
     return answer(gateway.query(read))
 
 
-@router.get("/callbacks", response_model=list[models.CallbackRun])
+@router.get("/callbacks", response_model=list[models_tasks.CallbackRun])
 def list_callbacks(dag_id: str, run_id: str, gateway: GatewayDependency, subject: Subject) -> Response:
     """Callbacks and e-mails of the run's and its tasks' ends, in order of time."""
 
@@ -181,7 +181,7 @@ def list_events(
     return answer(gateway.query(lambda c: run_views.events(c, dag_id, run_id, limit, cursor)))
 
 
-@router.get("/tasks/{task_id}/{map_index}", response_model=models.TaskInstanceDetails)
+@router.get("/tasks/{task_id}/{map_index}", response_model=models_tasks.TaskInstanceDetails)
 def get_task(
     dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
 ) -> Response:
@@ -202,7 +202,7 @@ def _rendered(gateway: Gateway, row: dict[str, Any]) -> bytes:
     return gateway.files.content(row["rendered"], row["rendered_key"])
 
 
-@router.get("/tasks/{task_id}/{map_index}/xcom", response_model=list[models.XComEntry])
+@router.get("/tasks/{task_id}/{map_index}/xcom", response_model=list[models_tasks.XComEntry])
 def list_xcom(
     dag_id: str, run_id: str, task_id: str, map_index: int, gateway: GatewayDependency, subject: Subject
 ) -> Response:

@@ -11,7 +11,7 @@ from spinner_proto.portal.v1 import portal_pb2
 
 from spinner_webgateway.adapters.tables.settings import connections, pools, variables
 from spinner_webgateway.adapters.views import lists
-from spinner_webgateway.api import models
+from spinner_webgateway.api import models_settings
 from spinner_webgateway.api.access import CallerDependency
 from spinner_webgateway.api.answers import answer
 from spinner_webgateway.api.routes_dags import GatewayDependency
@@ -49,13 +49,13 @@ def _not_found(what: str, name: str) -> ProblemError:
     return ProblemError(404, f"{what.upper()}_NOT_FOUND", f"There is no {what} {name!r}.", f"See the list of {what}s.")
 
 
-@router.get("/pools", response_model=list[models.PoolInfo])
+@router.get("/pools", response_model=list[models_settings.PoolInfo])
 def list_pools(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "pool.list", "pools")
     return answer(gateway.query(lambda c: lists.pool_list(c, gateway.definitions)))
 
 
-@router.get("/pools/{name}", response_model=models.PoolInfo)
+@router.get("/pools/{name}", response_model=models_settings.PoolInfo)
 def get_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "pool.read", f"pool/{name}")
     found = gateway.query(lambda c: lists.pool_list(c, gateway.definitions))
@@ -65,7 +65,7 @@ def get_pool(name: Name, gateway: GatewayDependency, caller: CallerDependency) -
     return answer(pool)
 
 
-@router.put("/pools/{name}", response_model=models.PoolInfo)
+@router.put("/pools/{name}", response_model=models_settings.PoolInfo)
 async def put_pool(name: Name, body: PoolRequest, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     with gateway.access.act(caller, "pool.set", f"pool/{name}", slots=body.slots):
         await gateway.settings_records.put_pool(caller, name, body.slots, body.include_deferred, body.description)
@@ -82,13 +82,13 @@ async def delete_pool(name: Name, gateway: GatewayDependency, caller: CallerDepe
         await gateway.settings_records.remove_pool(name)
 
 
-@router.get("/variables", response_model=list[models.VariableInfo])
+@router.get("/variables", response_model=list[models_settings.VariableInfo])
 def list_variables(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "variable.list", "variables")
     return answer(gateway.query(lists.variable_list))
 
 
-@router.get("/variables/{name}", response_model=models.VariableInfo)
+@router.get("/variables/{name}", response_model=models_settings.VariableInfo)
 def get_variable(name: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "variable.read", f"variable/{name}")
     row = gateway.query(lambda c: lists.row_of(c, variables, name))
@@ -97,7 +97,7 @@ def get_variable(name: Name, gateway: GatewayDependency, caller: CallerDependenc
     return answer(lists.variable(row))
 
 
-@router.put("/variables/{name}", response_model=models.VariableInfo)
+@router.put("/variables/{name}", response_model=models_settings.VariableInfo)
 async def put_variable(
     name: Name, body: VariableRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:
@@ -115,13 +115,13 @@ async def delete_variable(name: Name, gateway: GatewayDependency, caller: Caller
         await gateway.settings_records.remove("variables", name, f"variable/{name}")
 
 
-@router.get("/connections", response_model=list[models.ConnectionInfo])
+@router.get("/connections", response_model=list[models_settings.ConnectionInfo])
 def list_connections(gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "connection.list", "connections")
     return answer(gateway.query(lists.connection_list))
 
 
-@router.get("/connections/{connection_id}", response_model=models.ConnectionInfo)
+@router.get("/connections/{connection_id}", response_model=models_settings.ConnectionInfo)
 def get_connection(connection_id: Name, gateway: GatewayDependency, caller: CallerDependency) -> Response:
     gateway.access.check(caller, "connection.read", f"connection/{connection_id}")
     row = gateway.query(lambda c: lists.row_of(c, connections, connection_id))
@@ -130,7 +130,7 @@ def get_connection(connection_id: Name, gateway: GatewayDependency, caller: Call
     return answer(lists.connection_info(row))
 
 
-@router.put("/connections/{connection_id}", response_model=models.ConnectionInfo)
+@router.put("/connections/{connection_id}", response_model=models_settings.ConnectionInfo)
 async def put_connection(
     connection_id: Name, body: ConnectionRequest, gateway: GatewayDependency, caller: CallerDependency
 ) -> Response:
