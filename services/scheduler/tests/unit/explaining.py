@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
 from spinner_proto.explain.v1.explain_pb2 import Explanation, Reason, Subject
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, PoolMessage
 from spinner_scheduler.domain import times
 from spinner_scheduler.domain.explain import explain
 
+from services.scheduler.tests.unit.dags import chain
+
 START = 1_760_000_400 * times.SECOND  # 2025-10-09T09:00:00Z, as in conftest
 HOUR = 3600
-FAILED = Outcome.OUTCOME_FAILED
 
 
 def why(
@@ -44,17 +44,6 @@ def names(reason: Reason) -> list[str]:
 def after(stamp: Any) -> float:
     """Seconds after START."""
     return (times.from_timestamp(stamp) - START) / times.SECOND
-
-
-def chain(made: DagDefinition, *task_ids: str) -> DagDefinition:
-    for position, task_id in enumerate(task_ids):
-        made.tasks.add(task_id=task_id, upstream=[position - 1] if position else [])
-    return made
-
-
-def begin(lab: Any, made: DagDefinition) -> None:
-    lab.publish(made)
-    lab.trigger()
 
 
 def timed(lab: Any, **fields: Any) -> DagDefinition:

@@ -13,13 +13,11 @@ from spinner_scheduler.domain import times
 from spinner_scheduler.domain.explain import UnknownError
 from spinner_scheduler.domain.reasons import CATALOGUE, Code
 
+from services.scheduler.tests.unit.dags import FAILED, begin, chain
 from services.scheduler.tests.unit.explaining import (
-    FAILED,
     HOUR,
     START,
     after,
-    begin,
-    chain,
     dag_reasons,
     names,
     run_reasons,

@@ -13,13 +13,11 @@ from spinner_scheduler.domain.limits import Limits
 from spinner_scheduler.domain.pools import Address, owner_of
 from spinner_scheduler.domain.reasons import Code
 
+from services.scheduler.tests.unit.dags import FAILED, begin, chain
 from services.scheduler.tests.unit.explaining import (
-    FAILED,
     HOUR,
     START,
     after,
-    begin,
-    chain,
     dag_reasons,
     names,
     pool,

@@ -11,23 +11,13 @@ from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition, TriggerR
 from spinner_proto.inbox.v1.inbox_pb2 import InboxMessage, TimetableEvaluated
 from spinner_scheduler.domain import times
 
-FAILED = Outcome.OUTCOME_FAILED
+from services.scheduler.tests.unit.dags import FAILED, begin, chain
+
 DAY = 86_400
 
 
 def seconds(lab, after: float) -> Timestamp:  # type: ignore[no-untyped-def]
     return times.to_timestamp(lab.epoch + int(after * times.SECOND))
-
-
-def chain(made: DagDefinition, *task_ids: str) -> DagDefinition:
-    for position, task_id in enumerate(task_ids):
-        made.tasks.add(task_id=task_id, upstream=[position - 1] if position else [])
-    return made
-
-
-def begin(lab, made: DagDefinition) -> None:  # type: ignore[no-untyped-def]
-    lab.publish(made)
-    lab.trigger()
 
 
 # -- dates of tasks ----------------------------------------------------------------------------------------------
