@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,6 +14,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from moto.server import ThreadedMotoServer
 from owner import Owner, triggerers
+from spinner.triggers import BaseEventTrigger
 from spinner.triggers.kafka import KafkaMessageQueueTrigger
 from spinner.triggers.message_queue import MessageQueueTrigger
 from spinner.triggers.s3 import S3KeyTrigger
@@ -46,6 +48,16 @@ def double(message, by):
     number = int(message.value())
     return None if number % 2 else number * by
 """
+
+
+class Counts(BaseEventTrigger):
+    """What a DAG file says of the trigger in MINE."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return "mine.Counts", {"path": str(self.path)}
 
 
 @pytest.fixture
@@ -172,16 +184,10 @@ def test_a_function_of_the_bundle_makes_payloads_and_drops_messages(
 
 
 def test_a_trigger_of_ones_own_that_fails_is_told_and_goes_on(stage: Stage, owner: Owner) -> None:
-    from spinner.triggers import BaseEventTrigger
-
     path = stage.folder / "number"
     path.write_text("2")
 
-    class Counts(BaseEventTrigger):
-        def serialize(self) -> tuple[str, dict[str, Any]]:
-            return "mine.Counts", {"path": str(path)}
-
-    owner.watch(Counts(), bundle=stage.bundle(mine=MINE))
+    owner.watch(Counts(path), bundle=stage.bundle(mine=MINE))
     stage.executor()
     owner.until(lambda: owner.counted == [1, 2], "both are counted")
     path.write_text("fail")
@@ -195,16 +201,10 @@ def test_a_trigger_of_ones_own_that_fails_is_told_and_goes_on(stage: Stage, owne
 
 
 def test_an_executor_is_never_far_ahead_of_the_scheduler(stage: Stage, owner: Owner) -> None:
-    from spinner.triggers import BaseEventTrigger
-
     path = stage.folder / "number"
     path.write_text("5000")
 
-    class Counts(BaseEventTrigger):
-        def serialize(self) -> tuple[str, dict[str, Any]]:
-            return "mine.Counts", {"path": str(path)}
-
-    owner.watch(Counts(), bundle=stage.bundle(mine=MINE))
+    owner.watch(Counts(path), bundle=stage.bundle(mine=MINE))
     executor = stage.executor()
 
     def reported() -> int:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from places import make_namespace
-from spinner_executor.domain import podnames
-from spinner_executor.domain.keys import try_key_text
+from places import PodPlace, make_namespace
 from spinner_objectstore import open_store
 from spinner_objectstore.s3 import S3Store
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
@@ -22,7 +20,7 @@ from spinner_servers.process import free_port
 from stage import Stage
 
 
-class NodePlace:
+class NodePlace(PodPlace):
     """A namespace of its own. Executors listen in turn at addresses that pods know, as behind a headless Service."""
 
     name = "node"
@@ -72,15 +70,6 @@ class NodePlace:
         stage.store_url = f"s3://{self.namespace}/x"
         stage.store = open_store(stage.store_url, self._endpoint["url"])
 
-    def pods(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods")["items"]
-        return items
-
-    def pod_of(self, order: TaskOrder) -> dict[str, Any]:
-        name = podnames.pod_name(order.try_key, try_key_text(order.try_key), order.segment)
-        found: dict[str, Any] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
-        return found
-
     def token_of(self, order: TaskOrder) -> str:
         """What the kubelet gave to the worker's pod."""
         volumes = self.node.data / "kubelet" / "root" / "pods" / self.pod_of(order)["metadata"]["uid"] / "volumes"
@@ -104,9 +93,6 @@ class NodePlace:
         first, *rest = self.processes(order)
         worker = next(process for process in rest if process.ppid() == first.pid)
         worker.send_signal(signal.SIGKILL)
-
-    def left(self) -> list[str]:
-        return [pod["metadata"]["name"] for pod in self.pods()]
 
     def close(self) -> None:
         everything = ("--all", "-n", self.namespace, "--grace-period=0", "--force", "--wait=false")

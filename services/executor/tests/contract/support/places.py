@@ -56,7 +56,26 @@ class LocalPlace:
         """Workers are the stage's to end."""
 
 
-class KubernetesPlace:
+class PodPlace:
+    """Pods in a namespace."""
+
+    cluster: Cluster
+    namespace: str
+
+    def pods(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+        return items
+
+    def pod_of(self, order: TaskOrder) -> dict[str, Any]:
+        name = podnames.pod_name(order.try_key, try_key_text(order.try_key), order.segment)
+        found: dict[str, Any] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        return found
+
+    def left(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods()]
+
+
+class KubernetesPlace(PodPlace):
     """Pods in a namespace of their own, bound to the node of a `Kubelet` that runs them as processes."""
 
     name = "kubernetes"
@@ -76,20 +95,8 @@ class KubernetesPlace:
             "kubernetes_namespace": self.namespace,
         }
 
-    def pods(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods")["items"]
-        return items
-
-    def pod_of(self, order: TaskOrder) -> dict[str, Any]:
-        name = podnames.pod_name(order.try_key, try_key_text(order.try_key), order.segment)
-        found: dict[str, Any] = self.cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
-        return found
-
     def kill(self, order: TaskOrder) -> None:
         self.kubelet.kill(self.pod_of(order)["metadata"]["uid"])
-
-    def left(self) -> list[str]:
-        return [pod["metadata"]["name"] for pod in self.pods()]
 
     def close(self) -> None:
         self.kubelet.close()
