@@ -1,13 +1,12 @@
-/** The page of a kind of setting: a table of them, and dialogs to add, change and delete one. */
+/** The page of a kind of setting: a table of them, and buttons to add, change and delete one. */
 import type { UseMutationResult, UseQueryResult } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { Pencil, Plus, Trash2 } from 'lucide-react';
 import { useState, type ReactNode } from 'react';
 import { DataTable, type Column } from '../../components/DataTable';
-import { toastGood } from '../../components/Toasts';
-import { Dialog, IconButton, Loading, Problem } from '../../components/ui';
+import { IconButton, Loading, Problem } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
-import { sentence } from '../../lib/words';
+import { ConfirmDelete, EditDialog, type Form } from './AdminDialogs';
 import './admin.css';
 
 const PAGES = [
@@ -33,14 +32,6 @@ interface Props<T extends object> {
   /** What deleting one means for those who use it. */
   consequence: string;
   keeps?: (item: T) => boolean;
-}
-
-/** What the fields of a form see: the draft, how to change it, and what it was. */
-export interface Form<T> {
-  draft: T;
-  change: (part: Partial<T>) => void;
-  before: T;
-  isNew: boolean;
 }
 
 export function AdminPage<T extends object>(props: Props<T>) {
@@ -126,174 +117,5 @@ export function AdminPage<T extends object>(props: Props<T>) {
         />
       )}
     </>
-  );
-}
-
-interface EditProps<T> {
-  noun: string;
-  nameOf: (item: T) => string;
-  valid: (draft: T) => boolean;
-  fields: (form: Form<T>) => ReactNode;
-  save: UseMutationResult<unknown, Error, T>;
-  before: T;
-  isNew: boolean;
-  onClose: () => void;
-}
-
-function EditDialog<T extends object>(props: EditProps<T>) {
-  const { noun, nameOf, valid, fields, save, before, isNew } = props;
-  const [draft, setDraft] = useState(before);
-  const [tried, setTried] = useState(false);
-  const close = () => {
-    save.reset();
-    props.onClose();
-  };
-  const submit = () => {
-    setTried(true);
-    save.mutate(draft, {
-      onSuccess: () => {
-        close();
-        toastGood(`${sentence(noun)} ${nameOf(draft)} saved`);
-      },
-    });
-  };
-  return (
-    <Dialog
-      open
-      onClose={close}
-      title={isNew ? `Add a ${noun}` : `Edit ${nameOf(before)}`}
-      footer={
-        <>
-          <button type="button" className="btn" onClick={close}>
-            Cancel
-          </button>
-          <button
-            type="button"
-            className="btn primary"
-            disabled={!valid(draft) || save.isPending}
-            onClick={submit}
-          >
-            Save
-          </button>
-        </>
-      }
-    >
-      <div className="form-grid">
-        {fields({ draft, change: (part) => setDraft({ ...draft, ...part }), before, isNew })}
-      </div>
-      {tried && save.isError && <Problem error={save.error} />}
-    </Dialog>
-  );
-}
-
-interface TextProps {
-  label: string;
-  value: string;
-  onChange: (value: string) => void;
-  wide?: boolean;
-  mono?: boolean;
-  disabled?: boolean;
-  /** More than one line. */
-  rows?: number;
-  type?: 'password';
-}
-
-/** A labelled field for text. */
-export function TextField({ label, value, onChange, wide, mono, disabled, rows, type }: TextProps) {
-  const common = {
-    className: mono ? 'field mono' : 'field',
-    value,
-    disabled,
-    onChange: (event: { target: { value: string } }) => onChange(event.target.value),
-  };
-  return (
-    <label className={wide ? 'labelled wide' : 'labelled'}>
-      <span>{label}</span>
-      {rows ? (
-        <textarea {...common} rows={rows} spellCheck={false} />
-      ) : (
-        <input {...common} type={type} autoComplete={type && 'new-password'} />
-      )}
-    </label>
-  );
-}
-
-interface NumberProps {
-  label: string;
-  value: number;
-  onChange: (value: number) => void;
-  min: number;
-  max?: number;
-}
-
-/** A labelled field for a whole number; NaN while it is empty. */
-export function NumberField({ label, value, onChange, min, max }: NumberProps) {
-  return (
-    <label className="labelled">
-      <span>{label}</span>
-      <input
-        className="field"
-        type="number"
-        min={min}
-        max={max}
-        value={Number.isNaN(value) ? '' : value}
-        onChange={(event) => onChange(event.target.valueAsNumber)}
-      />
-    </label>
-  );
-}
-
-export function CheckField({
-  label,
-  on,
-  onChange,
-}: {
-  label: string;
-  on: boolean;
-  onChange: (on: boolean) => void;
-}) {
-  return (
-    <label className="check wide">
-      <input type="checkbox" checked={on} onChange={(event) => onChange(event.target.checked)} />
-      {label}
-    </label>
-  );
-}
-
-interface ConfirmProps {
-  what: string;
-  consequence: string;
-  onClose: () => void;
-  onConfirm: () => void;
-}
-
-/** Asks before something is deleted. */
-function ConfirmDelete({ what, consequence, onClose, onConfirm }: ConfirmProps) {
-  return (
-    <Dialog
-      open
-      onClose={onClose}
-      title={`Delete ${what}?`}
-      description={consequence}
-      footer={
-        <>
-          <button type="button" className="btn" onClick={onClose}>
-            Keep it
-          </button>
-          <button
-            type="button"
-            className="btn danger"
-            onClick={() => {
-              onConfirm();
-              onClose();
-            }}
-          >
-            Delete
-          </button>
-        </>
-      }
-    >
-      {null}
-    </Dialog>
   );
 }

@@ -5,7 +5,8 @@ import { Empty } from '../../components/ui';
 import { checkConf } from '../../lib/conf';
 import { connectionsQuery } from '../../queries/admin';
 import { useDeleteConnection, useSaveConnection, type ConnectionDraft } from '../../queries/edits';
-import { AdminPage, NumberField, TextField } from './AdminPage';
+import { AdminPage } from './AdminPage';
+import { NumberField, TextField } from './fields';
 
 const BLANK: ConnectionDraft = {
   connection_id: '',

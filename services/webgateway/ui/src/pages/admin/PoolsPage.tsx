@@ -5,7 +5,8 @@ import { Empty } from '../../components/ui';
 import { poolsQuery } from '../../queries/admin';
 import type { PoolInfo } from '../../queries/client';
 import { useDeletePool, useSavePool } from '../../queries/edits';
-import { AdminPage, CheckField, NumberField, TextField } from './AdminPage';
+import { AdminPage } from './AdminPage';
+import { CheckField, NumberField, TextField } from './fields';
 
 const BLANK: PoolInfo = {
   name: '',

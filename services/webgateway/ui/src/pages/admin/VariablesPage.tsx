@@ -5,7 +5,8 @@ import { Empty } from '../../components/ui';
 import { variablesQuery } from '../../queries/admin';
 import type { VariableInfo } from '../../queries/client';
 import { useDeleteVariable, useSaveVariable } from '../../queries/edits';
-import { AdminPage, CheckField, TextField } from './AdminPage';
+import { AdminPage } from './AdminPage';
+import { CheckField, TextField } from './fields';
 
 const BLANK: VariableInfo = { name: '', value: '', secret: false, description: '' };
 
