@@ -122,7 +122,13 @@ class LocalConnection:
         self._token = token
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
+        # The answers to `begin` come on it without being asked for.
+        self._answered_unasked = False
         self.lease = lease or Lease()
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Goes on with a connection on which the executor knows the try already, and sends its first answers."""
+        self._sock, self._answered_unasked = sock, True
 
     def call(self, method: str, request: Message, response: type[M]) -> M:
         """See :class:`Connection`."""
@@ -165,6 +171,7 @@ class LocalConnection:
 
     def _exchange(self, frames: bytes, count: int, seconds: float) -> list[tuple[Status, bytes]]:
         greeted = self._sock is not None
+        unasked, self._answered_unasked = self._answered_unasked, False
         if self._sock is None:
             self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._sock.settimeout(self.lease.seconds / 3)
@@ -172,7 +179,8 @@ class LocalConnection:
             # With the first requests: the greeting costs no round trip of its own.
             frames = local_frames.frame(self._token) + frames
         self._sock.settimeout(seconds)
-        self._sock.sendall(frames)
+        if not unasked:
+            self._sock.sendall(frames)
         if not greeted:
             greeting, refusal = self._receive(self._sock)
             if greeting is not Status.OK:

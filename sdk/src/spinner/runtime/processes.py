@@ -18,6 +18,7 @@ from pathlib import Path
 
 MARK = "SPINNER_WORKER"
 _PR_SET_CHILD_SUBREAPER = 36
+_WALL = 0x40000000  # children of any kind, see waitid(2)
 # Python's own helpers: they end with the pipe to their parent, after they have tidied up.
 _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -29,8 +30,20 @@ def adopt_orphans() -> None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _is_childless() -> bool:
+    """Whether this process has no child, not even a zombie: the kernel says so faster than it lists them."""
+    if _libc is not None:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+        except ChildProcessError:
+            return True
+    return False
+
+
 def descendants(pid: int) -> list[int]:
     """Children of all threads of ``pid``, and theirs, zombies too; empty where the kernel doesn't list them."""
+    if pid == os.getpid() and _is_childless():
+        return []
     found: list[int] = []
     pending = [pid]
     while pending:

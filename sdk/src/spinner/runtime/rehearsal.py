@@ -32,7 +32,8 @@ class _NoExecutor(LocalConnection):
 
     def __init__(self, work: pb.GetWorkResponse) -> None:
         super().__init__("", b"")
-        self._sock, self._other_end = socket.socketpair()
+        ours, self._other_end = socket.socketpair()
+        self.adopt(ours)
         for answer in (work, pb.StartResponse(), pb.FinishResponse()):
             local_frames.send_frame(self._other_end, local_frames.encode_answer(answer))
 

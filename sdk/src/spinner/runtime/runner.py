@@ -83,12 +83,18 @@ class Work:
 
 
 def run_local() -> NoReturn:
-    """Runs a try in a forked child and ends the process. The environment names the socket and the token file."""
+    """Runs a try in a forked child and ends the process. The environment names the socket and the token file.
+
+    SPINNER_RUNTIME_FD, where it is set, is a connection that the executor has opened for this try.
+    """
     path, token_file = os.environ.pop("SPINNER_RUNTIME_SOCKET"), os.environ.pop("SPINNER_TOKEN_FILE")
     token = Path(token_file).read_bytes().strip()
     os.environ[processes.MARK] = token.decode().partition(".")[0]
     processes.adopt_orphans()
-    sys.exit(run_try(LocalConnection(path, token), worker_name()))
+    connection = LocalConnection(path, token)
+    if descriptor := os.environ.pop("SPINNER_RUNTIME_FD", ""):
+        connection.adopt(socket.socket(fileno=int(descriptor)))
+    sys.exit(run_try(connection, worker_name()))
 
 
 def rehearse() -> None:

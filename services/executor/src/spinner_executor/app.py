@@ -115,6 +115,8 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
 
     server = await grpc_server.serve_async(settings.grpc_address, [RUNTIME_SERVICE, EXECUTOR_SERVICE], register)
     context.advertised_address = settings.executor_advertised or server.address
+    if isinstance(backend, LocalBackend):
+        sockets.open_idle(backend.idle)
     feed = OrderFeed(log, settings.cluster, controller, loop, poisoned, life.crash)
     controller.on_fenced = feed.fenced
     ticking = asyncio.ensure_future(controller.run())
@@ -131,6 +133,7 @@ async def serve(settings: Settings, log: EventLog, life: Life, metrics: Metrics)
         ticking.cancel()
         await asyncio.to_thread(feed.stop)
         await backend.close(settings.executor_stop_workers)
+        sockets.close_idle()
         for partition in range(count):
             sockets.close(partition)
         await server.stop(1.0)

@@ -2,6 +2,9 @@
 
 The first frame of a connection is the try's token; its answer is an empty status frame. Each owned partition has a
 socket of its own at a path that doesn't change, so a worker that loses its connection finds the next owner there.
+
+A connection of an idle worker (adapters.local.idle) begins without a try: its first frame says who waits, and once the
+worker has been assigned a try, the answers to GetWork and Start are sent without being asked for.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ import asyncio
 import logging
 import socket
 import struct
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from spinner.runtime import local_frames
+from spinner_proto.runtime.v1 import runtime_pb2 as rt
 from spinner_servicekit.errors import Rejected
 
+from spinner_executor.adapters.local.idle import Idle, Pool
 from spinner_executor.api.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -65,16 +72,24 @@ class _Connection(asyncio.Protocol):
 
     def _frame(self, frame: bytes) -> None:
         if self._token is None:
-            self._token = frame.decode(errors="replace")
-            try:
-                self._runtime.authenticated(self._token)
-                self._send(_OK)
-            except Rejected as rejected:
-                self._refuse(rejected)
-                self._transport.close()
+            self._greeted(frame)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(frame, self._last))
-        self._last = task
+        self._asked(frame)
+
+    def _greeted(self, frame: bytes) -> None:
+        self._token = frame.decode(errors="replace")
+        try:
+            self._runtime.authenticated(self._token)
+            self._send(_OK)
+        except Rejected as rejected:
+            self._refuse(rejected)
+            self._transport.close()
+
+    def _asked(self, frame: bytes) -> None:
+        self._spawn(self._answer(frame, self._last))
+
+    def _spawn(self, answering: Coroutine[Any, Any, None]) -> None:
+        self._last = task = asyncio.get_running_loop().create_task(answering)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -109,6 +124,59 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_LENGTH.pack(len(body)) + body)
 
 
+_UNASKED = (
+    local_frames.encode_request("GetWork", rt.GetWorkRequest()),
+    local_frames.encode_request("Start", rt.StartRequest()),
+)
+
+
+class _IdleConnection(_Connection):
+    """A worker that waits for a try, which the back end gives to it."""
+
+    def __init__(self, sockets: WorkerSockets, runtime: Runtime, pool: Pool, connections: set[_Connection]) -> None:
+        super().__init__(runtime, connections)
+        self._sockets = sockets
+        self._pool = pool
+        self._idle: Idle | None = None
+        self._on_lost: Callable[[], None] | None = None
+
+    def _greeted(self, frame: bytes) -> None:
+        if self._idle is None:
+            self._idle = self._pool.came(frame, self)
+        if self._idle is None:
+            self._transport.close()
+
+    def assign(self, assignment: bytes, token: str, partition: int, on_lost: Callable[[], None]) -> None:
+        self._connections.discard(self)
+        self._connections = self._sockets.of(partition)
+        self._connections.add(self)
+        self._token, self._on_lost = token, on_lost
+        self._transport.write(_LENGTH.pack(len(assignment)) + assignment)
+        self._spawn(self._answer_unasked())
+
+    async def _answer_unasked(self) -> None:
+        for request in _UNASKED:
+            await self._answer(request, None)
+
+    def _asked(self, frame: bytes) -> None:
+        self._on_lost = None
+        super()._asked(frame)
+
+    def close(self) -> None:
+        self._on_lost = None  # its next executor will see what became of it
+        super().close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._idle is not None:
+            self._pool.left(self._idle)
+        if self._on_lost is not None:
+            self._on_lost()
+
+
+_IDLE = -1
+
+
 class WorkerSockets:
     """The sockets of the owned partitions. `paths` by partition are stable over restarts. Runs on the event loop."""
 
@@ -119,18 +187,30 @@ class WorkerSockets:
 
     def open(self, partition: int) -> None:
         """Takes the partition's path over, from whoever had it; workers can connect when this returns."""
-        self.close(partition)
         connections: set[_Connection] = set()
-        path = self._paths[partition]
+        self._listen(partition, self._paths[partition], connections, lambda: _Connection(self._runtime, connections))
+
+    def open_idle(self, pool: Pool) -> None:
+        """Lets idle workers connect, at the pool's path."""
+        waiting: set[_Connection] = set()
+        self._listen(_IDLE, pool.path, waiting, lambda: _IdleConnection(self, self._runtime, pool, waiting))
+
+    def of(self, partition: int) -> set[_Connection]:
+        """The connections of an owned partition's workers; a set of its own when it is not owned."""
+        found = self._open.get(partition)
+        return found[1] if found is not None else set()
+
+    def _listen(
+        self, partition: int, path: str, connections: set[_Connection], made: Callable[[], _Connection]
+    ) -> None:
+        self.close(partition)
         temporary = f"{path}.{id(connections):x}"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(temporary)
         Path(temporary).chmod(0o600)
         listener.listen(512)
         Path(temporary).rename(path)
-        serving = asyncio.get_running_loop().create_unix_server(
-            lambda: _Connection(self._runtime, connections), sock=listener
-        )
+        serving = asyncio.get_running_loop().create_unix_server(made, sock=listener)
         self._open[partition] = (asyncio.ensure_future(serving), connections)
 
     def close(self, partition: int) -> None:
@@ -140,3 +220,7 @@ class WorkerSockets:
             found[0].add_done_callback(lambda task: None if task.cancelled() else task.result().close())
             for connection in list(found[1]):
                 connection.close()
+
+    def close_idle(self) -> None:
+        """Sends idle workers away."""
+        self.close(_IDLE)

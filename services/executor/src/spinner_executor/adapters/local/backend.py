@@ -8,8 +8,8 @@
 A try's folder is made by its first worker, with its record in it, which also holds its token.
 
 A worker's name holds the place and the machine's boot, so that an executor knows whether a worker's records would
-be here. Ends come from the fork server; a worker whose fork server is gone is watched by its process number and
-start time, once a second.
+be here. A try is given to an idle worker when one waits (`idle`); otherwise the fork server forks its worker. Ends come
+from the fork server; a worker whose fork server is gone is watched by its process number and start time, once a second.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, WorkerEvents
 from spinner_executor.adapters.journal import SAVED
+from spinner_executor.adapters.local.idle import Idle, Pool
 from spinner_executor.adapters.local.process import (
     boot_id,
     kill_marked,
@@ -54,6 +55,7 @@ _MAX_SOCKET_PATH = 96
 _FORK_SECONDS = 20.0
 WATCH_SECONDS = 1.0
 _EMPTY_SECONDS = 1.0
+_IDLE = "idle-"
 
 
 def short_socket_path(folder: Path, name: str) -> str:
@@ -109,6 +111,7 @@ class LocalBackend:
         if not place_file.exists():
             place_file.write_text(secrets.token_hex(8))
         self._place = hashlib.blake2b(f"{place_file.read_text()} {boot_id()}".encode(), digest_size=5).hexdigest()
+        self.idle = Pool(short_socket_path(data, f"{_IDLE}{os.getpid()}.sock"))
         self._writer: asyncio.StreamWriter | None = None
         self._connecting = asyncio.Lock()
         self._forking: dict[str, asyncio.Future[int]] = {}
@@ -138,8 +141,16 @@ class LocalBackend:
 
     async def start(self, events: WorkerEvents) -> None:
         self._on_exit = events.exited
+        self._remove_dead_sockets()
         await self._connected()
         self._spawn(self._watch())
+
+    def _remove_dead_sockets(self) -> None:
+        """Those of executors that are no more."""
+        for path in Path(self.idle.path).parent.glob(f"{_IDLE}*.sock"):
+            pid = path.stem.removeprefix(_IDLE)
+            if pid.isdecimal() and start_time(int(pid)) is None:
+                path.unlink(missing_ok=True)
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -159,6 +170,7 @@ class LocalBackend:
                         raise
                     await self._start_server()
             self._writer = writer
+            writer.write(json.dumps({"op": "idle", "address": self.idle.path}).encode() + b"\n")
             self._spawn(self._listen(reader, writer))
             return writer
 
@@ -212,9 +224,31 @@ class LocalBackend:
             "memory_limit_bytes": launch.memory_limit_bytes, "environment": dict(launch.environment),
             "file": launch.file,
         }  # fmt: skip
+        text = json.dumps(request).encode()
+        if (idle := self.idle.take(launch.file, bool(launch.environment))) is not None:
+            return self._assigned(idle, launch, text)
         self._watched[launch.worker] = (launch.key, 0, "")
-        line = json.dumps(request).encode() + b"\n"
+        line = text + b"\n"
         return self._launched(launch, line, self._ask(launch.worker, line))
+
+    def _assigned(self, idle: Idle, launch: Launch, text: bytes) -> Coroutine[Any, Any, None]:
+        self._watched[launch.worker] = (launch.key, idle.pid, idle.start_time)
+        record = self.folder(launch.key) / f"worker-{launch.worker}.json"
+
+        def lost() -> None:
+            # With its record it ran, and its end is told; without one it never did, and the next of its name may.
+            if launch.worker in self._watched and not record.exists():
+                self._watched[launch.worker] = (launch.key, 0, "")
+                self._spawn(self._launched_instead(launch, text + b"\n"))
+
+        idle.line.assign(text, launch.token, launch.partition, lost)
+        return _is_there()
+
+    async def _launched_instead(self, launch: Launch, request: bytes) -> None:
+        try:
+            await self._launched(launch, request, self._ask(launch.worker, request))
+        except LaunchFailed as error:
+            self._on_exit(launch.key, launch.worker, Exit(launch_error=str(error)))
 
     def _ask(self, worker: str, request: bytes) -> asyncio.Future[int] | None:
         """Sends a request to the fork server; None without a connection."""
@@ -302,10 +336,11 @@ class LocalBackend:
 
     def stop(self, key: str, worker: str, force: bool, grace_seconds: float = 0.0) -> None:
         record = self.folder(key) / f"worker-{worker}.json"
+        _, pid, started = self._watched.get(worker, ("", 0, ""))
         if force:
-            self._pool.submit(_kill_worker, record, worker)
-        else:
-            _signal_worker(record, signal.SIGTERM)
+            self._pool.submit(_kill_worker, record, worker, pid, started)
+        elif process := _process(record, pid, started):
+            signal_group(*process, signal.SIGTERM)
 
     def end_leftovers(self, key: str, worker: str) -> None:
         self._pool.submit(kill_marked, worker)
@@ -353,6 +388,11 @@ class LocalBackend:
             self._writer.close()
         for task in list(self._tasks):
             task.cancel()
+        Path(self.idle.path).unlink(missing_ok=True)
+
+
+async def _is_there() -> None:
+    """A worker that exists already."""
 
 
 def _record(path: Path) -> dict[str, Any] | None:
@@ -382,16 +422,17 @@ def _empty(trash: Path) -> None:
             shutil.rmtree(rubbish, ignore_errors=True)
 
 
-def _kill_worker(record_file: Path, worker: str) -> None:
+def _process(record_file: Path, pid: int = 0, started: str = "") -> tuple[int, str] | None:
+    """A worker's process number and start time: by its record, or as they are known (it has none yet)."""
     record = _record(record_file)
     if record is not None:
-        kill_tree(record["pid"], record["start_time"], worker)
+        return record["pid"], record["start_time"]
+    return (pid, started) if pid else None
 
 
-def _signal_worker(record_file: Path, number: int) -> None:
-    record = _record(record_file)
-    if record is not None:
-        signal_group(record["pid"], record["start_time"], number)
+def _kill_worker(record_file: Path, worker: str, pid: int = 0, started: str = "") -> None:
+    if process := _process(record_file, pid, started):
+        kill_tree(*process, worker)
 
 
 def _exit_of(message: dict[str, Any]) -> Exit:

@@ -3,9 +3,11 @@
 It outlives its executor. Clients (an executor, its successor) connect to its Unix socket and send one JSON
 object a line: `{"op": "fork", …}`, answered by `{"forked": worker, "pid": …}` or `{"failed": worker, "error": …}`.
 Every bad end of a worker is first written to `exit-<worker>.json` in the try's folder, then every end is told to all
-clients, so an executor that was away finds it. Workers are leaders of sessions of their own. A few are forked ahead
-and wait for their assignment on a pipe, which takes the fork out of a task's way; meanwhile they rehearse, which takes
-the first writes to shared pages out of it, too.
+clients, so an executor that was away finds it. Workers are leaders of sessions of their own.
+
+A few are forked ahead for the executor that says where (`{"op": "idle", "address": …}`), which takes the fork out of a
+task's way; meanwhile they rehearse, which takes the first writes to shared pages out of it, too. They wait for their
+try at the executor (`idle`), so this server hears from a worker itself what it has become.
 
 Workers of a DAG file that is asked for often come from a copy of this server that has read the file (`warm_files`);
 what the copy says is passed on.
@@ -22,7 +24,6 @@ import importlib
 import json
 import os
 import resource
-import select
 import selectors
 import signal
 import socket
@@ -33,11 +34,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spinner_executor.adapters.local import warm_files, worker
+from spinner_executor.adapters.local import idle, warm_files, worker
 
 LINGER_SECONDS = 30.0
 # Idle workers are forked again in the first calm moment, not while the machine is busy with a launch.
-_CALM_SECONDS = 0.01
+_CALM_SECONDS = 0.001
+# After one that ended before it had a try: its executor doesn't take any.
+_REFUSED_SECONDS = 1.0
 _CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -52,8 +55,12 @@ def oom_kills() -> int:
 
 @dataclass(slots=True)
 class _Child:
+    """`line`: where an idle one says what it has become, or sees that the server is gone; it waits at `address`."""
+
     pid: int
-    pipe: int
+    address: str = ""
+    line: socket.socket | None = None
+    said: bytearray = field(default_factory=bytearray)
     assignment: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +68,7 @@ class ForkServer:
     """`entry`: what a worker calls; `ahead`: how many idle workers to keep; `rehearse`: what these do meanwhile.
 
     `niceness`: by how much workers give way to others; `trash`: where they may have folders ready; `linger_seconds`:
-    how long it stays without a client and a living worker.
+    how long it stays without a client and a living worker; `file`: the DAG file that was read here.
     """
 
     def __init__(
@@ -72,7 +79,9 @@ class ForkServer:
         rehearse: Callable[[], object],
         niceness: int,
         trash: str,
+        file: warm_files.File | None = None,
     ) -> None:
+        self._file = file
         self._niceness = niceness
         self._trash = trash
         self._run_entry = entry
@@ -83,7 +92,11 @@ class ForkServer:
         self._path = ""
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
-        self._idle: list[_Child] = []
+        # Where clients want idle workers to wait; they wait at the latest one's.
+        self._addresses: dict[socket.socket, str] = {}
+        self._address = ""
+        self._idle: dict[int, _Child] = {}
+        self._refill_at = 0.0
         self._working: dict[int, _Child] = {}
         self._names: dict[str, int] = {}
         self._oom_seen = oom_kills()
@@ -130,7 +143,7 @@ class ForkServer:
         gc.freeze()
         lonely_since = tidied = time.monotonic()
         while True:
-            refill = len(self._idle) < self._ahead and not self._retiring
+            refill = self._lacks_idle()
             events = self._selector.select(_CALM_SECONDS if refill else 1.0)
             for key, _ in events:
                 if key.fileobj is self._listener:
@@ -140,6 +153,8 @@ class ForkServer:
                         os.read(wake_read, 4096)
                 elif key.data == "reader":
                     self._relay(key.fileobj)  # type: ignore[arg-type]
+                elif isinstance(key.data, _Child):
+                    self._hear(key.data)
                 else:
                     self._read(key.fileobj)  # type: ignore[arg-type]
             self._reap()
@@ -148,12 +163,17 @@ class ForkServer:
                 self._warm.tidy(self._retiring)
                 tidied = now
             if refill and not events:
-                self._idle.append(self._fork())
+                self._fork_idle()
             if self._clients and not self._retiring:
                 lonely_since = now
             elif not self._working and not self._warm.busy and (self._retiring or now - lonely_since >= self._linger):
                 break
         self._leave()
+
+    def _lacks_idle(self) -> bool:
+        if self._retiring or not self._address or len(self._idle) >= self._ahead:
+            return False
+        return time.monotonic() >= self._refill_at
 
     def _leave(self) -> None:
         if self._listener is not None:
@@ -162,8 +182,9 @@ class ForkServer:
                 with contextlib.suppress(OSError):
                     Path(self._path).unlink()
         self._warm.close()
-        for child in self._idle:
-            os.close(child.pipe)
+        for child in self._idle.values():
+            if child.line is not None:
+                child.line.close()
 
     def _retire(self) -> None:
         if not self._retiring:
@@ -184,6 +205,17 @@ class ForkServer:
         self._selector.unregister(client)
         del self._clients[client]
         client.close()
+        if self._addresses.pop(client, None) is not None:
+            self._employ()
+
+    def _employ(self) -> None:
+        """Idle workers wait at the latest address from now on; those that wait elsewhere are sent away."""
+        self._address = list(self._addresses.values())[-1] if self._addresses else ""
+        for child in self._idle.values():
+            if child.address != self._address and child.line is not None:
+                with contextlib.suppress(OSError):
+                    child.line.shutdown(socket.SHUT_WR)  # one that was just given a try can still say so
+        self._warm.employ(self._address)
 
     def _read(self, client: socket.socket) -> None:
         try:
@@ -210,6 +242,12 @@ class ForkServer:
         if request["op"] == "retire":
             self._retire()
             return
+        if request["op"] == "idle":
+            self._addresses.pop(client, None)
+            if request["address"]:
+                self._addresses[client] = request["address"]
+            self._employ()
+            return
         name = request["worker"]
         if self._warm.is_asked(name):
             return
@@ -220,7 +258,7 @@ class ForkServer:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {"forked": request["worker"], "pid": self._assign(request)}
+            return {"forked": request["worker"], "pid": self._fork_for(request)}
         except OSError as error:
             return {"failed": request["worker"], "error": str(error)}
 
@@ -240,18 +278,38 @@ class ForkServer:
         for request in undone:
             self._tell(self._answer(request))
 
-    def _assign(self, request: dict[str, Any]) -> int:
-        while True:
-            child = self._idle.pop(0) if self._idle else self._fork()
-            child.assignment = request
-            try:
-                with os.fdopen(child.pipe, "wb") as pipe:
-                    pipe.write(json.dumps(request).encode())
-            except BrokenPipeError:
-                continue
-            self._working[child.pid] = child
-            self._names[request["worker"]] = child.pid
-            return child.pid
+    def _hear(self, child: _Child) -> None:
+        """An idle worker says that it has a try now, or is gone."""
+        line = child.line
+        if line is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while data := line.recv(65536):
+                child.said += data
+                if data.endswith(b"\n"):
+                    self._was_assigned(child, json.loads(child.said))
+                    return
+            self._hang_up(child)
+
+    def _hang_up(self, child: _Child) -> None:
+        if child.line is not None:
+            self._selector.unregister(child.line)
+            child.line.close()
+            child.line = None
+
+    def _was_assigned(self, child: _Child, assignment: dict[str, Any]) -> None:
+        self._hang_up(child)
+        del self._idle[child.pid]
+        self._works(child, assignment)
+        if self._file is None:
+            self._warm.was_asked(assignment)
+        else:
+            self._tell({"forked": assignment["worker"], "pid": child.pid})
+
+    def _works(self, child: _Child, assignment: dict[str, Any]) -> None:
+        child.assignment = assignment
+        self._working[child.pid] = child
+        self._names[assignment["worker"]] = child.pid
 
     def _reap(self) -> None:
         while True:
@@ -261,11 +319,14 @@ class ForkServer:
                 return
             if pid == 0:
                 return
+            if pid in self._idle:
+                self._hear(self._idle[pid])
             child = self._working.pop(pid, None)
             if child is None:
-                for idle in [idle for idle in self._idle if idle.pid == pid]:
-                    self._idle.remove(idle)
-                    os.close(idle.pipe)
+                if (unused := self._idle.pop(pid, None)) is not None:
+                    self._hang_up(unused)
+                    if unused.address == self._address:
+                        self._refill_at = time.monotonic() + _REFUSED_SECONDS
                 continue
             self._names.pop(child.assignment["worker"], None)
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == worker.EXIT_DOUBLE:
@@ -295,16 +356,32 @@ class ForkServer:
                 temporary.rename(path)
         self._tell(message)
 
-    def _fork(self) -> _Child:
-        read_end, write_end = os.pipe()
+    def _fork_for(self, request: dict[str, Any]) -> int:
+        """A worker for a try; its process number."""
 
         def child() -> None:
-            os.close(write_end)
-            self._become_worker(read_end)
+            self._leave_server()
+            worker.give_way(self._niceness)
+            worker.take(request)
+            self._run_entry()
 
         pid = _in_a_fork(child)
-        os.close(read_end)
-        return _Child(pid, write_end)
+        self._works(_Child(pid), request)
+        return pid
+
+    def _fork_idle(self) -> None:
+        ours, theirs = socket.socketpair()
+
+        def child() -> None:
+            ours.close()
+            self._leave_server()
+            self._wait_for_a_try(theirs)
+
+        pid = _in_a_fork(child)
+        theirs.close()
+        ours.setblocking(False)
+        self._idle[pid] = waiting = _Child(pid, self._address, ours)
+        self._selector.register(ours, selectors.EVENT_READ, waiting)
 
     def _start_reader(self, file: warm_files.File, connection: socket.socket, ours: socket.socket) -> int:
         def child() -> None:
@@ -315,30 +392,29 @@ class ForkServer:
             except warm_files.Cold as cold:
                 connection.sendall(json.dumps({"cold": str(cold)}).encode() + b"\n")
                 return
-            server = ForkServer(self._run_entry, self._ahead, 0, self._rehearse, self._niceness, self._trash)
+            server = ForkServer(self._run_entry, self._ahead, 0, self._rehearse, self._niceness, self._trash, file)
             server.adopt(connection)
             connection.sendall(b'{"ready": true}\n')
             server.serve()
 
         return _in_a_fork(child)
 
-    def _become_worker(self, pipe: int) -> None:
-        self._leave_server()
+    def _wait_for_a_try(self, server: socket.socket) -> None:
         worker.give_way(self._niceness)
+        worker.output_to(os.devnull)
         ready = None
-        if not select.select([pipe], [], [], 0)[0]:
-            worker.output_to(os.devnull)
-            with contextlib.suppress(OSError):
-                ready = worker.Ready(self._trash)
-            with contextlib.suppress(Exception):  # a try shows what is wrong, with a log
-                self._rehearse()
-        with os.fdopen(pipe, "rb") as stream:
-            text = stream.read()
-        if not text:
+        with contextlib.suppress(OSError):
+            ready = worker.Ready(self._trash)
+        with contextlib.suppress(Exception):  # a try shows what is wrong, with a log
+            self._rehearse()
+        found = idle.wait(server, self._address, self._file)
+        if found is None:
             if ready is not None:
                 ready.discard()
             os._exit(0)
-        worker.take(json.loads(text), ready)
+        server.close()
+        assignment, connection = found
+        worker.take(assignment, ready, connection)
         self._run_entry()
 
     def _leave_server(self) -> None:
@@ -349,8 +425,9 @@ class ForkServer:
             signal.signal(number, signal.SIG_DFL)
         for fd in self._inherited:
             os.close(fd)
-        for idle in self._idle:
-            os.close(idle.pipe)
+        for other in self._idle.values():
+            if other.line is not None:
+                other.line.close()
         for client in self._clients:
             client.close()
         self._warm.close()

@@ -17,8 +17,12 @@ from spinner_executor.domain.endings import EXIT_START_REFUSED
 
 def run() -> None:
     """A worker whose user code does nothing."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(os.environ["SPINNER_RUNTIME_SOCKET"])
+    descriptor = os.environ.get("SPINNER_RUNTIME_FD", "")
+    if descriptor:
+        connection = socket.socket(fileno=int(descriptor))
+    else:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(os.environ["SPINNER_RUNTIME_SOCKET"])
 
     received = bytearray()
 
@@ -38,11 +42,11 @@ def run() -> None:
             print(text.decode(errors="replace"), flush=True)
             sys.exit(EXIT_START_REFUSED)
 
-    token = framed(Path(os.environ["SPINNER_TOKEN_FILE"]).read_bytes())
-    connection.sendall(token + request("GetWork", rt.GetWorkRequest()))
+    if not descriptor:
+        token = framed(Path(os.environ["SPINNER_TOKEN_FILE"]).read_bytes())
+        connection.sendall(token + request("GetWork", rt.GetWorkRequest()) + request("Start", rt.StartRequest()))
+        answer()
     answer()
-    answer()
-    connection.sendall(request("Start", rt.StartRequest()))
     answer()
     finish = rt.FinishRequest()
     finish.ended.outcome = OUTCOME_SUCCESS

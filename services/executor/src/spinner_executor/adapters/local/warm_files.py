@@ -129,6 +129,7 @@ class WarmFiles:
         self._draining: list[Reader] = []
         self._asked: Counter[File] = Counter()
         self._forget_at = 0.0
+        self._address = ""
         self._cold: dict[File, str] = {}
 
     @property
@@ -146,10 +147,9 @@ class WarmFiles:
 
     def pass_on(self, request: Request) -> bool:
         """Hands a request to the reader of its file; False when the main server must fork."""
-        file = request.pop("file", None)
-        if not file or request["environment"]:
+        file = _shared_file(request)
+        if file is None:
             return False
-        file = (file[0], file[1])
         now = time.monotonic()
         reader = self._readers.get(file)
         if reader is None:
@@ -165,6 +165,23 @@ class WarmFiles:
             del reader.asked[request["worker"]]
             return False
         return True
+
+    def was_asked(self, assignment: Request) -> None:
+        """A worker that had no file read was given a try without this server."""
+        file = _shared_file(assignment)
+        if file is not None and file not in self._readers:
+            self._count(file, time.monotonic())
+
+    def employ(self, address: str) -> None:
+        """Where idle workers of readers wait for their tries."""
+        self._address = address
+        for reader in self._all():
+            self._tell_address(reader)
+
+    def _tell_address(self, reader: Reader) -> None:
+        address = self._address if self._readers.get(reader.file) is reader else ""
+        with contextlib.suppress(OSError):  # its end is noticed where its bytes are read
+            reader.connection.sendall(json.dumps({"op": "idle", "address": address}).encode() + b"\n")
 
     def _count(self, file: File, now: float) -> None:
         if now > self._forget_at:
@@ -186,8 +203,9 @@ class WarmFiles:
             return
         finally:
             theirs.close()
-        self._readers[file] = Reader(file, pid, ours, now, now)
+        self._readers[file] = reader = Reader(file, pid, ours, now, now)
         self._watch(ours)
+        self._tell_address(reader)
 
     def received(self, connection: socket.socket) -> tuple[list[dict[str, Any]], list[Request]]:
         """Reads from a reader: what its clients are to be told, and requests that the main server must fork itself."""
@@ -215,6 +233,7 @@ class WarmFiles:
                 worker = message.get("forked") or message["failed"]
                 reader.asked.pop(worker, None)
                 if "forked" in message:
+                    reader.used = time.monotonic()
                     reader.alive.add(worker)
             told.append(message)
         return told, []
@@ -245,6 +264,7 @@ class WarmFiles:
         if self._readers.get(reader.file) is reader:
             del self._readers[reader.file]
             self._draining.append(reader)
+            self._tell_address(reader)
         if not reader.alive and not reader.asked:
             self._forget(reader)
 
@@ -262,3 +282,9 @@ class WarmFiles:
 
     def _all(self) -> list[Reader]:
         return [*self._readers.values(), *self._draining]
+
+
+def _shared_file(request: Request) -> File | None:
+    """The DAG file of a try that a reader may serve; None when its environment is its own."""
+    file = request.get("file")
+    return (file[0], file[1]) if file and not request["environment"] else None

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,10 @@ class Ready:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def take(assignment: dict[str, Any], ready: Ready | None = None) -> None:
+def take(assignment: dict[str, Any], ready: Ready | None = None, connection: socket.socket | None = None) -> None:
     """Makes this process the worker of `assignment` (a fork server's request): its record, log, limits, environment.
 
+    `connection`: the executor's answers to GetWork and Start come on it unasked.
     Ends the process when another one of the same name has been there, or when the try's folder can't be written.
     """
     folder, worker, token = assignment["folder"], assignment["worker"], assignment["token"]
@@ -79,6 +81,8 @@ def take(assignment: dict[str, Any], ready: Ready | None = None) -> None:
     os.environ.update(assignment["environment"])
     os.environ["SPINNER_RUNTIME_SOCKET"] = assignment["address"]
     os.environ["SPINNER_TOKEN_FILE"] = _as_file(token.encode())
+    if connection is not None:
+        os.environ["SPINNER_RUNTIME_FD"] = str(connection.detach())
 
 
 def _made(folder: str, record_name: str, record: bytes) -> int:
