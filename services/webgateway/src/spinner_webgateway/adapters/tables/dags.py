@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Index, Integer, Table
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, Table
 
 from spinner_webgateway.adapters.tables.columns import (
     ascii_text,
@@ -62,21 +64,29 @@ definitions = Table(
     needed("content", content()),
 )
 
+
+def _error_columns() -> list[Column[Any]]:
+    """What is wrong in a file, where, and how to fix it."""
+    return [
+        needed("bundle", wide_text(250)),
+        needed("relative_path", long_text()),
+        needed("bundle_version", wide_text(250)),
+        needed("error_type", wide_text(250)),
+        needed("message", long_text()),
+        needed("stack_trace", long_text()),
+        needed("line", Integer),
+        needed("source_line", long_text()),
+        needed("fix", long_text()),
+        needed("dag_ids", JSON),
+        time_column("detected_time", nullable=False),
+    ]
+
+
 parse_errors = Table(
     "parse_errors",
     metadata,
     key("error_key", wide_text(500)),
-    needed("bundle", wide_text(250)),
-    needed("relative_path", long_text()),
-    needed("bundle_version", wide_text(250)),
-    needed("error_type", wide_text(250)),
-    needed("message", long_text()),
-    needed("stack_trace", long_text()),
-    needed("line", Integer),
-    needed("source_line", long_text()),
-    needed("fix", long_text()),
-    needed("dag_ids", JSON),
-    time_column("detected_time", nullable=False),
+    *_error_columns(),
     time_column("last_updated_time", nullable=False),
     needed("findings", JSON),
 )
@@ -86,17 +96,7 @@ parse_error_history = Table(
     metadata,
     key("error_key", wide_text(500)),
     key("last_updated_time", BigInteger),
-    needed("bundle", wide_text(250)),
-    needed("relative_path", long_text()),
-    needed("bundle_version", wide_text(250)),
-    needed("error_type", wide_text(250)),
-    needed("message", long_text()),
-    needed("stack_trace", long_text()),
-    needed("line", Integer),
-    needed("source_line", long_text()),
-    needed("fix", long_text()),
-    needed("dag_ids", JSON),
-    time_column("detected_time", nullable=False),
+    *_error_columns(),
     needed("findings", JSON),
     time_column("end_time", nullable=False),
     Index("parse_error_history_by_time", "end_time"),
