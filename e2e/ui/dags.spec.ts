@@ -40,7 +40,7 @@ test('pause shows at once, survives a reload, and is audited', async ({ page, re
   await expect(page.getByRole('table', { name: 'Audit' })).toContainText('dag.unpause');
 });
 
-test('grid and graph show the states of a run', async ({ page, request }) => {
+test('grid, graph, calendar and durations show a run', async ({ page, request }) => {
   await unpause(request, 'sample_branching');
   const runId = await trigger(request, 'sample_branching');
   await ended(request, 'sample_branching', runId);
@@ -56,10 +56,22 @@ test('grid and graph show the states of a run', async ({ page, request }) => {
     .getByRole('navigation', { name: 'Views of the DAG' })
     .getByRole('link', { name: 'Graph' })
     .click();
-  await page.getByRole('combobox', { name: 'States of' }).selectOption(runId);
+  // The latest run, without being asked.
+  await expect(page.getByRole('combobox', { name: 'States of' })).toHaveValue(runId);
   const graph = page.getByRole('group', { name: 'Graph of the tasks' });
   await expect(graph.getByRole('button', { name: /: Success$/ }).first()).toBeVisible();
   await expect(graph.getByRole('button', { name: /: Skipped$/ }).first()).toBeVisible();
+  const views = page.getByRole('navigation', { name: 'Views of the DAG' });
+  await views.getByRole('link', { name: 'Durations' }).click();
+  const bars = page.getByRole('slider', { name: 'Duration of runs' });
+  await bars.press('End');
+  await expect(bars).toHaveAttribute('aria-valuetext', new RegExp(`^${escapeText(runId)}: Success`));
+  await expect(page.getByRole('slider', { name: 'Duration of tasks' })).toBeVisible();
+  await views.getByRole('link', { name: 'Calendar' }).click();
+  const today = page.getByRole('gridcell').and(page.locator('[aria-current=date]'));
+  await expect(today).toHaveAccessibleName(/\d+ success/);
+  await today.press('Enter');
+  await expect(page.getByRole('table', { name: 'Runs' }).getByRole('link', { name: runId })).toBeVisible();
 });
 
 test('a run started elsewhere appears without a reload', async ({ page, request }) => {

@@ -47,4 +47,8 @@ test('trigger, find the failed task, read its log and diagnosis, retry', async (
   await expect(
     pane.getByRole('group', { name: 'Tries' }).getByRole('button', { name: /Try 2/ }),
   ).toBeVisible();
+
+  // Others that failed for the same reason, in whatever DAG.
+  await diagnosis.getByRole('link', { name: /similar/ }).click();
+  await expect(page.getByRole('table', { name: 'Similar failures' })).toContainText(DAG);
 });

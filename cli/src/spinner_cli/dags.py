@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.options import DagId, JsonOption, Limit, json_object
-from spinner_cli.output import print_facts, print_json, print_table, short_time
+from spinner_cli.output import counts, duration, print_facts, print_json, print_table, short_time
 
 DagIds = Annotated[list[str], typer.Argument(metavar="DAG_ID...")]
 app = typer.Typer(help="DAGs: list, check, trigger, pause.", no_args_is_help=True)
@@ -163,6 +163,127 @@ def errors(
             print(f"    fix: {error['fix']}")
     if not found:
         print("No error is over yet." if history else "No broken file matches." if query else "All files are fine.")
+
+
+@app.command()
+def calendar(
+    dag_id: DagId,
+    since: Annotated[str | None, typer.Option("--from", help="First day, for example 2026-11-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day, included; default: today.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how many runs each day had and how they ended; at most 366 days, in the time zone of the DAG's schedule."""
+    from spinner_cli.api import Api, path
+
+    wanted = {name: value for name, value in (("from_date", since), ("to_date", until)) if value is not None}
+    found = Api().get(path("dags", dag_id, "calendar"), **wanted)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["day", "runs", "of which"],
+        [[day["date"], sum(day["counts"].values()), counts(day["counts"])] for day in found["days"]],
+        f"No run was due from {found['from_date']} to {found['to_date']}.",
+    )
+    print(f"\nDays in {found['timezone']}, by when runs were due.")
+
+
+@app.command()
+def durations(
+    dag_id: DagId,
+    tasks: Annotated[bool, typer.Option("--tasks", help="Of its tasks, slowest first.")] = False,
+    task_ids: Annotated[
+        list[str] | None, typer.Option("--task", help="Of this task, run by run. May be repeated.")
+    ] = None,
+    run_type: Annotated[str | None, typer.Option("--type", help="Only runs of this type, e.g. scheduled.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="The latest so many runs.")] = 25,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how long runs or tasks took, and how long after they were due they ended (landing time)."""
+    from spinner_cli.api import Api, path
+
+    wanted: dict[str, Any] = {"runs": limit, "run_type": run_type, "state": state}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    if tasks or task_ids:
+        found = Api().get(path("dags", dag_id, "task-durations"), task_id=task_ids or [], **wanted)
+    else:
+        found = Api().get(path("dags", dag_id, "durations"), **wanted)
+    if as_json:
+        print_json(found)
+    elif task_ids:
+        _print_points(found)
+    elif tasks:
+        _print_task_durations(found)
+    else:
+        _print_run_durations(found)
+
+
+def _print_run_durations(found: dict[str, Any]) -> None:
+    print_table(
+        ["due", "run", "state", "queued", "duration", "landing"],
+        [
+            [
+                short_time(run["due_time"]),
+                run["run_id"],
+                run["state"],
+                *(duration(run[f"{name}_seconds"]) for name in ("queued", "duration", "landing")),
+            ]
+            for run in found["runs"]
+        ],
+        "There is no such run.",
+    )
+    if found["duration"]["count"]:
+        print()
+        print_facts((name, _statistics(found[name])) for name in ("queued", "duration", "landing"))
+
+
+def _print_task_durations(found: dict[str, Any]) -> None:
+    print_table(
+        ["task", "runs", "failed", "median", "95 %", "longest", "median landing"],
+        [
+            [
+                task["task_id"],
+                task["run_count"],
+                task["failed_count"] or "",
+                *(duration(task["duration"][f"{name}_seconds"]) for name in ("median", "p95", "max")),
+                duration(task["landing"]["median_seconds"]),
+            ]
+            for task in found["tasks"]
+        ],
+        "No task has ended.",
+    )
+    if len(found["tasks"]) < found["task_count"]:
+        print(f"\nThe slowest {len(found['tasks'])} of {found['task_count']:,} tasks.")
+    print(f"\nOf the latest {found['run_count']:,} runs.")
+
+
+def _print_points(found: dict[str, Any]) -> None:
+    for task in found["tasks"]:
+        print_table(
+            ["run", task["task_id"], "duration", "landing"],
+            [
+                [
+                    point["run_id"],
+                    point["state"],
+                    duration(point["duration_seconds"]),
+                    duration(max(0.0, point["landing_seconds"])),
+                ]
+                for point in task["points"]
+            ],
+            f"{task['task_id']} has ended in none of these runs.",
+        )
+        if task["duration"]["count"]:
+            print()
+            print_facts((name, _statistics(task[name])) for name in ("duration", "landing"))
+            print()
+
+
+def _statistics(found: dict[str, Any]) -> str:
+    return (
+        f"median {duration(found['median_seconds'])}, 95 % within {duration(found['p95_seconds'])}, "
+        f"longest {duration(found['max_seconds'])}, of {found['count']:,} successful"
+    )
 
 
 def _set_paused(dag_ids: list[str], paused: bool, as_json: bool) -> None:

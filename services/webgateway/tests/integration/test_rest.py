@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.events.v1 import events_pb2
 from spinner_webgateway.api import models, models_tasks
+from spinner_webgateway.api.routes_failures import Failure
 
 BASE = "/dags/etl/runs/r1"
 
@@ -166,6 +168,37 @@ def test_a_run_its_tasks_and_a_try(filled: None, client: httpx.Client) -> None:
     assert used == (5_000_000, 1.5, 4096, 12)
     assert [(s.name, s.category) for s in attempt.stages] == [("QueueStage", ""), ("TaskExecStage", "key_error")]
     assert get(client, f"{BASE}/tasks/t2/-1", models_tasks.TaskInstanceDetails).tries == []
+
+
+def test_failures_of_one_cause_are_found_in_all_dags(
+    filled: None, gateway: Any, put_records: Any, client: httpx.Client
+) -> None:
+    def diagnosis(dag_id: str, run_id: str, fingerprint: str, day: int) -> diagnoses_pb2.FailureDiagnosis:
+        message = diagnoses_pb2.FailureDiagnosis(
+            try_key=common_pb2.TryKey(dag_id=dag_id, run_id=run_id, task_id="load", map_index=-1, try_number=2),
+            category="no_space",
+            title="The disk is full",
+            owner="platform",
+            fingerprint=fingerprint,
+        )
+        message.time.FromDatetime(datetime(2026, 11, day, tzinfo=UTC))
+        return message
+
+    written = [diagnosis("etl", "a", "full", 3), diagnosis("other", "b", "full", 5), diagnosis("etl", "c", "odd", 4)]
+    records = [("failure_diagnoses", f"{one.try_key.dag_id}/{one.try_key.run_id}/load/-1/2", one) for one in written]
+    put_records(gateway.log, *records)
+    gateway.caught_up()
+    page = get(client, "/failures?fingerprint=full", models.Page[Failure])
+    assert [(one.dag_id, one.run_id, one.title) for one in page.items] == [
+        ("other", "b", "The disk is full"),
+        ("etl", "a", "The disk is full"),
+    ]
+    one = get(client, "/failures?fingerprint=full&dag_id=etl", models.Page[Failure])
+    assert ([item.run_id for item in one.items], one.total) == (["a"], 1)
+    first = get(client, "/failures?fingerprint=full&limit=1", models.Page[Failure])
+    second = get(client, f"/failures?fingerprint=full&limit=1&cursor={first.next_cursor}", models.Page[Failure])
+    assert first.items + second.items == page.items
+    assert client.get("/failures").status_code == 400
 
 
 def test_events_are_told_in_order(filled: None, client: httpx.Client) -> None:

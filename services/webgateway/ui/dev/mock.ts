@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin } from 'vite';
 import type { components } from '../src/api-gen/schema';
 import { addRun, BIG_DAG, dag, dagIds, instances, layout, runsOf, setPaused, stateOf } from './mockData.ts';
+import { calendar, durations, simulation, taskDurations } from './mockTimings.ts';
 import { audit, details, events, LOG_LINES, logLine, parseErrors, retry } from './mockTasks.ts';
 
 type S = components['schemas'];
@@ -28,7 +29,7 @@ function findDag(dagId: string): S['DagSummary'] {
 }
 
 function findRun(dagId: string, runId: string): S['RunSummary'] {
-  const run = runsOf(dagId, 400).find((candidate) => candidate.run_id === runId);
+  const run = runsOf(dagId, 1000).find((candidate) => candidate.run_id === runId);
   if (!run) throw new NotFound(`DAG ${dagId} has no run ${runId}.`);
   const counts: Record<string, number> = {};
   for (const instance of instances(run)) counts[instance.state] = (counts[instance.state] ?? 0) + 1;
@@ -234,20 +235,27 @@ const routes: [string, string, Handler][] = [
     '/dags/([^/]+)/grid',
     ([id = ''], query) => grid(findDag(id).dag_id, Number(query.get('runs') ?? 25)),
   ],
+  ['GET', '/dags/([^/]+)/calendar', ([id = ''], query) => calendar(findDag(id).dag_id, query)],
+  ['GET', '/dags/([^/]+)/durations', ([id = ''], query) => durations(findDag(id).dag_id, query)],
+  ['GET', '/dags/([^/]+)/task-durations', ([id = ''], query) => taskDurations(findDag(id).dag_id, query)],
+  ['POST', '/dags/([^/]+)/simulate', ([id = ''], _q, body) => simulation(findDag(id).dag_id, body)],
   [
     'GET',
     '/runs',
     (_m, query) => {
       const one = query.get('dag_id');
       const all = one
-        ? runsOf(one, 400).reverse()
+        ? runsOf(one, 1000).reverse()
         : dagIds
             .slice(0, 300)
             .flatMap((id) => runsOf(id, 3))
             .sort((a, b) => (b.queued_time ?? '').localeCompare(a.queued_time ?? ''));
       const state = query.get('state');
+      const from = query.get('due_from') ?? '';
+      const to = query.get('due_to') ?? '~';
+      const due = (run: S['RunSummary']) => run.run_after ?? '';
       return page(
-        all.filter((run) => !state || run.state === state),
+        all.filter((run) => (!state || run.state === state) && due(run) >= from && due(run) < to),
         query,
       );
     },

@@ -83,7 +83,7 @@ const SCHEDULES = [
 export function runsOf(dagId: string, count: number): S['RunSummary'][] {
   const [, , hours] = pick(SCHEDULES, dagId + 'sched');
   const start = Math.floor(now / HOUR) * HOUR;
-  const available = hash(dagId + 'young') < 0.06 ? Math.floor(hash(dagId + 'n') * 8) : 400;
+  const available = hash(dagId + 'young') < 0.06 ? Math.floor(hash(dagId + 'n') * 8) : 1000;
   const runs: S['RunSummary'][] = [];
   for (let i = Math.min(count, available) - 1; i >= 0; i -= 1) {
     const key = `${dagId}#${i}`;

@@ -56,6 +56,21 @@ const dagRuns = createRoute({
   path: '/runs',
   component: lazyRouteComponent(() => import('./pages/dag/DagRunsView'), 'DagRunsView'),
 });
+const dagCalendar = createRoute({
+  getParentRoute: () => dag,
+  path: '/calendar',
+  component: lazyRouteComponent(() => import('./pages/dag/CalendarView'), 'CalendarView'),
+});
+const dagDurations = createRoute({
+  getParentRoute: () => dag,
+  path: '/durations',
+  component: lazyRouteComponent(() => import('./pages/dag/TimingsView'), 'DurationsView'),
+});
+const dagLanding = createRoute({
+  getParentRoute: () => dag,
+  path: '/landing',
+  component: lazyRouteComponent(() => import('./pages/dag/TimingsView'), 'LandingView'),
+});
 const dagBackfills = createRoute({
   getParentRoute: () => dag,
   path: '/backfills',
@@ -134,6 +149,11 @@ const backfills = createRoute({
   path: '/backfills',
   component: lazyRouteComponent(() => import('./pages/backfills/BackfillsPage'), 'BackfillsPage'),
 });
+const failures = createRoute({
+  getParentRoute: () => root,
+  path: '/failures',
+  component: lazyRouteComponent(() => import('./pages/failures/FailuresPage'), 'FailuresPage'),
+});
 const decisions = createRoute({
   getParentRoute: () => root,
   path: '/decisions',
@@ -179,6 +199,9 @@ const routeTree = root.addChildren([
     dagGrid,
     dagGraph,
     dagRuns,
+    dagCalendar,
+    dagDurations,
+    dagLanding,
     dagBackfills,
     dagSimulate,
     dagCode,
@@ -191,6 +214,7 @@ const routeTree = root.addChildren([
   parseErrors,
   backfills,
   decisions,
+  failures,
   audit,
   pools,
   variables,

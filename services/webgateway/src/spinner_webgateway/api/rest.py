@@ -15,12 +15,14 @@ from spinner_webgateway.api import (
     routes_dags,
     routes_decisions,
     routes_explain,
+    routes_failures,
     routes_logs,
     routes_memory,
     routes_runs,
     routes_settings,
     routes_simulate,
     routes_system,
+    routes_timings,
     web,
 )
 from spinner_webgateway.api.access import caller_of
@@ -49,10 +51,12 @@ def create_api(gateway: Gateway | None, ui_folder: Path | None = None, version: 
     parts = (
         routes_system,
         routes_dags,
+        routes_timings,
         routes_backfills,
         routes_runs,
         routes_decisions,
         routes_explain,
+        routes_failures,
         routes_logs,
         routes_memory,
         routes_settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -20,6 +21,8 @@ from spinner_webgateway.domain.problems import version_not_found
 router = APIRouter(tags=["dags"])
 GatewayDependency = Annotated[Gateway, Depends(gateway_of)]
 Text = Annotated[str, Query(max_length=500)]
+DueFrom = Annotated[datetime | None, Query(description="Only runs that were due at this time or later.")]
+DueTo = Annotated[datetime | None, Query(description="Only runs that were due before this time.")]
 
 
 class PausedRequest(BaseModel):
@@ -112,14 +115,17 @@ def list_dag_runs(
     gateway: GatewayDependency,
     caller: CallerDependency,
     state: Text = "",
+    due_from: DueFrom = None,
+    due_to: DueTo = None,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
     gateway.access.check(caller, "dag.read", f"dag/{dag_id}")
+    states, due = states_of(state, words.RUN_STATES), _period(due_from, due_to)
 
     def read(connection: Any) -> Any:
         dag_views.find_row(connection, dag_id)
-        return run_views.listing(connection, dag_id, states_of(state, words.RUN_STATES), limit, cursor)
+        return run_views.listing(connection, dag_id, states, limit, cursor, due)
 
     return answer(gateway.query(read))
 
@@ -130,14 +136,19 @@ def list_runs(
     caller: CallerDependency,
     state: Text = "",
     dag_id: Text = "",
+    due_from: DueFrom = None,
+    due_to: DueTo = None,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
     """Runs of all DAGs, newest first; `state` may be a list with commas."""
     gateway.access.check(caller, "run.list", "runs")
-    return answer(
-        gateway.query(lambda c: run_views.listing(c, dag_id or None, states_of(state, words.RUN_STATES), limit, cursor))
-    )
+    states, due = states_of(state, words.RUN_STATES), _period(due_from, due_to)
+    return answer(gateway.query(lambda c: run_views.listing(c, dag_id or None, states, limit, cursor, due)))
+
+
+def _period(due_from: datetime | None, due_to: datetime | None) -> run_views.Period:
+    return due_from and words.micros_of(due_from), due_to and words.micros_of(due_to)
 
 
 @router.post("/dags/{dag_id}/runs", response_model=models_commands.CommandResult)

@@ -265,6 +265,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dags/{dag_id}/calendar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Calendar
+         * @description Runs by day and state, in the time zone of the DAG's schedule; at most 366 days.
+         */
+        get: operations["get_calendar_api_v1_dags__dag_id__calendar_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/durations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Durations
+         * @description How long runs were queued and running, and how long after they were due they ended. Older ones by `cursor`.
+         */
+        get: operations["get_durations_api_v1_dags__dag_id__durations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dags/{dag_id}/task-durations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Task Durations
+         * @description The same for tasks: with `task_id` also a point for each run. The cursor is that of `/durations`.
+         */
+        get: operations["get_task_durations_api_v1_dags__dag_id__task_durations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/backfills": {
         parameters: {
             query?: never;
@@ -641,6 +701,26 @@ export interface paths {
          * @description Why the task has not run; map index -1 of a mapped task: all its instances together.
          */
         get: operations["explain_task_api_v1_dags__dag_id__runs__run_id__tasks__task_id___map_index__explain_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Failures
+         * @description Failed tries of all DAGs, or of one, whose diagnoses have this fingerprint; newest first.
+         */
+        get: operations["list_failures_api_v1_failures_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1488,6 +1568,68 @@ export interface components {
             plan?: components["schemas"]["BackfillPlan"] | null;
         };
         /**
+         * Calendar
+         * @description Runs by the day on which they were due, in the time zone of the DAG's schedule. Days without one are left out.
+         */
+        Calendar: {
+            /** Dag Id */
+            dag_id: string;
+            /**
+             * Timezone
+             * @description IANA name.
+             */
+            timezone: string;
+            /**
+             * From Date
+             * Format: date
+             */
+            from_date: string;
+            /**
+             * To Date
+             * Format: date
+             */
+            to_date: string;
+            /** Days */
+            days: components["schemas"]["CalendarDay"][];
+            /**
+             * First Run Date
+             * @description Of all runs; null without any.
+             */
+            first_run_date: string | null;
+            /** Last Run Date */
+            last_run_date: string | null;
+        };
+        /**
+         * CalendarDay
+         * @description A day on which at least one run was due.
+         */
+        CalendarDay: {
+            /**
+             * Date
+             * Format: date
+             */
+            date: string;
+            /**
+             * Start Time
+             * Format: date-time
+             * @description When the day begins in the time zone of the calendar.
+             */
+            start_time: string;
+            /**
+             * End Time
+             * Format: date-time
+             * @description When the next one begins; 23 or 25 hours later when the clock changes.
+             */
+            end_time: string;
+            /**
+             * Counts
+             * @description Runs that were due on it, by state.
+             */
+            counts: {
+                [key: string]: number;
+            };
+        };
+        /**
          * CallbackRun
          * @description The callbacks of one end: a try of their own, whose log is at `log_task_id` with this number.
          */
@@ -2241,6 +2383,39 @@ export interface components {
              */
             partition: string;
         };
+        /**
+         * Failure
+         * @description A failed try and its diagnosis in short.
+         */
+        Failure: {
+            /** Dag Id */
+            dag_id: string;
+            /** Run Id */
+            run_id: string;
+            /** Task Id */
+            task_id: string;
+            /**
+             * Map Index
+             * @description -1 when not mapped.
+             */
+            map_index: number;
+            /** Try Number */
+            try_number: number;
+            /** Category */
+            category: string;
+            /** Title */
+            title: string;
+            /** Owner */
+            owner: string;
+            /** Stage */
+            stage: string;
+            /**
+             * Time
+             * Format: date-time
+             * @description When it was diagnosed.
+             */
+            time: string;
+        };
         /** FreeSimulation */
         FreeSimulation: {
             /** Days */
@@ -2621,6 +2796,15 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Failure] */
+        Page_Failure_: {
+            /** Items */
+            items: components["schemas"]["Failure"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[ParseError] */
         Page_ParseError_: {
             /** Items */
@@ -2939,6 +3123,67 @@ export interface components {
              */
             awaiting_layout: boolean;
         };
+        /** RunDuration */
+        RunDuration: {
+            /** Run Id */
+            run_id: string;
+            /** Run Type */
+            run_type: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "running" | "success" | "failed";
+            /**
+             * Marked
+             * @default false
+             */
+            marked: boolean;
+            /** Logical Date */
+            logical_date: string | null;
+            /**
+             * Due Time
+             * Format: date-time
+             * @description When it was to start: with intervals the end of its data interval.
+             */
+            due_time: string;
+            /** Queued Time */
+            queued_time: string | null;
+            /** Start Time */
+            start_time: string | null;
+            /** End Time */
+            end_time: string | null;
+            /**
+             * Queued Seconds
+             * @description From its making to its start.
+             */
+            queued_seconds: number | null;
+            /**
+             * Duration Seconds
+             * @description From its start to its end.
+             */
+            duration_seconds: number | null;
+            /**
+             * Landing Seconds
+             * @description From when it was due to its end.
+             */
+            landing_seconds: number | null;
+        };
+        /**
+         * RunDurations
+         * @description Some runs of a DAG, oldest first; `next_cursor` goes on to older ones.
+         */
+        RunDurations: {
+            /** Dag Id */
+            dag_id: string;
+            /** Runs */
+            runs: components["schemas"]["RunDuration"][];
+            queued: components["schemas"]["Statistics"];
+            duration: components["schemas"]["Statistics"];
+            landing: components["schemas"]["Statistics"];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** RunSummary */
         RunSummary: {
             /** Dag Id */
@@ -3247,6 +3492,23 @@ export interface components {
              */
             category: string;
         };
+        /**
+         * Statistics
+         * @description Of the successful ones that nobody marked; null without any.
+         */
+        Statistics: {
+            /** Count */
+            count: number;
+            /** Median Seconds */
+            median_seconds: number | null;
+            /**
+             * P95 Seconds
+             * @description Nearest rank.
+             */
+            p95_seconds: number | null;
+            /** Max Seconds */
+            max_seconds: number | null;
+        };
         /** StopRunRequest */
         StopRunRequest: {
             /** Request Id */
@@ -3270,6 +3532,62 @@ export interface components {
              * @description Events not yet projected.
              */
             views_lag: number;
+        };
+        /** TaskDuration */
+        TaskDuration: {
+            /** Task Id */
+            task_id: string;
+            /**
+             * Run Count
+             * @description In how many of the runs it has ended.
+             */
+            run_count: number;
+            /** Failed Count */
+            failed_count: number;
+            duration: components["schemas"]["Statistics"];
+            landing: components["schemas"]["Statistics"];
+            /**
+             * Points
+             * @description Oldest run first; only for tasks asked for.
+             * @default []
+             */
+            points: components["schemas"]["TaskDurationPoint"][];
+        };
+        /**
+         * TaskDurationPoint
+         * @description A task in one run: of a mapped task the slowest instance and the latest end.
+         */
+        TaskDurationPoint: {
+            /** Run Id */
+            run_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "none" | "scheduled" | "queued" | "running" | "deferred" | "up_for_retry" | "up_for_reschedule" | "success" | "failed" | "skipped" | "upstream_failed" | "removed" | "restarting";
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** Landing Seconds */
+            landing_seconds: number;
+            /** Instance Count */
+            instance_count: number;
+        };
+        /**
+         * TaskDurations
+         * @description Tasks in the latest runs of a DAG: those asked for, else the 500 slowest by their median.
+         */
+        TaskDurations: {
+            /** Dag Id */
+            dag_id: string;
+            /**
+             * Run Count
+             * @description How many runs it is about: fewer than asked for above 200,000 task instances.
+             */
+            run_count: number;
+            /** Task Count */
+            task_count: number;
+            /** Tasks */
+            tasks: components["schemas"]["TaskDuration"][];
         };
         /** TaskInstance */
         TaskInstance: {
@@ -4973,6 +5291,10 @@ export interface operations {
         parameters: {
             query?: {
                 state?: string;
+                /** @description Only runs that were due at this time or later. */
+                due_from?: string | null;
+                /** @description Only runs that were due before this time. */
+                due_to?: string | null;
                 /** @description Items a page. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
@@ -5172,6 +5494,10 @@ export interface operations {
             query?: {
                 state?: string;
                 dag_id?: string;
+                /** @description Only runs that were due at this time or later. */
+                due_from?: string | null;
+                /** @description Only runs that were due before this time. */
+                due_to?: string | null;
                 /** @description Items a page. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
@@ -5190,6 +5516,312 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_RunSummary_"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_calendar_api_v1_dags__dag_id__calendar_get: {
+        parameters: {
+            query?: {
+                /** @description First day; unset: a year before the last. */
+                from_date?: string | null;
+                /** @description Last day, included; unset: today in the DAG's zone. */
+                to_date?: string | null;
+            };
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_durations_api_v1_dags__dag_id__durations_get: {
+        parameters: {
+            query?: {
+                /** @description The latest so many. */
+                runs?: number;
+                /** @description Only runs of these types, separated by commas. */
+                run_type?: string;
+                state?: string;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDurations"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_task_durations_api_v1_dags__dag_id__task_durations_get: {
+        parameters: {
+            query?: {
+                /** @description Up to 20; unset: the slowest. */
+                task_id?: string[] | null;
+                /** @description The latest so many. */
+                runs?: number;
+                /** @description Only runs of these types, separated by commas. */
+                run_type?: string;
+                /** @description Only runs in these states. */
+                state?: string;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                dag_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskDurations"];
                 };
             };
             /** @description The request is wrong. */
@@ -7345,6 +7977,106 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description The request is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It can't be done in the present state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Larger than a limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description A part behind the gateway doesn't answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_failures_api_v1_failures_get: {
+        parameters: {
+            query: {
+                /** @description Of a diagnosis: its cause. */
+                fingerprint: string;
+                dag_id?: string;
+                /** @description Items a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Failure_"];
                 };
             };
             /** @description The request is wrong. */

@@ -33,6 +33,7 @@ export function BackfillDialog({ dagId, paused, onClose, onCreated }: Props) {
   const [quiet, setQuiet] = useState(false);
   const [override, setOverride] = useState(false);
   const [note, setNote] = useState('');
+  const [partitionKey, setPartitionKey] = useState('');
   const plan = useBackfill(dagId);
   const create = useBackfill(dagId);
   const check = checkConf(conf);
@@ -58,6 +59,7 @@ export function BackfillDialog({ dagId, paused, onClose, onCreated }: Props) {
     skip_callbacks: quiet,
     override_cap: override,
     note,
+    partition_key: partitionKey,
   };
   const start = () =>
     create.mutate(wish, {
@@ -181,7 +183,7 @@ export function BackfillDialog({ dagId, paused, onClose, onCreated }: Props) {
       </div>
       <details>
         <summary className="muted" style={{ cursor: 'pointer' }}>
-          conf, alerts, cap, note
+          conf, partition key, alerts, cap, note
         </summary>
         <div style={{ display: 'grid', gap: 12, marginTop: 12 }}>
           <label className="labelled">
@@ -199,6 +201,15 @@ export function BackfillDialog({ dagId, paused, onClose, onCreated }: Props) {
                 {check.message} {check.fix}
               </span>
             )}
+          </label>
+          <label className="labelled">
+            <span>Partition key of all its runs (empty: as the schedule says)</span>
+            <input
+              className="field mono"
+              maxLength={250}
+              value={partitionKey}
+              onChange={(event) => change(setPartitionKey)(event.target.value)}
+            />
           </label>
           <label className="check">
             <input

@@ -1,9 +1,11 @@
 /** Runs, newest first, loaded as the table is scrolled. */
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
+import { X } from 'lucide-react';
 import { useCallback, useMemo } from 'react';
 import { usePatchSearch, useSearch } from '../lib/search';
 import { countsText, RUN_STATES, stateLabel } from '../lib/states';
+import { formatLocal } from '../lib/time';
 import type { RunSummary } from '../queries/client';
 import { runListQuery } from '../queries/runs';
 import { DataTable, type Column } from './DataTable';
@@ -89,7 +91,14 @@ export function RunTable({ dagId }: { dagId?: string }) {
   const search = useSearch();
   const patch = usePatchSearch();
   const navigate = useNavigate();
-  const list = useInfiniteQuery(runListQuery({ dag_id: dagId, state: search.state }));
+  const list = useInfiniteQuery(
+    runListQuery({
+      dag_id: dagId,
+      state: search.state,
+      due_from: search.due_from,
+      due_to: search.due_to,
+    }),
+  );
   const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data]);
   const columns = useMemo(
     () => (dagId ? COLUMNS : [...COLUMNS.slice(0, 1), DAG, ...COLUMNS.slice(1)]),
@@ -99,6 +108,7 @@ export function RunTable({ dagId }: { dagId?: string }) {
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetching) void fetchNextPage();
   }, [hasNextPage, isFetching, fetchNextPage]);
+  const narrowed = search.state || search.due_from || search.due_to;
   const total = list.data?.pages[0]?.total;
   return (
     <div className="col grow">
@@ -116,6 +126,17 @@ export function RunTable({ dagId }: { dagId?: string }) {
             </option>
           ))}
         </select>
+        {(search.due_from || search.due_to) && (
+          <button
+            type="button"
+            className="btn small"
+            title="Show all runs again"
+            onClick={() => patch({ due_from: undefined, due_to: undefined })}
+          >
+            Due {search.due_from ? `from ${formatLocal(search.due_from)}` : ''}
+            {search.due_to ? ` until ${formatLocal(search.due_to)}` : ''} <X size={12} />
+          </button>
+        )}
         <span className="right muted" role="status">
           {total !== undefined && `${total.toLocaleString()} ${total === 1 ? 'run' : 'runs'}`}
         </span>
@@ -141,8 +162,12 @@ export function RunTable({ dagId }: { dagId?: string }) {
             })
           }
           empty={
-            <Empty title={search.state ? 'No run is in this state' : 'No runs yet'}>
-              <p>{search.state ? 'Choose another state.' : 'Trigger a DAG, or wait for its schedule.'}</p>
+            <Empty title={narrowed ? 'No run is in this state and period' : 'No runs yet'}>
+              <p>
+                {narrowed
+                  ? 'Choose another state, or show all runs.'
+                  : 'Trigger a DAG, or wait for its schedule.'}
+              </p>
             </Empty>
           }
         />

@@ -9,7 +9,7 @@ export interface TabLink {
   exact?: boolean;
 }
 
-/** Views of a page as links; the digits 1 … 9 open them. `search` is carried from view to view. */
+/** Views of a page as links; the digits 1 … 9 open the first nine. `search` is carried from view to view. */
 export function TabLinks({
   label,
   tabs,
@@ -23,7 +23,7 @@ export function TabLinks({
 }) {
   const navigate = useNavigate();
   useShortcuts(
-    tabs.map((tab, index) => ({
+    tabs.slice(0, 9).map((tab, index) => ({
       keys: String(index + 1),
       label: `Open ${tab.name}`,
       group: 'Views',

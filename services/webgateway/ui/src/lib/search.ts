@@ -24,6 +24,18 @@ export interface Search {
   subject?: string;
   actor?: string;
   trigger?: boolean;
+  /** Of runs: their type, when they were due (ISO times), a year of them. */
+  type?: string;
+  due_from?: string;
+  due_to?: string;
+  year?: number;
+  /** Task ids, separated by commas. */
+  tasks?: string;
+  /** Of failures: their cause, and one DAG of all. */
+  fingerprint?: string;
+  dag?: string;
+  /** Of a DAG's graph: without the states of a run. */
+  plain?: boolean;
 }
 
 const TEXTS = [
@@ -41,9 +53,15 @@ const TEXTS = [
   'path',
   'subject',
   'actor',
+  'type',
+  'due_from',
+  'due_to',
+  'tasks',
+  'fingerprint',
+  'dag',
 ] as const;
-const NUMBERS = ['tier', 'runs', 'map', 'try', 'line'] as const;
-const SWITCHES = ['paused', 'trigger'] as const;
+const NUMBERS = ['tier', 'runs', 'map', 'try', 'line', 'year'] as const;
+const SWITCHES = ['paused', 'trigger', 'plain'] as const;
 
 /** Keeps what is known and well formed; an address typed by hand never breaks a page. */
 export function parseSearch(raw: Record<string, unknown>): Search {

@@ -13,9 +13,14 @@ import { useOnce } from './once';
 const PAGE = 100;
 const TASK_PAGE = 500;
 
-export const runListQuery = (filters: { dag_id?: string; state?: string }) =>
+export const runListQuery = (filters: {
+  dag_id?: string;
+  state?: string;
+  due_from?: string;
+  due_to?: string;
+}) =>
   infiniteQueryOptions({
-    queryKey: filters.dag_id ? keys.dag(filters.dag_id, 'runs', filters.state ?? '') : keys.runList(filters),
+    queryKey: filters.dag_id ? keys.dag(filters.dag_id, 'runs', filters) : keys.runList(filters),
     queryFn: ({ pageParam, signal }) =>
       unwrap(
         client.GET('/api/v1/runs', {

@@ -135,7 +135,7 @@ diagnoses = Table(
     needed("rule_id", wide_text(250)),
     needed("fingerprint", wide_text(250)),
     time_column("time", nullable=False),
-    Index("diagnoses_by_fingerprint", "fingerprint"),
+    Index("diagnoses_by_fingerprint", "fingerprint", "time"),
     **CLUSTERED,
 )
 

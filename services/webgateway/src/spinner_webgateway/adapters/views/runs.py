@@ -20,6 +20,10 @@ from spinner_webgateway.domain.words import iso, micros
 
 SUMMARY = [column for column in runs.c if column.name not in ("conf", "conf_key", "triggered_by")]
 
+Period = tuple[int | None, int | None]
+"""From and until (excluded), in microseconds; None: without that bound."""
+ALWAYS: Period = (None, None)
+
 
 def seconds_between(start: int | None, end: int | None) -> float | None:
     return None if start is None or end is None else max(0.0, (end - start) / 1e6)
@@ -68,31 +72,41 @@ def listing(
     states: Sequence[str],
     limit: int,
     cursor: str | None,
+    due: Period = ALWAYS,
 ) -> dict[str, Any]:
     """Returns a page of `RunSummary`, newest first."""
-    counted = sa.select(sa.func.count()).select_from(runs).where(*_conditions(dag_id, states))
+    counted = sa.select(sa.func.count()).select_from(runs).where(*_conditions(dag_id, states, due))
     total = connection.execute(counted).scalar_one()
-    rows, following = rows_page(connection, dag_id, states, limit, cursor)
+    rows, following = rows_page(connection, dag_id, states, limit, cursor, due)
     return page([summary(row) for row in rows], total, following)
 
 
-def _conditions(dag_id: str | None, states: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+def _conditions(dag_id: str | None, states: Sequence[str], due: Period) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if dag_id:
         conditions.append(runs.c.dag_id == dag_id)
     if states:
         conditions.append(runs.c.state.in_(states))
+    if due[0] is not None:
+        conditions.append(runs.c.order_time >= due[0])
+    if due[1] is not None:
+        conditions.append(runs.c.order_time < due[1])
     return conditions
 
 
 def rows_page(
-    connection: sa.Connection, dag_id: str | None, states: Sequence[str], limit: int, cursor: str | None
+    connection: sa.Connection,
+    dag_id: str | None,
+    states: Sequence[str],
+    limit: int,
+    cursor: str | None,
+    due: Period = ALWAYS,
 ) -> tuple[list[Row], str | None]:
     """Returns rows of runs, newest first, and the cursor of the next page."""
-    conditions = _conditions(dag_id, states)
+    conditions = _conditions(dag_id, states, due)
     after = decode_cursor(cursor, int, str, str)
     if after:
-        conditions.append(_older_than(*after))
+        conditions.append(older_than(*after))
     order = (runs.c.order_time.desc(), runs.c.dag_id.desc(), runs.c.run_id.desc())
     found = connection.execute(sa.select(*SUMMARY).where(*conditions).order_by(*order).limit(limit + 1)).mappings()
     rows = [dict(row) for row in found]
@@ -102,7 +116,8 @@ def rows_page(
     return rows[:limit], encode_cursor(last["order_time"], last["dag_id"], last["run_id"])
 
 
-def _older_than(order_time: int, dag_id: str, run_id: str) -> sa.ColumnElement[bool]:
+def older_than(order_time: int, dag_id: str, run_id: str) -> sa.ColumnElement[bool]:
+    """Returns the condition that a run comes after this one in lists, which are newest first."""
     return sa.or_(
         runs.c.order_time < order_time,
         sa.and_(
@@ -117,7 +132,7 @@ def latest(connection: sa.Connection, dag_id: str, count: int, before: str | Non
     conditions = [runs.c.dag_id == dag_id]
     if before:
         row = find(connection, dag_id, before)
-        conditions.append(_older_than(row["order_time"], dag_id, before))
+        conditions.append(older_than(row["order_time"], dag_id, before))
     found = connection.execute(
         sa.select(*SUMMARY).where(*conditions).order_by(runs.c.order_time.desc(), runs.c.run_id.desc()).limit(count)
     ).mappings()

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from spinner_webgateway.adapters.tables.runs import diagnoses, tasks, tries
-from spinner_webgateway.adapters.views import callbacks
+from spinner_webgateway.adapters.views import callbacks, failures
 from spinner_webgateway.adapters.views.paging import encode_cursor, offset_of, page
 from spinner_webgateway.adapters.views.runs import seconds_between
 from spinner_webgateway.domain.layout import DefinitionGraph, json_object
@@ -232,10 +232,6 @@ def diagnoses_of(connection: sa.Connection, task: Row) -> dict[int, dict[str, An
     ).mappings()
     result = {}
     for row in found:
-        similar = 0
-        if row["fingerprint"]:
-            same = sa.select(sa.literal(1)).where(columns.fingerprint == row["fingerprint"]).limit(1001).subquery()
-            similar = connection.execute(sa.select(sa.func.count()).select_from(same)).scalar_one() - 1
         result[row["try_number"]] = {
             "category": row["category"],
             "title": row["title"],
@@ -245,7 +241,7 @@ def diagnoses_of(connection: sa.Connection, task: Row) -> dict[int, dict[str, An
             "evidence": row["evidence"],
             "how_to_fix": row["how_to_fix"],
             "fingerprint": row["fingerprint"],
-            "similar_count": similar,
+            "similar_count": failures.similar_count(connection, row["fingerprint"]),
         }
     return result
 

@@ -1,4 +1,4 @@
-/** The graph of the DAG as it is now, or as it was for the chosen run, with that run's states. */
+/** The graph as it was for the latest run or a chosen one, with its states; or of the latest version, without any. */
 import { useQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { useMemo } from 'react';
@@ -9,7 +9,7 @@ import { statesByTask } from '../../lib/taskStates';
 import { stateLabel } from '../../lib/states';
 import { formatLocal } from '../../lib/time';
 import { dagQuery, layoutQuery } from '../../queries/dags';
-import { runTasksQuery } from '../../queries/runs';
+import { runQuery, runTasksQuery } from '../../queries/runs';
 import { TaskPane } from '../task/TaskPane';
 
 export function DagGraphView() {
@@ -18,10 +18,16 @@ export function DagGraphView() {
   const patch = usePatchSearch();
   const dag = useQuery(dagQuery(dagId));
   const runs = [...(dag.data?.recent_runs ?? [])].reverse();
-  const run = runs.find((one) => one.run_id === search.run);
-  const layout = useQuery(layoutQuery(dagId, run?.version));
-  const tasks = useQuery({ ...runTasksQuery(dagId, search.run ?? ''), enabled: search.run !== undefined });
-  const states = useMemo(() => statesByTask(search.run ? tasks.data : []), [tasks.data, search.run]);
+  const shown = search.plain ? undefined : (search.run ?? runs[0]?.run_id);
+  const known = runs.find((one) => one.run_id === shown);
+  const older = useQuery({ ...runQuery(dagId, shown ?? ''), enabled: shown !== undefined && !known });
+  const run = known ?? (older.data?.run_id === shown ? older.data : undefined);
+  const layout = useQuery({
+    ...layoutQuery(dagId, run?.version),
+    enabled: shown === undefined || run !== undefined || older.isError,
+  });
+  const tasks = useQuery({ ...runTasksQuery(dagId, shown ?? ''), enabled: shown !== undefined });
+  const states = useMemo(() => statesByTask(shown ? tasks.data : []), [tasks.data, shown]);
   return (
     <div className="split">
       <div className="col">
@@ -30,11 +36,17 @@ export function DagGraphView() {
             <span className="muted">States of</span>
             <select
               className={search.run ? 'field on mono' : 'field'}
-              value={search.run ?? ''}
-              onChange={(event) => patch({ run: event.target.value || undefined, task: undefined })}
+              value={shown ?? ''}
+              onChange={(event) =>
+                patch({
+                  run: event.target.value || undefined,
+                  plain: event.target.value === '' || undefined,
+                  task: undefined,
+                })
+              }
             >
               <option value="">no run, the latest version</option>
-              {search.run && !run && <option value={search.run}>{search.run}</option>}
+              {shown && !known && <option value={shown}>{shown}</option>}
               {runs.map((one) => (
                 <option key={one.run_id} value={one.run_id}>
                   {formatLocal(one.start_time ?? one.queued_time)} · {stateLabel(one.state)} · {one.run_id}
@@ -56,14 +68,18 @@ export function DagGraphView() {
         ) : (
           <Graph
             layout={layout.data}
-            states={search.run ? states : undefined}
+            states={shown ? states : undefined}
             selected={search.task}
             onTask={(task) =>
-              patch(
-                search.run
-                  ? { task, map: undefined, try: undefined }
-                  : { task, run: runs[0]?.run_id, map: undefined },
-              )
+              // What is looked at stays, when another run becomes the latest.
+              patch({
+                task,
+                run: shown ?? runs[0]?.run_id,
+                plain: undefined,
+                map: undefined,
+                try: undefined,
+                line: undefined,
+              })
             }
           />
         )}

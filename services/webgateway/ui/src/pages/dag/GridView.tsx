@@ -13,13 +13,14 @@ import { RunPane } from '../run/RunPane';
 import { TaskPane } from '../task/TaskPane';
 import { GridTable } from './GridTable';
 
-const COUNTS = [25, 50, 100, 365];
+/** The gateway gives at most 100. */
+const COUNTS = [25, 50, 100];
 
 export function GridView() {
   const { dagId } = useParams({ from: '/dags/$dagId' });
   const search = useSearch();
   const patch = usePatchSearch();
-  const count = search.runs ?? 25;
+  const count = Math.min(search.runs ?? 25, 100);
   const grid = useQuery(gridQuery(dagId, count));
   const [folds, setFolds] = useState<ReadonlySet<string> | null>(null);
   const layout = grid.data?.layout;

@@ -1,17 +1,15 @@
 import { Link } from '@tanstack/react-router';
 import { Stethoscope } from 'lucide-react';
 import type { Diagnosis } from '../../queries/client';
-import type { TaskKey } from '../../queries/tasks';
 
 interface Props {
   diagnosis: Diagnosis;
   message: string;
-  taskKey: TaskKey;
   onLine: (line: number) => void;
 }
 
 /** What went wrong, whose it is, the lines that show it, and how to fix it. */
-export function DiagnosisCard({ diagnosis, message, taskKey, onLine }: Props) {
+export function DiagnosisCard({ diagnosis, message, onLine }: Props) {
   return (
     <section className="diagnosis" aria-label="Diagnosis">
       <div className="row wrap">
@@ -25,11 +23,11 @@ export function DiagnosisCard({ diagnosis, message, taskKey, onLine }: Props) {
         {diagnosis.similar_count > 0 && (
           <Link
             className="link small right"
-            to="/dags/$dagId/runs"
-            params={{ dagId: taskKey.dagId }}
-            search={{ state: 'failed' }}
+            to="/failures"
+            search={{ fingerprint: diagnosis.fingerprint }}
+            title="Failures of the same cause, in all DAGs"
           >
-            {diagnosis.similar_count} similar
+            {diagnosis.similar_count >= 1000 ? '1,000 or more' : diagnosis.similar_count} similar
           </Link>
         )}
       </div>

@@ -105,12 +105,7 @@ export function TaskPanel({ taskKey }: { taskKey: TaskKey }) {
       )}
       {attempt && attempt.stages.length > 0 && <Stages stages={attempt.stages} />}
       {attempt?.diagnosis ? (
-        <DiagnosisCard
-          diagnosis={attempt.diagnosis}
-          message={attempt.message}
-          onLine={showLine}
-          taskKey={taskKey}
-        />
+        <DiagnosisCard diagnosis={attempt.diagnosis} message={attempt.message} onLine={showLine} />
       ) : (
         attempt?.message &&
         attempt.state === 'failed' && <p className="task-message mono">{attempt.message}</p>
