@@ -17,15 +17,19 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { worstState, type TaskState } from '../../lib/states';
 import type { Layout } from '../../queries/client';
 import { Empty, Loading, Problem } from '../ui';
-import { place, type Direction } from './elk';
+
 import { FoldedBox, GroupBox, RoutedEdge, TaskBox, type BoxData, type EdgeData } from './GraphNodes';
 import { graphModel, type GraphBox } from './model';
+import { OverviewMap, type MapBox } from './OverviewMap';
+import { place, type Direction } from './placement';
 import './graph.css';
 
 const NODE_TYPES = { task: TaskBox, folded: FoldedBox, open: GroupBox };
 const EDGE_TYPES = { routed: RoutedEdge };
 /** Larger graphs open with their groups folded. */
 const FOLD_ABOVE = 150;
+/** The map of a larger graph is drawn as a whole. */
+const ELEMENTS_UP_TO = 600;
 
 export interface TaskStates {
   /** Counts by state of the instances of a task; one entry when it is not mapped. */
@@ -59,7 +63,7 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
     [layout, direction, folded],
   );
   const placement = useQuery({
-    queryKey: ['elk', shape],
+    queryKey: ['graph-placement', shape],
     queryFn: () => place(model, direction),
     staleTime: Infinity,
     structuralSharing: false,
@@ -135,6 +139,28 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
     });
   }, [model, placement.data]);
 
+  const large = model.boxes.length > ELEMENTS_UP_TO;
+  const mapped = useMemo(() => {
+    const found = new Map<string, MapBox>();
+    // Parents come before their children, whose places are relative to them.
+    for (const node of large ? nodes : []) {
+      const parent = found.get(node.parentId ?? '');
+      found.set(node.id, {
+        x: (parent?.x ?? 0) + node.position.x,
+        y: (parent?.y ?? 0) + node.position.y,
+        width: node.width ?? 0,
+        height: node.height ?? 0,
+        colour:
+          node.type === 'open'
+            ? 'var(--sunken)'
+            : node.data.state
+              ? `var(--st-${node.data.state})`
+              : 'var(--border-strong)',
+      });
+    }
+    return [...found.values()];
+  }, [large, nodes]);
+
   const ready = placement.isSuccess;
   const opened = useRef(selected);
   useEffect(() => {
@@ -181,7 +207,8 @@ function GraphCanvas({ layout, states, selected, onTask }: Props) {
       >
         <Background gap={20} size={1} color="var(--border)" />
         <Controls showInteractive={false} position="bottom-left" />
-        {model.boxes.length > 25 && (
+        {large && <OverviewMap boxes={mapped} />}
+        {model.boxes.length > 25 && !large && (
           <MiniMap
             pannable
             zoomable

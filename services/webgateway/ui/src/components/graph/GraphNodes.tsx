@@ -11,7 +11,7 @@ import {
 import { ChevronDown, ChevronRight } from 'lucide-react';
 import { countsText, stateLabel, type TaskState } from '../../lib/states';
 import { StateIcon } from '../StateIcon';
-import type { Point } from './elk';
+import type { Point } from './placement';
 import type { GraphBox } from './model';
 
 export interface BoxData extends Record<string, unknown> {

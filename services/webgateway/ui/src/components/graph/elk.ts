@@ -1,25 +1,12 @@
-/** Places the boxes of a graph, in a worker so that the page never waits. */
+/** Places the boxes of a graph well, in a worker so that the page never waits; loaded when a graph is opened. */
 import ELK, { type ElkNode } from 'elkjs/lib/elk-api';
 import workerUrl from 'elkjs/lib/elk-worker.min.js?url';
 import type { GraphModel } from './model';
+import type { Direction, Placement } from './placement';
 
 let elk: InstanceType<typeof ELK> | null = null;
 
-export type Direction = 'RIGHT' | 'DOWN';
-
-export interface Point {
-  x: number;
-  y: number;
-}
-
-export interface Placement {
-  /** Relative to the parent. */
-  boxes: Map<string, { x: number; y: number; width: number; height: number }>;
-  /** Points of each edge from source to target, in the coordinates of the whole graph. */
-  edges: Map<string, Point[]>;
-}
-
-export async function place(model: GraphModel, direction: Direction): Promise<Placement> {
+export async function placeByElk(model: GraphModel, direction: Direction): Promise<Placement> {
   elk ??= new ELK({ workerFactory: () => new Worker(workerUrl) });
   const nodes = new Map<string, ElkNode>();
   const root: ElkNode = {
@@ -37,8 +24,8 @@ export async function place(model: GraphModel, direction: Direction): Promise<Pl
       'elk.layered.spacing.nodeNodeBetweenLayers': '48',
       'elk.layered.spacing.edgeNodeBetweenLayers': '16',
       'elk.layered.considerModelOrder.strategy': 'NODES_AND_EDGES',
-      'elk.layered.nodePlacement.strategy': model.boxes.length > 800 ? 'SIMPLE' : 'NETWORK_SIMPLEX',
-      'elk.layered.thoroughness': model.boxes.length > 800 ? '1' : '7',
+      'elk.layered.nodePlacement.strategy': 'NETWORK_SIMPLEX',
+      'elk.layered.thoroughness': '7',
       'elk.separateConnectedComponents': 'true',
     },
   };

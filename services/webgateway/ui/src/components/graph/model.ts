@@ -22,6 +22,8 @@ export interface GraphEdge {
 }
 
 export interface GraphModel {
+  /** All tasks, each after those that it depends on. */
+  order: string[];
   boxes: GraphBox[];
   edges: GraphEdge[];
 }
@@ -95,7 +97,11 @@ export function graphModel(layout: Layout, folded: ReadonlySet<string>): GraphMo
       else if (label && !known.label) known.label = label;
     }
   }
-  return { boxes: [...parentsFirst(groups), ...boxes], edges: [...edges.values()] };
+  return {
+    order: layout.tasks.map((task) => task.task_id),
+    boxes: [...parentsFirst(groups), ...boxes],
+    edges: [...edges.values()],
+  };
 }
 
 /** React Flow wants a parent before its children. */
