@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { axisTop, boxesPath, labelPlaces, linePath, movePlace, placeAt } from '../src/lib/chart';
+import {
+  axisTop,
+  boxesPath,
+  labelPlaces,
+  linePath,
+  movePlace,
+  placeAt,
+  rollingMedian,
+} from '../src/lib/chart';
 import { chosenTasks, partsOf, runText, statisticsText, taskValues, toggleTask } from '../src/lib/timings';
 import type { RunDuration, TaskDuration } from '../src/queries/timings';
 
@@ -68,6 +76,13 @@ describe('an axis', () => {
       0, 4, 8,
     ]);
     expect(movePlace(3, 9, 'x')).toBeNull();
+  });
+});
+
+describe('many runs', () => {
+  it('are drawn as medians of those around', () => {
+    expect(rollingMedian([1, 9, 2, null, 4], 3)).toEqual([5, 2, 5.5, null, 4]);
+    expect(rollingMedian([], 3)).toEqual([]);
   });
 });
 

@@ -148,7 +148,10 @@ def list_runs(
 
 
 def _period(due_from: datetime | None, due_to: datetime | None) -> run_views.Period:
-    return due_from and words.micros_of(due_from), due_to and words.micros_of(due_to)
+    return (
+        words.micros_of(due_from) if due_from is not None else None,
+        words.micros_of(due_to) if due_to is not None else None,
+    )
 
 
 @router.post("/dags/{dag_id}/runs", response_model=models_commands.CommandResult)

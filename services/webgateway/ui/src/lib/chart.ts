@@ -20,6 +20,16 @@ export function median(values: readonly number[]): number | null {
   return sorted.length % 2 ? (sorted[half] ?? 0) : ((sorted[half - 1] ?? 0) + (sorted[half] ?? 0)) / 2;
 }
 
+/** Each value replaced by the median of the `window` values around it; missing ones stay missing. */
+export function rollingMedian(values: readonly (number | null)[], window: number): (number | null)[] {
+  const half = Math.floor(window / 2);
+  return values.map((value, index) => {
+    if (value === null) return null;
+    const near = values.slice(Math.max(0, index - half), index + half + 1);
+    return median(near.filter((one): one is number => one !== null));
+  });
+}
+
 /** Which of `count` equal places lies at `x` of a width; `null` outside. */
 export function placeAt(x: number, width: number, count: number): number | null {
   const index = Math.floor((x / width) * count);

@@ -1,5 +1,5 @@
 /** A line for each task over the runs of a DAG. Lines differ by colour and dash; a failure is a cross. */
-import { axisTop, linePath } from '../../lib/chart';
+import { axisTop, linePath, rollingMedian } from '../../lib/chart';
 import { formatDuration } from '../../lib/time';
 import { Plot, type Scale } from './Plot';
 import { MedianLine } from './RunBars';
@@ -7,6 +7,9 @@ import { MedianLine } from './RunBars';
 const HEIGHT = 180;
 /** Below this distance of runs, points are not drawn one by one. */
 const POINTS_FROM = 6;
+/** Below this one, a line is of medians, with what it is of behind it. */
+const LINES_FROM = 3;
+const MEDIANS = 50;
 
 export const LINE_STYLES: { colour: string; dash?: string }[] = [
   { colour: 'var(--line-1)' },
@@ -71,6 +74,11 @@ export function TaskLines({ label, lines, count, dateOf, nameOf, onOpen }: Props
           {lines.map((line) => (
             <LinePath key={line.name} line={line} scale={scale} />
           ))}
+          {windowOf(count, scale) > 1 && (
+            <text className="plot-median-text" x={scale.width - 4} y={12} textAnchor="end">
+              lines are medians of {windowOf(count, scale)} runs
+            </text>
+          )}
           {only && only.median !== null && <MedianLine median={only.median} scale={scale} />}
         </>
       )}
@@ -84,14 +92,22 @@ function valueText(line: Line, index: number): string {
   return `${formatDuration(Math.max(0, value.seconds))}${value.failed ? ', failed' : ''}`;
 }
 
+function windowOf(count: number, scale: Scale): number {
+  return scale.step < LINES_FROM ? Math.ceil(count / MEDIANS) : 1;
+}
+
 function LinePath({ line, scale }: { line: Line; scale: Scale }) {
   const style = LINE_STYLES[line.style];
-  const points = line.values.map((value, index) =>
-    value ? { x: scale.x(index) + scale.step / 2, y: scale.y(value.seconds) } : null,
-  );
+  const at = (seconds: number | null, index: number) =>
+    seconds === null ? null : { x: scale.x(index) + scale.step / 2, y: scale.y(seconds) };
+  const values = line.values.map((value) => value?.seconds ?? null);
+  const points = values.map(at);
+  const window = windowOf(values.length, scale);
+  const drawn = window > 1 ? rollingMedian(values, window).map(at) : points;
   return (
     <g>
-      <path className="task-line" d={linePath(points)} stroke={style?.colour} strokeDasharray={style?.dash} />
+      {window > 1 && <path className="task-line faint" d={linePath(points)} stroke={style?.colour} />}
+      <path className="task-line" d={linePath(drawn)} stroke={style?.colour} strokeDasharray={style?.dash} />
       {points.map((point, index) => {
         if (!point) return null;
         const alone = !points[index - 1] && !points[index + 1];

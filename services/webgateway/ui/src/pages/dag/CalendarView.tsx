@@ -26,7 +26,10 @@ export function CalendarView() {
   const now = calendar.data ? today(calendar.data.timezone) : '';
   const current = year === Number(now.slice(0, 4));
   const planned = useQuery({
-    ...simulationQuery(dagId, { days: daysToPlan(calendar.data?.days ?? [], now), maxActiveRuns: 1 }),
+    ...simulationQuery(dagId, {
+      days: calendar.data ? daysToPlan(calendar.data.days, now) : 1,
+      maxActiveRuns: 1,
+    }),
     enabled: current && !calendar.isPlaceholderData && dag.data?.paused === false && !!dag.data.next_run_time,
   });
   const plannedByDay = useMemo(

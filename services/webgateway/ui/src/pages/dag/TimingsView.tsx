@@ -25,7 +25,13 @@ import { TaskPicker } from './TaskPicker';
 import './timings.css';
 
 const COUNTS = [25, 100, 250, 1000];
-const TYPES = ['scheduled', 'manual', 'backfill', 'asset', 'triggered'];
+const ANY = 'any';
+const NO_BACKFILLS = 'scheduled,manual,asset,triggered';
+const TYPES: [string, string][] = [
+  [ANY, 'Any type'],
+  [NO_BACKFILLS, 'No backfills'],
+  ...['scheduled', 'manual', 'backfill', 'asset', 'triggered'].map((type): [string, string] => [type, type]),
+];
 /** A chart that is looked at follows the DAG, but not each of its changes. */
 const FOLLOW_MS = 10_000;
 
@@ -40,7 +46,13 @@ export function LandingView() {
 function TimingsView({ metric }: { metric: Metric }) {
   const { dagId } = useParams({ from: '/dags/$dagId' });
   const search = useSearch();
-  const choice: RunChoice = { runs: search.runs ?? 100, run_type: search.type, state: search.state };
+  // A backfill's runs were due long ago: they land late by nature.
+  const type = search.type ?? (metric === 'landing' ? NO_BACKFILLS : ANY);
+  const choice: RunChoice = {
+    runs: Math.min(search.runs ?? 100, 1000),
+    run_type: type === ANY ? undefined : type,
+    state: search.state,
+  };
   const runs = useQuery({ ...durationsQuery(dagId, choice), refetchInterval: FOLLOW_MS });
   if (runs.isPending) return <Loading rows={12} label="Loading durations" />;
   if (runs.isError && !runs.data)
@@ -89,13 +101,12 @@ function Toolbar({ choice }: { choice: RunChoice }) {
       <select
         className={choice.run_type ? 'field on' : 'field'}
         aria-label="Type"
-        value={choice.run_type ?? ''}
-        onChange={(event) => patch({ type: event.target.value || undefined })}
+        value={choice.run_type ?? ANY}
+        onChange={(event) => patch({ type: event.target.value })}
       >
-        <option value="">Any type</option>
-        {TYPES.map((type) => (
+        {TYPES.map(([type, label]) => (
           <option key={type} value={type}>
-            {type}
+            {label}
           </option>
         ))}
       </select>
@@ -137,7 +148,7 @@ function useOpenRun({ dagId, runs }: Pick<ChartProps, 'dagId' | 'runs'>, task?: 
   return (index: number) => {
     const run = runs[index];
     if (!run) return;
-    const search = task ? { task, map: -1 } : {};
+    const search = task ? { task } : {};
     void navigate({ to: '/dags/$dagId/runs/$runId', params: { dagId, runId: run.run_id }, search });
   };
 }
