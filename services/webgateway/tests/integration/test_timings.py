@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.adapters.views import timings
 from spinner_webgateway.api import models, models_timings
-from spinner_webgateway.domain import facts, projection, words
+from spinner_webgateway.domain import facts, new_rows, words
 
 BERLIN = ZoneInfo("Europe/Berlin")
 RUNS = 1000
@@ -33,14 +33,14 @@ class History:
         definition = script.definition("long", tasks=TASKS)
         definition.schedule.cron.timezone = "Europe/Berlin"
         self.tables: dict[str, list[dict[str, Any]]] = {"definitions": [facts.definition(definition)]}
-        self.tables["dags"] = [{**projection.new_dag("long"), "version": "v1", "cluster": "spinner", "tier": 1}]
+        self.tables["dags"] = [{**new_rows.new_dag("long"), "version": "v1", "cluster": "spinner", "tier": 1}]
         self.runs: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
         # Over midnight in Berlin and over the change of its clock.
         first = words.micros_of(datetime(2026, 1, 1, 6, 50, tzinfo=UTC))
         for n in range(RUNS):
             due = first + n * 8 * 3600 * SECOND
-            run = projection.new_run("long", f"run{n:04d}", due)
+            run = new_rows.new_run("long", f"run{n:04d}", due)
             start = due + rng.randrange(1, 90 * SECOND)
             state = "failed" if rng.random() < 0.2 else "success"
             end: int | None = start + rng.randrange(SECOND, 7200 * SECOND)
@@ -65,7 +65,7 @@ class History:
     def _tasks(rng: random.Random, run: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for t in range(TASKS):
             for map_index in range(MAPPED) if t == 2 else (-1,):
-                task = projection.new_task("long", run["run_id"], f"t{t}", map_index)
+                task = new_rows.new_task("long", run["run_id"], f"t{t}", map_index)
                 start = run["start_time"] + rng.randrange(60 * SECOND)
                 failed = run["state"] == "failed" and t == TASKS - 1
                 state = "failed" if failed else "success"
