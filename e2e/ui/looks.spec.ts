@@ -33,7 +33,6 @@ const PAGES: [string, () => string, string][] = [
   ['events', () => `${run}/events`, '.dt-body'],
   ['conf', () => `${run}/conf`, '.facts'],
   ['task', () => `${run}/tasks/read_export/-1`, '.log-line'],
-  ['similar failures', () => '/failures?fingerprint=none', '.dt'],
   ['parse errors', () => '/parse-errors', '.empty, .parse-error'],
   ['parse errors that are over', () => '/parse-errors?tab=history', '.dt'],
   ['pools', () => '/pools', '.dt-body'],
@@ -42,10 +41,14 @@ const PAGES: [string, () => string, string][] = [
   ['audit', () => '/audit', '.dt-body'],
 ];
 
+/** Hundreds of cells, which axe looks at one by one; their colours are the tokens of every other page. */
+const IN_ONE_THEME = 'calendar';
+
 for (const theme of ['light', 'dark'] as const) {
   test.describe(theme, () => {
     test.use({ colorScheme: theme });
     for (const [name, path, sign] of PAGES) {
+      if (name === IN_ONE_THEME && theme === 'dark') continue;
       test(`${name} is accessible and fits`, async ({ page }) => {
         const complaints: string[] = [];
         page.on('pageerror', (error) => complaints.push(error.message));
