@@ -98,6 +98,9 @@ class Outgoing:
     raw: bytes | None = None
 
 
+Delivered = Callable[[Exception | None, int], None]
+
+
 class Producer(Protocol):
     """Idempotent, ordered per partition. Thread-safe."""
 
@@ -105,6 +108,11 @@ class Producer(Protocol):
         """Queues a record; doesn't block. Raises RecordTooLarge.
 
         on_delivery(error, offset) runs on a library thread.
+        """
+
+    def send_together(self, records: Sequence[tuple[Outgoing, Delivered]]) -> None:
+        """Queues records at once, so that those of a partition share a request. Raises nothing: what can't be queued
+        gets its on_delivery on the caller's thread.
         """
 
     def flush(self, timeout_seconds: float = 30.0) -> None:
@@ -184,10 +192,12 @@ class EventLog(Protocol):
         partitions: Sequence[TopicPartition],
         start: Mapping[TopicPartition, int] | str = "earliest",
         tail_only: bool = False,
+        read_ahead: bool = True,
     ) -> Reader:
         """`start`: "earliest", "latest", or next offsets; partitions missing there start at the earliest.
 
-        `tail_only`: the caller never asks `at_end` (then an idle reader costs a fifth of the requests).
+        `tail_only`: the caller never asks `at_end` (then an idle reader costs a fifth of the requests). Without
+        `read_ahead` the broker is asked only when all that it gave was polled: for who polls seldom and takes much.
         """
 
     def group_consumer(

@@ -119,8 +119,9 @@ class KafkaLog:
         partitions: Sequence[TopicPartition],
         start: Mapping[TopicPartition, int] | str = "earliest",
         tail_only: bool = False,
+        read_ahead: bool = True,
     ) -> KafkaReader:
-        return self._reader(partitions, start, _TAIL_WAIT_MS if tail_only else _READER_WAIT_MS)
+        return self._reader(partitions, start, _TAIL_WAIT_MS if tail_only else _READER_WAIT_MS, read_ahead=read_ahead)
 
     def group_consumer(
         self,
@@ -255,9 +256,12 @@ class KafkaLog:
         start: Mapping[TopicPartition, int] | str,
         wait_ms: int,
         uncommitted: bool = False,
+        read_ahead: bool = True,
     ) -> KafkaReader:
         config = consumer_config(self.bootstrap, self._client_name, f"{self.prefix}reader", self._tuning)
         config["fetch.wait.max.ms"] = wait_ms
+        if not read_ahead:
+            config["queued.min.messages"] = 1  # of all partitions together: they share the queue
         if uncommitted:
             config["isolation.level"] = "read_uncommitted"
         return self._keep(KafkaReader(config, self.prefix, partitions, start))

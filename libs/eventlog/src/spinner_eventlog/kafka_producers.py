@@ -15,12 +15,21 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from spinner_eventlog import topics
 from spinner_eventlog.envelope import Envelope, Headers
-from spinner_eventlog.interface import Fenced, GroupConsumer, Outgoing, TopicPartition, Transient
+from spinner_eventlog.interface import (
+    Delivered,
+    Fenced,
+    GroupConsumer,
+    Outgoing,
+    RecordTooLarge,
+    TopicPartition,
+    Transient,
+)
 from spinner_eventlog.kafka_client import Config, error_of, is_useless, translated
 
 logger = logging.getLogger("spinner_eventlog.kafka")
 
 _COMMIT_SECONDS = 30.0
+Wrapped = tuple[bytes, bytes | None, Headers]
 _USELESS = "another owner took over, or the broker no longer knows this writer's transaction"
 
 
@@ -39,7 +48,28 @@ class KafkaProducer:
 
     def send(self, outgoing: Outgoing, on_delivery: Callable[[Exception | None, int], None] | None = None) -> None:
         """Queues a record; raises RecordTooLarge, or Transient when the queue is full or there is no such topic."""
-        key, value, headers = self._envelope.wrap(outgoing, topics.max_message_bytes(outgoing.topic))
+        self._queue(outgoing, self._wrapped(outgoing), on_delivery)
+
+    def send_together(self, records: Sequence[tuple[Outgoing, Delivered]]) -> None:
+        """See interface.Producer."""
+        wrapped = []
+        for outgoing, told in records:
+            try:
+                wrapped.append((outgoing, self._wrapped(outgoing), told))
+            except RecordTooLarge as refused:
+                told(refused, -1)
+        # The client sends as soon as it has something, so these calls follow each other closely.
+        for outgoing, content, told in wrapped:
+            try:
+                self._queue(outgoing, content, told)
+            except (Transient, Fenced) as refused:
+                told(refused, -1)
+
+    def _wrapped(self, outgoing: Outgoing) -> Wrapped:
+        return self._envelope.wrap(outgoing, topics.max_message_bytes(outgoing.topic))
+
+    def _queue(self, outgoing: Outgoing, wrapped: Wrapped, on_delivery: Delivered | None) -> None:
+        key, value, headers = wrapped
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             failure = translated(error, f"writing to {outgoing.topic}") if error is not None else None
@@ -154,7 +184,7 @@ class KafkaTransactionalProducer:
             self._abort(error, failures)
         return written
 
-    def _wrapped(self, records: Sequence[Outgoing]) -> list[tuple[bytes, bytes | None, Headers]]:
+    def _wrapped(self, records: Sequence[Outgoing]) -> list[Wrapped]:
         if self._fenced:
             raise Fenced(f"{self._id}: {_USELESS}")
         for record in records:
@@ -166,7 +196,7 @@ class KafkaTransactionalProducer:
     def _write(
         self,
         records: Sequence[Outgoing],
-        wrapped: Sequence[tuple[bytes, bytes | None, Headers]],
+        wrapped: Sequence[Wrapped],
         written: list[int],
         failures: list[KafkaError],
     ) -> None:

@@ -15,10 +15,12 @@ from datetime import datetime
 from spinner_eventlog import topics
 from spinner_eventlog.envelope import Envelope
 from spinner_eventlog.interface import (
+    Delivered,
     Fenced,
     GroupConsumer,
     Outgoing,
     Record,
+    RecordTooLarge,
     TopicPartition,
     Transient,
     partition_for,
@@ -67,6 +69,7 @@ class MemoryLog:
         partitions: Sequence[TopicPartition],
         start: Mapping[TopicPartition, int] | str = "earliest",
         tail_only: bool = False,
+        read_ahead: bool = True,
     ) -> MemoryReader:
         return MemoryReader(self, partitions, start)
 
@@ -136,6 +139,13 @@ class MemoryProducer:
         offset = self._log.broker.append(at, stored)
         if on_delivery is not None:
             on_delivery(None, offset)
+
+    def send_together(self, records: Sequence[tuple[Outgoing, Delivered]]) -> None:
+        for outgoing, told in records:
+            try:
+                self.send(outgoing, told)
+            except RecordTooLarge as refused:
+                told(refused, -1)
 
     def flush(self, timeout_seconds: float = 30.0) -> None:
         """Nothing waits."""

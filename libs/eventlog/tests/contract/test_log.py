@@ -87,6 +87,29 @@ def test_what_is_too_large_is_refused_before_anything_is_written(world, wait_for
     assert stored(log, topic) == ["second"]
 
 
+def test_what_is_sent_together_arrives_in_order_and_each_hears_of_its_own(world):
+    topic, log = world.topic("small"), world.log()
+    told: list[tuple[str, object]] = []
+    lock = threading.Lock()
+
+    def teller(name: str):
+        def tell(error: Exception | None, offset: int) -> None:
+            with lock:
+                told.append((name, offset if error is None else type(error)))
+
+        return tell
+
+    large = out(topic, random.Random(1).randbytes(1_100_000).hex())
+    producer = log.producer("test")
+    names = ["a", "b", "c"]
+    producer.send_together([(out(topic, name), teller(name)) for name in names[:2]] + [(large, teller("large"))])
+    producer.send_together([(out(topic, "c"), teller("c"))])
+    producer.send_together([])
+    producer.flush()
+    assert stored(log, topic) == names
+    assert sorted(told, key=str) == [("a", 0), ("b", 1), ("c", 2), ("large", RecordTooLarge)]
+
+
 def test_keys_find_kafkas_default_partition(world):
     topic, log = world.topic("spread", 7), world.log()
     producer = log.producer("p")

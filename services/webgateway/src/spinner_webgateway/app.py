@@ -98,7 +98,7 @@ def build(settings: Settings, log: EventLog, store: ObjectStore) -> Parts:
     indexer, search = _search(settings, log, engine)
     hub = ChangeHub()
     definitions = Definitions(engine)
-    projector = Projector(log, engine, topics_for(settings), hub.publish)
+    projector = Projector(log, engine, topics_for(settings), hub)
     files = Files(store)
     commands = Commands(log, engine, hub, settings.answer_seconds)
     audit_producer = log.producer("webgateway-audit")

@@ -287,8 +287,12 @@ def test_people_decide(
     assert (decided["state"], decided["chosen_options"], decided["params_input"]) == ("decided", ["Approve"], {"n": 2})
     assert (decided["decided_by"], decided["note"]) == ("user:developer", "fine")
     assert client.get("/decisions", params={"dag_id": daily}).json()["total"] == 0
-    audited = client.get("/audit", params={"subject": f"task/{daily}/{run_id}/ask"}).json()["items"]
-    assert [entry["result"] for entry in audited if entry["action"] == "task.decide"].count("rejected") == 6
+
+    def rejected() -> int:
+        audited = client.get("/audit", params={"subject": f"task/{daily}/{run_id}/ask"}).json()["items"]
+        return [entry["result"] for entry in audited if entry["action"] == "task.decide"].count("rejected")
+
+    eventually(lambda: rejected() == 6, "all that was refused is in the audit trail")
 
     # What was asked and then stopped waits for nobody.
     installation.free.set()

@@ -49,8 +49,11 @@ def test_memory_is_set_and_reset(learned: None, client: httpx.Client, eventually
     assert client.delete("/dags/etl/tasks/t0/memory").status_code == 204
     eventually(lambda: of(client, "t0")["source"] == "configured", "the reset is in the views")
     assert of(client, "t0")["samples"] == []
-    audit = [entry["action"] for entry in client.get("/audit?subject=dag/etl").json()["items"]]
-    assert {"task.memory.set", "task.memory.reset"} <= set(audit)
+
+    def audited() -> set[str]:
+        return {entry["action"] for entry in client.get("/audit?subject=dag/etl").json()["items"]}
+
+    eventually(lambda: {"task.memory.set", "task.memory.reset"} <= audited(), "both are in the audit trail")
 
 
 @pytest.mark.parametrize(

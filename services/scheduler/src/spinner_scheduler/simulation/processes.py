@@ -140,6 +140,7 @@ class ProcessLog(MemoryLog):
         partitions: Sequence[TopicPartition],
         start: Mapping[TopicPartition, int] | str = "earliest",
         tail_only: bool = False,
+        read_ahead: bool = True,
     ) -> MemoryReader:
         reader = FaultyReader(self, partitions, start)
         reader.process = self.process

@@ -124,7 +124,7 @@ class Commands:
             return change if command.request_id in change.commands else None
 
         deadline = time.monotonic() + self._answer_seconds
-        with self._hub.subscribe(mine) as subscription:
+        with self._hub.awaiting(command.request_id), self._hub.subscribe(mine) as subscription:
             await self._deliver(
                 Outgoing(
                     inbox_topic(placement.cluster, placement.tier),
@@ -137,7 +137,9 @@ class Commands:
                 f" with request_id {command.request_id}: it is carried out once",
             )
             while (left := deadline - time.monotonic()) > 0:
-                await subscription.take(left)
+                change = await subscription.take(left)
+                if change is not None and command.request_id in change.commands:
+                    return change.commands[command.request_id]
                 answer = await asyncio.to_thread(self._answer, command.request_id)
                 if answer is not None:
                     return answer

@@ -6,6 +6,7 @@ SQLite (a file, WAL: readers never wait for the projection) by default; MariaDB 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,43 +104,56 @@ def drop_views(engine: sa.Engine) -> None:
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts whole rows, replacing those with the same primary key."""
-    if not rows:
-        return
-    names = [column.name for column in table.columns if not column.primary_key]
-    statement: Any
-    if connection.dialect.name == "sqlite":
-        lite = sqlite.insert(table)
-        statement = lite.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={name: lite.excluded[name] for name in names}
-        )
-    else:
-        server = mysql.insert(table)
-        statement = server.on_duplicate_key_update({name: server.inserted[name] for name in names})
-    connection.execute(statement, list(rows))
+    if rows:
+        connection.execute(_upsert(table, connection.dialect.name), list(rows))
 
 
 def delete(connection: sa.Connection, table: sa.Table, keys: Iterable[tuple[Any, ...]]) -> None:
     """Deletes rows by primary key."""
-    columns = list(table.primary_key.columns)
     for part in chunks(list(keys)):
-        connection.execute(sa.delete(table).where(_in(columns, part)))
+        connection.execute(_delete(table), {"keys": _values(part)})
 
 
 def fetch(connection: sa.Connection, table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Returns the rows that exist of these primary keys, in no order."""
-    columns = list(table.primary_key.columns)
     found: list[dict[str, Any]] = []
     for part in chunks(list(keys)):
-        result = connection.execute(sa.select(table).where(_in(columns, part)))
+        result = connection.execute(_select(table), {"keys": _values(part)})
         found.extend(dict(row) for row in result.mappings())
     return found
 
 
-def _in(columns: list[Any], keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
-    if len(columns) == 1:
-        result: sa.ColumnElement[bool] = columns[0].in_([key[0] for key in keys])
-        return result
-    return sa.tuple_(*columns).in_(keys)
+# Making a statement costs more than running it on some rows.
+@cache
+def _upsert(table: sa.Table, dialect: str) -> Any:
+    names = [column.name for column in table.columns if not column.primary_key]
+    if dialect == "sqlite":
+        lite = sqlite.insert(table)
+        return lite.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns), set_={name: lite.excluded[name] for name in names}
+        )
+    server = mysql.insert(table)
+    return server.on_duplicate_key_update({name: server.inserted[name] for name in names})
+
+
+@cache
+def _select(table: sa.Table) -> Any:
+    return sa.select(table).where(_in(table))
+
+
+@cache
+def _delete(table: sa.Table) -> Any:
+    return sa.delete(table).where(_in(table))
+
+
+def _in(table: sa.Table) -> sa.ColumnElement[bool]:
+    columns = list(table.primary_key.columns)
+    keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+    return columns[0].in_(keys) if len(columns) == 1 else sa.tuple_(*columns).in_(keys)
+
+
+def _values(keys: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return [key[0] for key in keys] if keys and len(keys[0]) == 1 else list(keys)
 
 
 def chunks(keys: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[tuple[Any, ...]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,9 @@ class ChangeHub:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._lock = threading.Lock()
+        # Commands that somebody waits for, by request id, and a signal that there are some.
+        self._awaited: Counter[str] = Counter()
+        self.hurry = threading.Event()
 
     def publish(self, change: Change) -> None:
         if not change:
@@ -72,6 +76,25 @@ class ChangeHub:
         finally:
             with self._lock:
                 self._subscriptions.discard(subscription)
+
+    @contextmanager
+    def awaiting(self, request_id: str) -> Iterator[None]:
+        """While the block runs somebody waits for the answer to this command, so it should be told without delay."""
+        with self._lock:
+            self._awaited[request_id] += 1
+            self.hurry.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._awaited[request_id] -= 1
+                if not self._awaited[request_id]:
+                    del self._awaited[request_id]
+                if not self._awaited:
+                    self.hurry.clear()
+
+    def is_awaited(self, request_id: str) -> bool:
+        return request_id in self._awaited
 
     @property
     def subscriber_count(self) -> int:

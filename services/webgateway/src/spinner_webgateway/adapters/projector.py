@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -20,9 +20,11 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
 from spinner_eventlog.dead_letter import dead_letter
 from spinner_eventlog.interface import EventLog, Poison, Producer, Reader, Record, TopicPartition, Transient
+from spinner_proto.events.v1 import events_pb2
 from spinner_servicekit.logs import logger
 
 from spinner_webgateway.adapters import database, schema
+from spinner_webgateway.adapters.hub import ChangeHub
 from spinner_webgateway.domain import records
 from spinner_webgateway.domain.changes import Change, change_of
 from spinner_webgateway.domain.records import Reading
@@ -33,16 +35,23 @@ READER = "views"
 BATCH_RECORDS = 2000
 _IDLE_SECONDS = 0.5
 # A page shows a change this much later, which nobody sees.
-# A change after a calm is shown at once, a stream of changes ten times a second.
+# A change after a calm is shown at once, a stream of changes five times a second. Answers to commands never wait.
 _GATHER_SECONDS = 0.02
-_BUSY_GATHER_SECONDS = 0.1
-_SMALL_BATCH = 100
+_BUSY_GATHER_SECONDS = 0.2
+_SMALL_BATCH = 500
+# The broker is asked again when all that came is polled: this is longer than its answer takes.
+_REFILL_SECONDS = 0.02
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
 _log = logger("spinner.webgateway.projector")
 _applied = Metric("spinner_views_records_total", "Records projected into the views", ["topic"])
 _seconds = Histogram("spinner_views_batch_seconds", "Time to project one batch")
 _behind = Gauge("spinner_views_lag_records", "Records not yet projected")
+
+
+_MINE = schema.positions.c.reader == READER
+_LOCK = sa.update(schema.positions).where(_MINE).values(next_offset=schema.positions.c.next_offset)
+_READ = sa.select(schema.positions.c.topic, schema.positions.c.partition, schema.positions.c.next_offset).where(_MINE)
 
 
 @dataclass(slots=True)
@@ -66,12 +75,12 @@ class Projector:
         log: EventLog,
         engine: sa.Engine,
         topics: Sequence[str],
-        on_committed: Callable[[Change], None] = lambda _: None,
+        hub: ChangeHub | None = None,
     ) -> None:
         self._log = log
         self._engine = engine
         self._topics = list(topics)
-        self._on_committed = on_committed
+        self._hub = hub or ChangeHub()
         self._reader: Reader | None = None
         self._producer: Producer | None = None
         self._partitions: list[TopicPartition] = []
@@ -92,7 +101,7 @@ class Projector:
             database.migrate(self._engine)
             stored = {}
         self._positions = {at: stored.get(at, 0) for at in self._partitions}
-        self._reader = self._log.reader(self._partitions, start=stored)
+        self._reader = self._log.reader(self._partitions, start=stored, read_ahead=False)
 
     def run(self) -> None:
         """Projects until `stop`. Database and broker outages are waited out."""
@@ -129,14 +138,44 @@ class Projector:
             self.open()
         assert self._reader is not None  # noqa: S101 - open sets it
         batch = self._reader.poll(BATCH_RECORDS, timeout_seconds)
-        if gather_seconds and 0 < len(batch) < _SMALL_BATCH:
-            self._stop.wait(gather_seconds)
-            batch = [*batch, *self._reader.poll(BATCH_RECORDS - len(batch), 0)]
+        if batch and gather_seconds:
+            batch = self._gathered(self._reader, batch, gather_seconds)
         if batch:
             with _seconds.time():
                 self.project(batch)
         self._pass_markers(self._reader)
         return len(batch)
+
+    def _gathered(self, reader: Reader, batch: list[Record], seconds: float) -> list[Record]:
+        """Returns the batch with what comes soon, unless it is large or somebody waits for something in it."""
+        hurry, fresh = self._hub.hurry, batch
+        until = time.monotonic() + seconds
+        while len(batch) < _SMALL_BATCH and not (hurry.is_set() and self._answers(fresh)):
+            left = until - time.monotonic()
+            if left <= 0:
+                return batch if hurry.is_set() else [*batch, *reader.poll(BATCH_RECORDS - len(batch), _REFILL_SECONDS)]
+            if not hurry.is_set() and hurry.wait(left):
+                continue
+            fresh = reader.poll(BATCH_RECORDS - len(batch), left if hurry.is_set() else 0)
+            batch = [*batch, *fresh]
+        return batch
+
+    def _answers(self, batch: Iterable[Record]) -> bool:
+        """Whether one of the records has the answer to a command that somebody waits for."""
+        for record in batch:
+            if not record.topic.startswith(records.EVENTS):
+                continue
+            try:
+                events = record.decode(events_pb2.WorkflowEvents).events
+            except Poison:
+                continue
+            for event in events:
+                kind = event.WhichOneof("kind")
+                if kind in ("command_accepted", "command_rejected") and self._hub.is_awaited(
+                    getattr(event, kind).request_id
+                ):
+                    return True
+        return False
 
     def catch_up(self) -> int:
         """Projects until the end that the log had when called; returns the number of records. Blocks."""
@@ -180,11 +219,13 @@ class Projector:
         for topic, count in Counter(record.topic for record, _ in fresh).items():
             _applied.labels(topic).inc(count)
         change = change_of(rows)
-        self._on_committed(change)
+        self._hub.publish(change)
         return change
 
     def lag(self) -> int:
         """Returns how many offsets are between the views and the log's end. Thread-safe; raises Transient."""
+        if not self._partitions:
+            raise Transient("the views have not been opened yet")
         behind = sum(max(0, self._log.end_offset(*at) - self._positions.get(at, 0)) for at in self._partitions)
         _behind.set(behind)
         return behind
@@ -231,10 +272,7 @@ class Projector:
 
     def _lock_positions(self, connection: sa.Connection) -> dict[TopicPartition, int]:
         """Returns the positions, locked so that a second gateway on this database waits and then skips."""
-        mine = schema.positions.c.reader == READER
-        connection.execute(
-            sa.update(schema.positions).where(mine).values(next_offset=schema.positions.c.next_offset),
-        )
+        connection.execute(_LOCK)
         return _positions(connection)
 
     def _store_positions(self, connection: sa.Connection, positions: Mapping[TopicPartition, int]) -> None:
@@ -253,9 +291,7 @@ def _at(record: Record) -> TopicPartition:
 
 
 def _positions(connection: sa.Connection) -> dict[TopicPartition, int]:
-    table = schema.positions.c
-    found = connection.execute(sa.select(table.topic, table.partition, table.next_offset).where(table.reader == READER))
-    return {(topic, partition): offset for topic, partition, offset in found}
+    return {(topic, partition): offset for topic, partition, offset in connection.execute(_READ)}
 
 
 def _load(connection: sa.Connection, rows: WorkingSet, needed: Iterable[Need]) -> None:

@@ -77,8 +77,11 @@ class Access:
         self._audit.write(caller, action, subject, "accepted", under_way.details, under_way.request_id)
 
 
-def caller_of(request: Request) -> Caller:
-    """Dependency of every endpoint: who is asking by HTTP. Raises 401, and 403 for another site's page."""
+async def caller_of(request: Request) -> Caller:
+    """Dependency of every endpoint: who is asking by HTTP. Raises 401, and 403 for another site's page.
+
+    Not a plain function, which would wait for a thread of its own on every request.
+    """
     access: Access = request.app.state.gateway.access
     _refuse_other_sites(request)
     client = request.headers.get("x-spinner-client", "")

@@ -62,6 +62,7 @@ class Gateway:
         return await asyncio.to_thread(function, *arguments)
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
+    """Dependency of the endpoints. Not a plain function, which would wait for a thread of its own on every request."""
     gateway: Gateway = request.app.state.gateway
     return gateway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spinner_webgateway.domain.rows import WorkingSet
+from spinner_webgateway.domain.rows import Row, WorkingSet
 
 
 @dataclass(slots=True)
@@ -14,7 +14,8 @@ class Change:
     dags: set[str] = field(default_factory=set)
     runs: set[tuple[str, str]] = field(default_factory=set)
     parse_errors: bool = False
-    commands: set[str] = field(default_factory=set)
+    # Answers to commands, by request id.
+    commands: dict[str, Row] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.dags or self.runs or self.parse_errors or self.commands)
@@ -23,7 +24,7 @@ class Change:
         self.dags |= other.dags
         self.runs |= other.runs
         self.parse_errors |= other.parse_errors
-        self.commands |= other.commands
+        self.commands.update(other.commands)
 
     def only(self, dag_id: str) -> Change:
         """Returns the part that is about one DAG."""
@@ -31,7 +32,7 @@ class Change:
             {dag for dag in self.dags if dag == dag_id},
             {run for run in self.runs if run[0] == dag_id},
             self.parse_errors,
-            set(self.commands),
+            dict(self.commands),
         )
 
     def visible(self) -> bool:
@@ -50,5 +51,8 @@ def change_of(rows: WorkingSet) -> Change:
         change.runs.update((key[0], key[1]) for key in rows.changed[table])
     change.dags.update(dag_id for dag_id, _ in change.runs)
     change.parse_errors = bool(rows.changed["parse_errors"] or rows.changed["parse_error_history"])
-    change.commands.update(key[0] for key in rows.changed["commands"])
+    for key in rows.changed["commands"]:
+        row = rows.get("commands", key)
+        if row is not None:
+            change.commands[str(key[0])] = row
     return change
