@@ -86,7 +86,7 @@ class PartitionLoop:
     Outputs take over the trace of their batch when all its records share one, else that of the records whose key is the
     output's key or its first part (before "/"). `clock` gives aware UTC times.
     `retry_seconds`: first pause before a rebuild; doubles up to 5 s.
-    `patience_seconds`: how long records of which none `is_urgent` wait for others, to share their transaction.
+    `patience`: how long a record may wait for others, to share their transaction, seconds; 0: not at all.
     `overlap`: decide during commits while there is a backlog (see owned_partition); for machines whose `handle` may be
     called before the `committed` of the one before. `commits`: what commits then, by name; simulators give their own.
     """
@@ -106,8 +106,7 @@ class PartitionLoop:
         max_wait_seconds: float = 0.2,
         retry_seconds: float = 0.2,
         instance_id: str | None = None,
-        patience_seconds: float = 0.0,
-        is_urgent: Callable[[Record], bool] = lambda _record: True,
+        patience: Callable[[Record], float] = lambda _record: 0.0,
         overlap: bool = False,
         commits: Callable[[str], Executor] = commit_thread,
     ) -> None:
@@ -117,7 +116,7 @@ class PartitionLoop:
         self._instance_id = instance_id
         self._recipe = Recipe(
             log, transactional_id_for, machine_factory, clock, decode, on_poison, max_batch, max_wait_seconds,
-            patience_seconds, is_urgent, overlap, commits,
+            patience, overlap, commits,
         )  # fmt: skip
         self._retry_seconds = retry_seconds
         self._tenures: dict[TopicPartition, _Tenure] = {}

@@ -12,6 +12,7 @@ ever. Without a backlog a step commits on the caller's own thread, which is quic
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -59,8 +60,7 @@ class Recipe:
     on_poison: Callable[[Record, str], None] | None
     max_batch: int
     max_wait_seconds: float
-    patience_seconds: float
-    is_urgent: Callable[[Record], bool]
+    patience: Callable[[Record], float]
     overlap: bool = False
     commits: Callable[[str], Executor] = commit_thread
 
@@ -140,8 +140,8 @@ class OwnedPartition:
             longest = self._recipe.max_wait_seconds if wait_seconds is None else wait_seconds
             wait = longest if due is None else min(longest, max(0.0, (due - self._time()).total_seconds()))
             records = self._reader.poll(self._recipe.max_batch, 0.0 if self._flight is not None else wait)
-            if records and self._recipe.patience_seconds and self._flight is None:
-                self._await_company(records, due)
+        if records and self._flight is None:
+            self._await_company(records, due)
         now = self._time()
         if not records and (due is None or due > now):
             if self._flight is None:
@@ -159,26 +159,35 @@ class OwnedPartition:
             if self._flight is None:
                 if self._commits is not None:
                     self._ahead = self._reader.poll(self._recipe.max_batch, 0.0)
-                if self._ahead:
+                if self._ahead and (len(self._ahead) >= self._recipe.max_batch or self._patience(self._ahead) <= 0):
                     self._launch()
                 else:
                     self._commit_now(decided)
         return True
 
     def _await_company(self, records: list[Record], due: datetime | None) -> None:
-        """Adds what comes soon to records of which none is urgent: they share its transaction."""
+        """Adds what comes while none of the records is in a hurry: they share its transaction."""
         assert self._reader is not None  # noqa: S101 - open() comes first
-        until = time.monotonic() + self._recipe.patience_seconds
-        if due is not None:
-            until = min(until, time.monotonic() + (due - self._time()).total_seconds())
+        now = time.monotonic()
+        until = math.inf if due is None else now + (due - self._time()).total_seconds()
         fresh: Sequence[Record] = records
-        while not any(self._recipe.is_urgent(record) for record in fresh):
-            left = until - time.monotonic()
+        while True:
+            until = min(until, now + self._patience(fresh))
             room = self._recipe.max_batch - len(records)
-            if left <= 0 or room <= 0:
+            if until <= now or room <= 0:
                 return
-            fresh = self._reader.poll(room, left)
+            fresh = self._reader.poll(room, until - now)
             records.extend(fresh)
+            now = time.monotonic()
+
+    def _patience(self, records: Sequence[Record]) -> float:
+        """How long all of the records may wait, seconds."""
+        shortest = math.inf
+        for record in records:
+            shortest = min(shortest, self._recipe.patience(record))
+            if shortest <= 0:
+                break
+        return shortest
 
     def close(self) -> None:
         """Idempotent; releases the clients. Nothing is written."""

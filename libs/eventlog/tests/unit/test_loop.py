@@ -287,17 +287,17 @@ def test_batches_are_bounded():
     assert sizes == [4, 8, 10]
 
 
-def test_what_nobody_waits_for_shares_the_transaction_of_what_comes_next():
+def test_what_can_wait_shares_the_transaction_of_what_cannot():
     rig = Rig()
     seen: list[str] = []
 
-    def is_urgent(record: Record) -> bool:
+    def patience(record: Record) -> float:
         seen.append(record.key)
         if record.key == "later":
             rig.send("now")
-        return record.key == "now"
+        return 0.0 if record.key == "now" else 60.0
 
-    loop = rig.loop(patience_seconds=60.0, is_urgent=is_urgent)
+    loop = rig.loop(patience=patience)
     settle(loop)
     before = rig.commits
     rig.send("later")
@@ -307,10 +307,34 @@ def test_what_nobody_waits_for_shares_the_transaction_of_what_comes_next():
 
 def test_patience_ends():
     rig = Rig()
-    loop = rig.loop(patience_seconds=0.01, is_urgent=lambda _record: False)
+    loop = rig.loop(patience=lambda _record: 0.01)
     rig.send("later")
     settle(loop)
     assert rig.events() == ["later=1"]
+
+
+def test_the_least_patient_record_says_when_all_are_decided():
+    rig = Rig()
+
+    def patience(record: Record) -> float:
+        if record.key == "patient":
+            rig.send("less")
+        return 60.0 if record.key == "patient" else 0.01
+
+    loop = rig.loop(patience=patience)
+    settle(loop)
+    before = rig.commits
+    rig.send("patient")
+    settle(loop)
+    assert (rig.events(), rig.commits - before) == (["patient=1", "less=2"], 1)
+
+
+def test_a_full_batch_waits_for_nobody():
+    rig = Rig()
+    loop = rig.loop(max_batch=2, patience=lambda _record: 60.0)
+    rig.send("a", "b")
+    settle(loop)
+    assert rig.events() == ["a=1", "b=2"]
 
 
 def overlapping(quiet: bool = False) -> tuple[Rig, PartitionLoop]:

@@ -11,7 +11,7 @@ from functools import partial
 
 import grpc
 from spinner_eventlog import topics
-from spinner_eventlog.interface import EventLog, Poison, Record, StateMachine, Transient
+from spinner_eventlog.interface import EventLog, StateMachine, Transient
 from spinner_eventlog.kafka import KafkaLog
 from spinner_eventlog.loop import PartitionLoop
 from spinner_proto.definitions.v1.definitions_pb2 import DagDefinition
@@ -23,6 +23,7 @@ from spinner_servicekit.app import App
 
 from spinner_scheduler.adapters.definitions import Definitions
 from spinner_scheduler.adapters.machine import Policy, SchedulerMachine, new_state
+from spinner_scheduler.adapters.patience import patience
 from spinner_scheduler.adapters.standby import Standby
 from spinner_scheduler.api.service import SchedulerService
 from spinner_scheduler.domain import times
@@ -31,23 +32,6 @@ from spinner_scheduler.domain.state import PartitionState
 from spinner_scheduler.settings import SchedulerSettings
 
 logger = logging.getLogger("spinner_scheduler")
-
-# How long reports that nobody waits for may wait for others. Far below what an eye sees, and enough for a short
-# task's end to share the transaction of its start.
-_PATIENCE_SECONDS = 0.03
-
-
-def is_urgent(record: Record) -> bool:
-    """Whether something may follow from a record at once. Nothing follows from "it runs now"."""
-    try:
-        message = record.decode(InboxMessage)
-    except Poison:
-        return True
-    return message.WhichOneof("kind") != "task_report" or message.task_report.WhichOneof("kind") not in (
-        "launched",
-        "started",
-        "pending",
-    )
 
 
 class Scheduler:
@@ -112,8 +96,7 @@ class Scheduler:
             max_batch=self._settings.max_batch,
             overlap=True,
             instance_id=f"{self._settings.instance_id}-{tier}" if self._settings.instance_id else None,
-            patience_seconds=_PATIENCE_SECONDS,
-            is_urgent=is_urgent,
+            patience=patience,
         )
 
     def _group(self, tier: int) -> str:

@@ -254,8 +254,7 @@ def test_two_owners_who_both_insist(world: World) -> None:
         on_poison=None,
         max_batch=50,
         max_wait_seconds=0.05,
-        patience_seconds=0.0,
-        is_urgent=lambda record: False,
+        patience=lambda record: 0.0,
     )
     at: TopicPartition = (INBOX, 0)
     fenced = commits = 0
