@@ -50,6 +50,8 @@ def environment(home: Home, state: State, service: Service) -> dict[str, str]:
         "SPINNER_ENVIRONMENT": "local",
         "SPINNER_LOG_FORMAT": "console",
         "SPINNER_DEVELOPMENT_USER": getpass.getuser(),
+        # Only the search index reads that topic.
+        "SPINNER_LOG_TOPIC": "1" if os.environ.get("SPINNER_ELASTICSEARCH") else "0",
     }
     fixed = {
         "SPINNER_HOME": str(home.root),

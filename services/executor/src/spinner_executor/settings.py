@@ -101,6 +101,9 @@ class Settings(ServiceSettings):
         gt=0,
         description="bytes a second beyond log_head that a node keeps, too; 48 more for each line",
     )
+    log_topic: bool = Field(
+        default=True, description="write logs to task_logs, too, which the gateway's Elasticsearch index is made from"
+    )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="how often a worker renews its lease")
     lease_seconds: float = Field(default=30.0, gt=0, description="a worker without an answer so long kills itself")
     lost_after_seconds: float = Field(default=45.0, gt=0, description="a worker without heartbeat so long is lost")

@@ -49,7 +49,7 @@ class Piece:
 
 
 class TryLog:
-    """One try's log. `post` queues a record for the topic."""
+    """One try's log. `post` queues a record for the topic; without a topic (""), nothing is published."""
 
     def __init__(
         self, path: Path, key: str, try_key: TryKey, topic: str, masker: Masker, bounds: Bounds | None = None
@@ -210,6 +210,8 @@ class TryLog:
 
     def publish(self, post: Callable[[Outgoing], None], final: bool = False) -> None:
         """Queues what is new; with `final` the end, once."""
+        if not self._topic:
+            return
         size, before = self.size(), self._published
         if self._final or (not final and (size <= before or before >= TOPIC_CAP)):
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from spinner_eventlog.interface import Outgoing, Producer, RecordTooLarge
@@ -28,37 +29,48 @@ class Reporter:
         self._producer = producer
         self._loop = loop
         self._gathered: list[Outgoing] = []
+        # Starts, until the next report or the loop's next turn.
+        self._held: list[tuple[Outgoing, asyncio.Future[Exception | None]]] = []
 
     def report(self, order: TaskOrder, report: TaskReport, traceparent: str = "") -> Sent:
         """Sends a report to the inbox that the order names; awaiting what it returns waits until that is durable.
 
-        Reports reach an inbox in the order of these calls.
+        Reports reach an inbox in the order of these calls. That of a start, which nobody waits for, shares a request
+        with what is sent in the same turn of the event loop: the end of a short try.
         """
-        return self.send(
-            Outgoing(
-                order.reply_topic,
-                order.try_key.dag_id,
-                InboxMessage(task_report=report),
-                order.reply_partition,
-                {"traceparent": traceparent} if traceparent else {},
-            )
+        outgoing = Outgoing(
+            order.reply_topic,
+            order.try_key.dag_id,
+            InboxMessage(task_report=report),
+            order.reply_partition,
+            {"traceparent": traceparent} if traceparent else {},
         )
+        return self._until_written(outgoing, (self._hold if report.HasField("started") else self._sent)(outgoing))
 
     def send(self, outgoing: Outgoing) -> Sent:
         """Sends a record now; awaiting it repeats that until Kafka has it, and raises RecordTooLarge."""
         return self._until_written(outgoing, self._sent(outgoing))
 
+    def _hold(self, outgoing: Outgoing) -> asyncio.Future[Exception | None]:
+        done: asyncio.Future[Exception | None] = self._loop.create_future()
+        if not self._held:
+            self._loop.call_soon(self._release)
+        self._held.append((outgoing, done))
+        return done
+
     def _sent(self, outgoing: Outgoing) -> asyncio.Future[Exception | None]:
         done: asyncio.Future[Exception | None] = self._loop.create_future()
-
-        def delivered(error: Exception | None, _offset: int) -> None:
-            self._loop.call_soon_threadsafe(_settle, done, error)
-
-        try:
-            self._producer.send(outgoing, delivered)
-        except Exception as refused:  # noqa: BLE001 - a full queue and a dead broker are both "later"
-            _settle(done, refused)
+        self._held.append((outgoing, done))
+        self._release()
         return done
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        self._producer.send_together([(outgoing, partial(self._delivered, done)) for outgoing, done in held])
+
+    def _delivered(self, done: asyncio.Future[Exception | None], error: Exception | None, _offset: int) -> None:
+        """On the library's thread. A full queue and a dead broker are both "later"."""
+        self._loop.call_soon_threadsafe(_settle, done, error)
 
     async def _until_written(self, outgoing: Outgoing, done: asyncio.Future[Exception | None]) -> None:
         pause = 0.05
@@ -81,6 +93,7 @@ class Reporter:
 
     def flush(self) -> None:
         """Sends what has gathered."""
+        self._release()
         gathered, self._gathered = self._gathered, []
         for outgoing in gathered:
             try:

@@ -200,7 +200,7 @@ class Controller:
 
     def _try(self, key: str, order: TaskOrder, traceparent: str, partition: int) -> Try:
         path = self.backend.log_path(key)
-        topic = f"task_logs-{self.settings.cluster}"
+        topic = f"task_logs-{self.settings.cluster}" if self.settings.log_topic else ""
         log = TryLog(path, key, order.try_key, topic, Masker(), self.settings.log_bounds)
         situation = Situation(desired_of(order), order.segment)
         return Try(key, partition, order, situation, log, Journal(path.parent, self.context.cipher), traceparent)
