@@ -7,7 +7,8 @@
 The node is called `localhost` and has loopback for a network: pods use the host's (`hostNetwork: true`), so they reach
 every server of a test at 127.0.0.1. Its cgroups are below `/spinner-node-<hash of data>`, so that several nodes live
 side by side. `stop` ends everything that the node started, also after a crash: containers by their cgroup, shims by
-their socket, then mounts and cgroups.
+their socket, then mounts and cgroups. Nodes are in a register, `<cache>/nodes/`: a start ends what is left of those
+that were killed.
 """
 
 from __future__ import annotations
@@ -19,22 +20,20 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from spinner_servers import kubernetes, process, worker_image
+from spinner_servers import cgroups, kubernetes, process, worker_image
 from spinner_servers.image_archive import Image, pack_layer, write_archive
 from spinner_servers.install import debian, locked, run
 from spinner_servers.kubernetes import Cluster, build
 from spinner_servers.process import Launch, ServerError, free_port
-from spinner_servers.progress import step
+from spinner_servers.progress import say, step
 
 PAUSE = "docker.io/spinner/pause:local"
-_CGROUPS = Path("/sys/fs/cgroup")
 _CNI = Path("/usr/lib/cni")
 
 
@@ -50,6 +49,11 @@ class Node:
         command = [str(build.kube()), "kubectl", "--kubeconfig", str(self.cluster.kubeconfig), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    @property
+    def pods(self) -> str:
+        """The control group of all pods (see `cgroups`)."""
+        return f"{_cgroup(self.data)}/kubepods"
+
     def import_image(self, archive: Path) -> None:
         """Puts an image of an archive onto the node."""
         _ctr(self.data, "images", "import", "--digests=false", str(archive))
@@ -61,8 +65,8 @@ def missing() -> str:
         return "A real node needs Linux; on this system run tests against your own cluster."
     if os.geteuid() != 0:
         return "A real node needs root: it makes cgroups, namespaces and mounts."
-    if not os.access(_CGROUPS, os.W_OK):
-        return f"A real node needs writable cgroups; {_CGROUPS} is read-only here."
+    if not os.access(cgroups.ROOT, os.W_OK):
+        return f"A real node needs writable cgroups; {cgroups.ROOT} is read-only here."
     return ""
 
 
@@ -75,6 +79,8 @@ def start(data: Path, with_parent: bool = False) -> Node:
         raise ServerError(why)
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True)
+    reap()
+    register(data, temporary=with_parent)
     archives = install()
     cluster = kubernetes.start(data / "cluster", nodes=0, with_parent=with_parent)
     node = Node(data, cluster)
@@ -104,18 +110,17 @@ def find(data: Path) -> Node | None:
 
 
 def stop(data: Path, grace_seconds: float = 5.0) -> bool:
-    """Ends the node, its pods and its control plane; returns whether anything was running. Data stay."""
+    """Ends the node, its pods and its control plane; returns whether anything was running. Data stay.
+
+    Raises ServerError when something of it cannot be ended; the next start of a node tries it again.
+    """
     data = data.resolve()
     found = process.stop(data / "kubelet", grace_seconds)
     cgroup = _cgroup(data)
-    for _ in range(100):
-        pids = _pids(cgroup)
-        if not pids:
-            break
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
-        time.sleep(0.05)
+    found = bool(cgroups.processes(cgroup)) or found
+    # Pods first: while containerd lives it takes note of their ends. Whatever stays must not keep the rest alive.
+    with contextlib.suppress(ServerError):
+        cgroups.remove(cgroup)
     found = process.stop(data / "containerd", grace_seconds) or found
     shims = [shim for shim in psutil.process_iter(["cmdline"]) if _is_shim_of(shim, data)]
     for shim in shims:
@@ -126,13 +131,9 @@ def stop(data: Path, grace_seconds: float = 5.0) -> bool:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{data}/")), reverse=True):
         subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
-    for folder in _cgroup_folders(cgroup):
-        for child in sorted(folder.rglob("*"), reverse=True):
-            if child.is_dir():
-                with contextlib.suppress(OSError):
-                    child.rmdir()
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    cgroups.remove(cgroup)  # a container that was being started meanwhile
+    with _register() as folder:
+        (folder / f"{cgroup}.json").unlink(missing_ok=True)
     return found
 
 
@@ -142,52 +143,48 @@ def remove(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
 
 
-def reap(folders: Iterator[Path]) -> None:
-    """Removes nodes whose owner (the pid in `<data>/owner`) is gone: tests that were killed leave their pods."""
-    for data in folders:
-        with contextlib.suppress(OSError, ValueError):
-            pid, created = json.loads((data / "owner").read_text())
-            if not (psutil.pid_exists(pid) and abs(psutil.Process(pid).create_time() - created) < 1):
-                remove(data)
+def reap() -> None:
+    """Ends what is left of nodes that are gone, however they went and whatever became of their folders.
+
+    A node lives as long as the process that started it, or its kubelet. Folders of tests (`with_parent`) are removed.
+    """
+    with _register() as folder:
+        entries = [json.loads(file.read_text()) for file in folder.glob("*.json")]
+    for entry in entries:
+        data = Path(entry["data"])
+        if not _lives(entry["pid"], entry["created"]) and process.running(data / "kubelet") is None:
+            try:
+                (remove if entry["temporary"] else stop)(data)
+            except ServerError as error:  # no reason not to start another one
+                say(f"  ! {error}")
 
 
-def own(data: Path) -> None:
-    """Says that this process is the owner of a node's folder."""
-    (data / "owner").write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
+def register(data: Path, temporary: bool) -> None:
+    """Notes that this process starts a node, before anything of it exists that could be left behind."""
+    this = psutil.Process()
+    entry = {"data": str(data), "pid": this.pid, "created": this.create_time(), "temporary": temporary}
+    with _register() as folder:
+        file = folder / f"{_cgroup(data)}.json"
+        file.with_suffix(".new").write_text(json.dumps(entry))
+        file.with_suffix(".new").rename(file)
+
+
+@contextlib.contextmanager
+def _register() -> Iterator[Path]:
+    """Outside of the nodes' folders, so that what a node leaves is found when its folder is gone."""
+    with locked("nodes") as folder:
+        yield folder
+
+
+def _lives(pid: int, created: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - created) < 1
+    except psutil.Error:
+        return False
 
 
 def _cgroup(data: Path) -> str:
     return f"spinner-node-{hashlib.blake2b(str(data).encode(), digest_size=4).hexdigest()}"
-
-
-def _is_v2() -> bool:
-    return (_CGROUPS / "cgroup.controllers").exists()
-
-
-def _cgroup_folders(name: str) -> list[Path]:
-    if _is_v2():
-        return [_CGROUPS / name]
-    return [folder / name for folder in _CGROUPS.iterdir() if folder.is_dir() and (folder / "cgroup.procs").exists()]
-
-
-def _make_cgroups(name: str) -> None:
-    for folder in _cgroup_folders(name):
-        folder.mkdir(exist_ok=True)
-        for file in ("cpuset.cpus", "cpuset.mems"):  # cgroup v1: a new set is empty, and holds nobody
-            if not _is_v2() and (folder / file).exists() and not (folder / file).read_text().strip():
-                (folder / file).write_text((folder.parent / file).read_text())
-    if _is_v2():
-        available = (_CGROUPS / "cgroup.controllers").read_text().split()
-        (_CGROUPS / name / "cgroup.subtree_control").write_text(" ".join(f"+{each}" for each in available))
-
-
-def _pids(name: str) -> set[int]:
-    found: set[int] = set()
-    for folder in _cgroup_folders(name):
-        for file in folder.rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):
-                found.update(int(line) for line in file.read_text().split())
-    return found
 
 
 def _is_shim_of(candidate: psutil.Process, data: Path) -> bool:
@@ -267,7 +264,7 @@ def _kubelet(node: Node) -> Launch:
     data, folder = node.data, node.data / "kubelet"
     folder.mkdir(exist_ok=True)
     cgroup = _cgroup(data)
-    _make_cgroups(cgroup)
+    cgroups.make(cgroup, divided=True)
     configuration = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

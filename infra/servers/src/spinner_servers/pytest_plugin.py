@@ -1,5 +1,5 @@
 """Fixtures that give tests real servers: `kafka_bootstrap`, `mariadb_url`, `elasticsearch_url`, `s3_endpoint`,
-`kubernetes_api`, `kubernetes_node`, `vault_server`.
+`kubernetes_api`, `kubernetes_node`, `vault_server`; and a `control_group` for processes.
 
 Each starts its server once a session, on first use, in a temporary folder, and removes it at the end. An
 environment variable (SPINNER_TEST_KAFKA, SPINNER_TEST_MARIADB, SPINNER_TEST_ELASTICSEARCH, the data folder in
@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from spinner_servers import elasticsearch, kafka, kubernetes, mariadb, objectstore, process, vault
+from spinner_servers import cgroups, elasticsearch, kafka, kubernetes, mariadb, objectstore, process, vault
 from spinner_servers import kubernetes_node as real_node
 from spinner_servers.kubernetes import build
-from spinner_servers.process import Launch, free_port
+from spinner_servers.process import Launch, ServerError, free_port
 
 _BUILD_SECONDS = 1500
 _KUBERNETES = {"kubernetes_api", "kubernetes_node", "vault_server"}
@@ -124,6 +124,22 @@ def vault_server() -> Iterator[vault.Vault]:
         server.close()
 
 
+@pytest.fixture
+def control_group() -> Iterator[str]:
+    """Name of an empty control group (see `spinner_servers.cgroups`); what is in it at the end is killed."""
+    if not (cgroups.ROOT.exists() and os.access(cgroups.ROOT, os.W_OK)):
+        pytest.skip(f"Control groups cannot be made here: {cgroups.ROOT} needs root on Linux.")
+    name = f"spinner-test-{uuid.uuid4().hex[:8]}"
+    try:
+        try:
+            cgroups.make(name)
+        except ServerError as error:
+            pytest.skip(str(error))
+        yield name
+    finally:
+        cgroups.remove(name)
+
+
 @pytest.fixture(scope="session")
 def kubernetes_node() -> Iterator[real_node.Node]:
     """A control plane and a real node (containerd, kubelet) with the worker's image; builds them on first use.
@@ -135,10 +151,7 @@ def kubernetes_node() -> Iterator[real_node.Node]:
     if stated := os.environ.get("SPINNER_TEST_KUBERNETES_NODE"):
         yield real_node.start(Path(stated))
         return
-    folder = Path(tempfile.gettempdir())
-    real_node.reap(folder.glob("spinner-node-*"))
-    data = Path(tempfile.mkdtemp(prefix="spinner-node-", dir=folder))
-    real_node.own(data)
+    data = Path(tempfile.mkdtemp(prefix="spinner-node-"))
     try:
         yield real_node.start(data, with_parent=True)
     finally:

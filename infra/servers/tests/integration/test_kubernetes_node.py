@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from spinner_servers import cgroups, worker_image
 from spinner_servers import kubernetes_node as server
-from spinner_servers import worker_image
 from spinner_servers.kubernetes_node import Node
 
 pytestmark = pytest.mark.kubernetes
@@ -60,20 +57,8 @@ def test_a_pod_over_its_memory_limit_is_killed(kubernetes_node: Node) -> None:
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
 
-def test_what_a_killed_owner_leaves_is_found_and_ended(kubernetes_node: Node, tmp_path: Path) -> None:
-    """The fixture's node stays; a folder whose owner is gone is removed with its cgroups."""
-    orphan = tmp_path / "spinner-node-orphan"
-    orphan.mkdir()
-    subprocess.run(
-        [sys.executable, "-c", "import sys, pathlib; from spinner_servers import kubernetes_node;"
-         "kubernetes_node.own(pathlib.Path(sys.argv[1])); kubernetes_node._make_cgroups("
-         "kubernetes_node._cgroup(pathlib.Path(sys.argv[1])))", str(orphan)], check=True,
-    )  # fmt: skip
-    assert server._pids(server._cgroup(orphan)) == set() and any(
-        folder.exists() for folder in server._cgroup_folders(server._cgroup(orphan))
-    )
-    server.reap(iter([orphan, kubernetes_node.data]))
-    assert not orphan.exists()
-    assert not any(folder.exists() for folder in server._cgroup_folders(server._cgroup(orphan)))
+def test_a_running_node_is_none_that_is_left_over(kubernetes_node: Node) -> None:
+    server.reap()
     nodes = json.loads(kubernetes_node.kubectl("get", "nodes", "-o", "json"))["items"]
     assert [node["metadata"]["name"] for node in nodes] == ["localhost"]
+    assert all(folder.exists() for folder in cgroups.folders(kubernetes_node.pods))
