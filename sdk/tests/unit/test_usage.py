@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from spinner.runtime.usage import Cgroup, Meter
+from spinner_servers import cgroups
 
 MIB = 1024 * 1024
 HOG = """
@@ -84,50 +84,42 @@ def test_version_2_of_an_old_kernel_without_a_peak_goes_by_what_was_seen(tmp_pat
     assert group.peak_memory_bytes() == 400000000
 
 
-def _version_1_here() -> bool:
-    root = Path("/sys/fs/cgroup")
-    return os.access(root / "memory", os.W_OK) and os.access(root / "cpuacct", os.W_OK)
+def test_version_1_sums_up_a_group(tmp_path: Path) -> None:
+    write(
+        tmp_path / "memory",
+        memory__usage_in_bytes="1\n",
+        memory__max_usage_in_bytes="136314880\n",
+        memory__stat="inactive_file 7\ntotal_inactive_file 31457280\n",
+    )
+    write(tmp_path / "cpuacct", cpuacct__usage="500000000\n")
+    group = Cgroup.find(str(tmp_path))
+    assert group is not None and group.version == 1
+    assert group.peak_memory_bytes() == 136314880 - 31457280
+    assert group.cpu_seconds() == 0.5
 
 
 @pytest.fixture
-def version_1_root(tmp_path: Path) -> Path:
-    """Version 1 as a container sees it: the kernel's own files where we may make a group, else a copy of them."""
-    if not _version_1_here():
-        write(
-            tmp_path / "memory", memory__usage_in_bytes="1\n", memory__max_usage_in_bytes="136314880\n", memory__stat=""
-        )
-        write(tmp_path / "cpuacct", cpuacct__usage="500000000\n")
-        return tmp_path
-    for controller in ("memory", "cpuacct"):
-        group = Path("/sys/fs/cgroup", controller, f"spinner-test-{os.getpid()}")
-        group.mkdir()
-        (tmp_path / controller).symlink_to(group)
+def container_root(control_group: str, tmp_path: Path) -> Path:
+    """The kernel's own files of a real group, of the version that this machine has, as a container sees them."""
+    if cgroups.is_version_2():
+        return cgroups.folders(control_group)[0]
+    for folder in cgroups.folders(control_group):
+        (tmp_path / folder.parent.name).symlink_to(folder)
     return tmp_path
 
 
-def test_version_1_counts_processes_that_were_killed(version_1_root: Path) -> None:
-    group = Cgroup.find(str(version_1_root))
-    assert group is not None and group.version == 1
-    if _version_1_here():
-        enter = "".join(f"open('{version_1_root}/{c}/cgroup.procs', 'w').write('0')\n" for c in ("memory", "cpuacct"))
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                enter + "import time\nwhile time.process_time() < 0.3: pass\n" + HOG,
-                str(120 * MIB),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.kill()
-        process.wait()
-    try:
-        assert 120 * MIB < group.peak_memory_bytes() < 200 * MIB
-        assert 0.2 < group.cpu_seconds() < 10
-    finally:
-        if _version_1_here():
-            for controller in ("memory", "cpuacct"):
-                (version_1_root / controller).resolve().rmdir()
+def test_the_kernel_counts_processes_that_were_killed(container_root: Path, control_group: str) -> None:
+    group = Cgroup.find(str(container_root))
+    assert group is not None and group.version == (2 if cgroups.is_version_2() else 1)
+    files = [str(folder / "cgroup.procs") for folder in cgroups.folders(control_group)]
+    enter = f"for file in {files!r}: open(file, 'w').write('0')\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", enter + BURN + HOG, str(120 * MIB)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert 120 * MIB < group.peak_memory_bytes() < 200 * MIB
+    assert 0.2 < group.cpu_seconds() < 10

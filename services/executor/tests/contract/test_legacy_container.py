@@ -13,7 +13,7 @@ from spinner_proto.orders.v1 import orders_pb2 as o
 from spinner_servers import worker_image
 from stage import Stage, until
 
-SECONDS = 90.0
+SECONDS = 180.0
 pytestmark = pytest.mark.kubernetes
 
 

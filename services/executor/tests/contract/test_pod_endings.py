@@ -122,6 +122,7 @@ def ended(code: int, reason: str) -> dict[str, Any]:
     ("task_id", "status", "outcome", "words"),
     [
         ("oom", ended(137, "OOMKilled"), c.OUTCOME_OUT_OF_MEMORY, "memory limit"),
+        ("unlimited", ended(137, "OOMKilled"), c.OUTCOME_NODE_OUT_OF_MEMORY, "node's memory ran out"),
         ("crash", ended(139, "Error"), c.OUTCOME_CRASHED, "SIGSEGV"),
         ("lease", ended(75, "Error"), c.OUTCOME_LOST, "lease"),
         ("start", ended(128, "StartError"), c.OUTCOME_CONFIG_ERROR, "StartError"),
@@ -146,7 +147,7 @@ def ended(code: int, reason: str) -> dict[str, Any]:
     ],
 )
 def test_what_the_kubelet_says(scene: Scene, task_id: str, status: dict[str, Any], outcome: int, words: str) -> None:
-    order = scene.running(task_id)
+    order = scene.running(task_id, resources_json="{}" if task_id == "unlimited" else '{"limit_memory": "1Gi"}')
     scene.started(order)
     scene.says(order, status)
     end = scene.end(order)

@@ -13,9 +13,10 @@ from node_place import NodePlace
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.inbox.v1.inbox_pb2 import TaskEnded
 from spinner_proto.orders.v1 import orders_pb2 as o
+from spinner_servers import cgroups
 from stage import Stage, until
 
-SECONDS = 90.0
+SECONDS = 180.0
 PODS = 100
 DAG_FILE = """
 import os, pathlib, signal, subprocess, sys, time
@@ -164,7 +165,8 @@ def test_success_failure_memory_and_crash_are_told_apart(stage: Stage, orders: O
     assert "as 50000" in log and "root file system: Read-only file system" in log
     assert "CapEff:\\t0000000000000000" in log and "NoNewPrivs:\\t1" in log and "Seccomp:\\t2" in log
     assert stage.store.get("xcom/d/" + good.try_key.run_id + "/good/-1/return_value.json") == b"42"
-    assert end.usage.peak_memory_bytes > 1 << 20
+    assert 20 << 20 < end.usage.peak_memory_bytes < 1 << 30
+    assert 0.05 < end.usage.cpu_seconds < SECONDS
     assert {c.STAGE_LAUNCH, c.STAGE_READINESS, c.STAGE_TASK_EXEC} <= {each.stage for each in end.stages}
 
     end = stage.wait(fails, seconds=SECONDS).ended
@@ -177,6 +179,22 @@ def test_success_failure_memory_and_crash_are_told_apart(stage: Stage, orders: O
 
     end = stage.wait(hungry, seconds=SECONDS).ended
     assert end.outcome == c.OUTCOME_OUT_OF_MEMORY, end.message
+    nothing_left(place)
+
+
+def test_a_pod_that_the_kernel_kills_for_its_nodes_memory_says_so(
+    stage: Stage, orders: Orders, place: NodePlace, request: pytest.FixtureRequest
+) -> None:
+    """Pods without requests share a control group; what it may use is what the node has left for them."""
+    shared = f"{place.node.pods}/besteffort"
+    stage.executor()
+    order = orders("hungry")
+    request.addfinalizer(lambda: cgroups.limit_memory(shared, None))
+    cgroups.limit_memory(shared, 512 << 20)
+    stage.write(order)
+    end = stage.wait(order, seconds=SECONDS).ended
+    assert end.outcome == c.OUTCOME_NODE_OUT_OF_MEMORY, end.message
+    assert "limit of its own" in end.message and seen(stage) == ["hungry"]
     nothing_left(place)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from spinner_eventlog.interface import Outgoing
 from spinner_proto.common.v1 import common_pb2 as c
 from spinner_proto.usage.v1.usage_pb2 import TaskResources, TaskUsage
+from spinner_servers import cgroups
 from stage import Stage, until
 
 MIB = 1024 * 1024
@@ -21,6 +22,13 @@ import os, time
 def task(client, work):
     while not os.path.exists("GO"):
         time.sleep(0.02)
+"""
+
+
+SUICIDE = """
+import os, signal
+def task(client, work):
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -62,11 +70,11 @@ def test_the_try_after_one_that_ran_out_of_memory_gets_more(stage: Stage) -> Non
     limit = json.dumps({"limit_memory": "600Mi"})
     first = stage.order("t", bundle, "hungry.py", resources_json=limit)
     stage.write(first)
-    ended = stage.wait(first).ended
+    ended = stage.wait(first, seconds=60).ended
     assert (ended.outcome, ended.usage.memory_limit_bytes) == (c.OUTCOME_OUT_OF_MEMORY, 600 * MIB)
     again = stage.order("t", bundle, "hungry.py", try_number=2, resources_json=limit)
     stage.write(again)
-    ended = stage.wait(again).ended
+    ended = stage.wait(again, seconds=60).ended
     assert (ended.outcome, ended.usage.memory_limit_bytes, ended.usage.memory_source) == (
         c.OUTCOME_SUCCESS, 912 * MIB, "raised",
     )  # fmt: skip
@@ -100,3 +108,23 @@ def test_requests_wait_for_the_memory_that_others_ask_for(stage: Stage) -> None:
     first_end = next(i for i, r in enumerate(stage.reports) if r.WhichOneof("kind") == "ended")
     assert started[0] == "t0"
     assert "t1" not in [r.try_key.task_id for r in stage.reports[:first_end] if r.WhichOneof("kind") == "started"]
+
+
+def test_workers_that_the_kernel_kills_for_memory_are_told_from_others_that_are_killed(
+    stage: Stage, control_group: str
+) -> None:
+    """The limit is the control group's of the executor and its workers, as a container's or a service's."""
+    stage.executor(groups=cgroups.folders(control_group))
+    cgroups.limit_memory(control_group, 600 * MIB)
+    hungry, suicide = stage.bundle(hungry=HUNGRY), stage.bundle(suicide=SUICIDE)
+    for number, (bundle, path, outcome) in enumerate(
+        [
+            (suicide, "suicide.py", c.OUTCOME_CRASHED),
+            (hungry, "hungry.py", c.OUTCOME_OUT_OF_MEMORY),
+            (suicide, "suicide.py", c.OUTCOME_CRASHED),
+        ]
+    ):
+        order = stage.order(f"t{number}", bundle, path)
+        stage.write(order)
+        ended = stage.wait(order, seconds=60).ended
+        assert (ended.outcome, ended.exit_code) == (outcome, 137), ended.message

@@ -44,9 +44,14 @@ class Scene:
         self.uploading = threading.Event()
         self.node_fails = False
         self.node: tuple[bytes, ...] = ()
+        self.beside: Exit | None = None
         context: Any = SimpleNamespace(
             backend=SimpleNamespace(
-                disruption=lambda _: None, read_log=self._read_log, stop=lambda *_, **__: None, shares_files=False
+                disruption=lambda _: None,
+                why_crashed=self._why_crashed,
+                read_log=self._read_log,
+                stop=lambda *_, **__: None,
+                shares_files=False,
             ),
             reporter=SimpleNamespace(report=self._report, post=lambda _: None),
             objects=SimpleNamespace(put=self._put),
@@ -65,6 +70,9 @@ class Scene:
         granted = asyncio.get_running_loop().create_future()
         granted.set_result(None)
         return granted
+
+    async def _why_crashed(self, _worker: str) -> Exit | None:
+        return self.beside
 
     async def _read_log(self, _worker: str) -> Any:
         if self.node_fails:
@@ -166,5 +174,26 @@ def test_the_log_of_a_worker_that_only_repeats_its_end_comes_from_its_node(tmp_p
         report = await scene.reported()
         assert report.ended.log_key
         assert scene.tried.log.path.read_bytes() == b"it printed\nand more\n"
+
+    in_scene(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("beside", "outcome", "message"),
+    [
+        (None, c.OUTCOME_CRASHED, "the container was killed"),
+        (Exit(outcome=c.OUTCOME_OUT_OF_MEMORY, message="at its limit"), c.OUTCOME_OUT_OF_MEMORY, "at its limit"),
+    ],
+)
+def test_why_the_container_beside_a_worker_died_is_asked_of_its_place(
+    tmp_path: Path, beside: Exit | None, outcome: int, message: str
+) -> None:
+    async def body(scene: Scene) -> None:
+        scene.beside = beside
+        scene.let_go.set()
+        told = TaskEnded(outcome=c.OUTCOME_CRASHED, message="the container was killed", exit_code=1)
+        await scene.ends.finish(scene.tried, FinishRequest(ended=told))
+        ended = (await scene.reported()).ended
+        assert (ended.outcome, ended.message) == (outcome, message)
 
     in_scene(tmp_path, body)

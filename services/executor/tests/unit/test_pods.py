@@ -121,3 +121,37 @@ def test_a_pod_that_vanishes_was_deleted_unless_it_said_something_else_before() 
     preempted = pods.vanished(pod({**running, **disrupted("PreemptionByScheduler", "for y")}, deleting=True))
     assert preempted.outcome == c.OUTCOME_PREEMPTED
     assert classify_exit(pods.vanished(pod(ended(137, "OOMKilled")))).outcome == c.OUTCOME_OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("spec", "outcome"),
+    [
+        ({"containers": [{"name": "worker", "resources": {"limits": {"memory": "1Gi"}}}]}, c.OUTCOME_OUT_OF_MEMORY),
+        ({"containers": [{"name": "worker"}], "resources": {"limits": {"memory": "1Gi"}}}, c.OUTCOME_OUT_OF_MEMORY),
+        ({"containers": [{"name": "worker", "resources": {"limits": {"cpu": 1}}}]}, c.OUTCOME_NODE_OUT_OF_MEMORY),
+        ({"containers": [{"name": "worker"}]}, c.OUTCOME_NODE_OUT_OF_MEMORY),
+    ],
+)
+def test_the_kernel_kills_a_container_without_a_limit_only_for_its_node(spec: dict[str, Any], outcome: int) -> None:
+    found = pods.read({"metadata": {"name": "p"}, "spec": spec, "status": ended(137, "OOMKilled")})
+    assert found.exit is not None
+    assert (classify_exit(found.exit).outcome, found.exit.exit_code) == (outcome, 137)
+
+
+def test_why_a_legacy_container_died_is_known_when_the_kubelet_says_so() -> None:
+    limits = {"limits": {"memory": "64Mi"}}
+    killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+
+    def manifest(**status: Any) -> dict[str, Any]:
+        spec = {"initContainers": [{"name": "legacy", "resources": limits}], "containers": [{"name": "worker"}]}
+        return {"spec": spec, "status": {"initContainerStatuses": [{"name": "legacy", **status}]}}
+
+    assert pods.legacy_end(manifest(state={"running": {}})) is None
+    for said in (manifest(lastState=killed, state={"running": {}}), manifest(state=killed)):
+        found = pods.legacy_end(said)
+        assert found is not None
+        assert (found.outcome, found.exit_code) == (c.OUTCOME_OUT_OF_MEMORY, 137)
+    crashed = pods.legacy_end(manifest(lastState={"terminated": {"exitCode": 137, "reason": "Error"}}))
+    assert crashed is not None
+    assert crashed.outcome == c.OUTCOME_UNSPECIFIED
+    assert pods.legacy_end({"spec": {}, "status": {}}) is None

@@ -132,6 +132,9 @@ class Backend(Protocol):
     async def why_lost(self, worker: str) -> Exit | None:
         """More about a worker whose lease is over, if anything is known."""
 
+    async def why_crashed(self, worker: str) -> Exit | None:
+        """More about what a worker that says it crashed had beside itself, if anything is known; takes seconds."""
+
     def log_path(self, key: str) -> Path:
         """The try's log file on this machine."""
 

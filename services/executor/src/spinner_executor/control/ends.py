@@ -114,11 +114,11 @@ class Ends:
         segment = s.segment
         now = datetime.now(UTC)
         ended = TaskEnded(outcome=ending.outcome, message=ending.message, exit_code=ending.exit_code, return_length=-1)
-        if s.exit is not None:
-            ended.usage.peak_memory_bytes = s.exit.peak_memory_bytes
-            ended.usage.cpu_seconds = s.exit.cpu_seconds
-        elif tried.usage is not None:
+        if tried.usage is not None:
             ended.usage.CopyFrom(tried.usage)
+        if s.exit is not None:  # of a pod, nothing is known but what its worker said
+            ended.usage.peak_memory_bytes = max(ended.usage.peak_memory_bytes, s.exit.peak_memory_bytes)
+            ended.usage.cpu_seconds = max(ended.usage.cpu_seconds, s.exit.cpu_seconds)
         if tried.started_time is not None:
             ended.start_time.FromDatetime(tried.started_time)
             ended.stages.append(
@@ -223,6 +223,10 @@ class Ends:
         done = tried.end_done = asyncio.get_running_loop().create_future()
 
         async def prepare() -> None:
+            if kind == "ended" and report.ended.outcome == Outcome.OUTCOME_CRASHED:
+                cause = await context.backend.why_crashed(tried.worker)
+                if cause is not None:
+                    report.ended.outcome, report.ended.message = cause.outcome, cause.message
             if kind == "ended" and self.uploads.may_follow(tried, report.ended):
                 self._finish_end(tried, report, "", self.uploads.promise(tried))
                 return

@@ -17,7 +17,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_executor.domain import podnames
 from spinner_executor.domain.model import Exit
 
-WORKER = "worker"
+WORKER, LEGACY = "worker", "legacy"
 _MAX_TEXT = 500
 # What every pod waits for in turn.
 PREPARED, SCHEDULED = "the pod is being prepared on its node", "the pod waits for the Kubernetes scheduler"
@@ -75,13 +75,13 @@ def read(manifest: Mapping[str, Any]) -> Pod:
     annotations = metadata.get("annotations") or {}
     segment = annotations.get(podnames.SEGMENT, "")
     name, node = metadata["name"], (manifest.get("spec") or {}).get("nodeName", "")
-    deleting = "deletionTimestamp" in metadata
+    deleting, limited = "deletionTimestamp" in metadata, _is_limited(manifest.get("spec") or {})
     phase, waiting, outcome, hopeless, exit = Phase.WAITING, "", Outcome.OUTCOME_UNSPECIFIED, False, None
     if status.get("phase") in ("Succeeded", "Failed"):
-        phase, exit = Phase.ENDED, _exit(status, deleting)
+        phase, exit = Phase.ENDED, _exit(status, deleting, limited)
     elif (ended := _state(status.get("containerStatuses"), "terminated")) is not None:
         # The worker is gone; other containers and the kubelet's bookkeeping may take a little longer.
-        phase, exit = Phase.ENDED, _exit(status, deleting, ended)
+        phase, exit = Phase.ENDED, _exit(status, deleting, limited, ended)
     elif _state(status.get("containerStatuses"), "running") is not None:
         phase = Phase.RUNNING
     else:
@@ -150,7 +150,46 @@ def _waiting(status: Mapping[str, Any], bound: bool) -> tuple[str, Outcome.Value
     return SCHEDULED, Outcome.OUTCOME_NEVER_SCHEDULED, False
 
 
-def _exit(status: Mapping[str, Any], deleting: bool, ended: Mapping[str, Any] | None = None) -> Exit:
+def legacy_end(manifest: Mapping[str, Any]) -> Exit | None:
+    """How the legacy container died before it was restarted; None while the kubelet has not said so.
+
+    With control groups of version 2 the kernel kills a whole container when its memory runs out (the kubelet's
+    `singleProcessOOMKill`), so nobody in it can say why its command ended.
+    """
+    for container in (manifest.get("status") or {}).get("initContainerStatuses") or ():
+        if container.get("name") == LEGACY:
+            ended = (container.get("lastState") or {}).get("terminated")
+            ended = ended or (container.get("state") or {}).get("terminated")
+            if ended is not None and ended.get("reason") == "OOMKilled":
+                return _out_of_memory(ended.get("exitCode"), _is_limited(manifest.get("spec") or {}, LEGACY))
+            return None if ended is None else Exit(exit_code=ended.get("exitCode"))
+    return None
+
+
+def has_legacy(manifest: Mapping[str, Any]) -> bool:
+    """Whether the pod has a legacy container beside its worker."""
+    containers = (manifest.get("spec") or {}).get("initContainers") or ()
+    return any(container.get("name") == LEGACY for container in containers)
+
+
+def _is_limited(spec: Mapping[str, Any], name: str = WORKER) -> bool:
+    """Whether a container of the pod has a memory limit; True where the pod does not say."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    resources = [each.get("resources") or {} for each in containers if each.get("name") == name]
+    limits = [(each.get("limits") or {}).get("memory") for each in (*resources, spec.get("resources") or {})]
+    return not resources or any(limits)
+
+
+def _out_of_memory(code: int | None, limited: bool) -> Exit:
+    if limited:
+        outcome, what = Outcome.OUTCOME_OUT_OF_MEMORY, "at its memory limit; raise limit_memory or use less."
+    else:
+        outcome = Outcome.OUTCOME_NODE_OUT_OF_MEMORY
+        what = "because its node's memory ran out: it has no limit of its own. Set request_memory and limit_memory."
+    return Exit(exit_code=code or 137, outcome=outcome, message=f"The kernel killed the container {what}")
+
+
+def _exit(status: Mapping[str, Any], deleting: bool, limited: bool, ended: Mapping[str, Any] | None = None) -> Exit:
     ended = ended or _state(status.get("containerStatuses"), "terminated")
     code = None if ended is None else ended.get("exitCode")
     disrupted = _disruption(status)
@@ -159,11 +198,7 @@ def _exit(status: Mapping[str, Any], deleting: bool, ended: Mapping[str, Any] | 
     if ended is not None:
         reason, message = ended.get("reason", ""), ended.get("message", "")
         if reason == "OOMKilled":
-            return Exit(
-                exit_code=code or 137,
-                outcome=Outcome.OUTCOME_OUT_OF_MEMORY,
-                message="The kernel killed the worker at its pod's memory limit; raise limit_memory or use less.",
-            )
+            return _out_of_memory(code, limited)
         if reason in _START_REASONS:
             return Exit(exit_code=code, outcome=Outcome.OUTCOME_CONFIG_ERROR, message=_text(reason, message))
         if deleting and code in (137, 143):

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,9 +157,20 @@ class Stage:
         return self.store.get(ended.log_key)
 
     def executor(
-        self, data: str = "data", wait: bool = True, wait_seconds: float = 60.0, **settings: object
+        self,
+        data: str = "data",
+        wait: bool = True,
+        wait_seconds: float = 60.0,
+        groups: Sequence[Path] = (),
+        **settings: object,
     ) -> subprocess.Popen[bytes]:
-        """Starts an executor process, ready when this returns (unless `wait` is false)."""
+        """Starts an executor process, ready when this returns (unless `wait` is false). `groups`: its control group's
+        folders, if it is to have one of its own."""
+
+        def enter() -> None:
+            for group in groups:
+                (group / "cgroup.procs").write_text("0")
+
         name = uuid.uuid4().hex[:6]
         status = self.folder / f"status-{name}.json"
         environment = os.environ | {
@@ -180,7 +191,11 @@ class Stage:
         environment |= {f"SPINNER_{key.upper()}": str(value) for key, value in (self.settings | settings).items()}
         with (self.folder / f"executor-{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "spinner_executor"], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "spinner_executor"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=enter if groups else None,
             )
         process.status_file = status  # type: ignore[attr-defined]
         self.processes.append(process)

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import logging
@@ -43,6 +44,9 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FORCE_SECONDS = 1
 _ACCOUNT_SECONDS = 10.0
+# How long the kubelet may take to say how a container ended that it has started again, and how often it is looked at.
+_KUBELET_SECONDS = 5.0
+_KUBELET_LOOK_SECONDS = 0.25
 # A call that fails for so long, and what a pod waits for this long, are worth a word to the user; what every pod waits
 # for only when it takes longer.
 _TELL_AFTER_SECONDS = 3.0
@@ -388,6 +392,20 @@ class KubernetesBackend:
             return None
         condition = await self._nodes.trouble(pod.node)
         return None if condition is None else pods.node_lost(pod.node, condition)
+
+    async def why_crashed(self, worker: str) -> Exit | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _KUBELET_SECONDS
+        with contextlib.suppress(ApiFailure):
+            while True:
+                manifest = await self._client.call("GET", f"{self._pods_path}/{worker}")
+                found = pods.legacy_end(manifest)
+                if found is not None:
+                    return found if found.outcome != Outcome.OUTCOME_UNSPECIFIED else None
+                if not pods.has_legacy(manifest) or loop.time() > deadline:
+                    return None
+                await asyncio.sleep(_KUBELET_LOOK_SECONDS)
+        return None
 
     # What the watches tell.
 

@@ -10,7 +10,8 @@ a folder; `spinner.runtime.legacy` is the other side of this protocol:
     status                 how it ended: `exit=3 oom=0 peak=<bytes> cpu=<nanoseconds>`, or `lost`
 
 The script is process 1 of its container, so that ending reaches every process of the job. When the container dies under
-the command, its successor finds `begun` without `status` and says `lost`; the command never runs twice.
+the command, its successor finds `begun` without `status` and says `lost`; the command never runs twice. Whether it died
+for want of memory, the pod's status tells.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spinner_executor.domain.pods import LEGACY
+
 VOLUME = "legacy"
 FOLDER = "/var/spinner/legacy"
-CONTAINER = "legacy"
 # The worker only passes text on; what the job needs is the other container's.
 WORKER_RESOURCES = {"requests": {"memory": "96Mi", "cpu": "20m"}, "limits": {"memory": "512Mi"}}
 
@@ -62,7 +64,7 @@ rest
 def container(image: str, pull_policy: str, security: Mapping[str, Any]) -> dict[str, Any]:
     """The container with the legacy image, for `initContainers`."""
     return {
-        "name": CONTAINER,
+        "name": LEGACY,
         "image": image,
         "imagePullPolicy": pull_policy,
         "restartPolicy": "Always",

@@ -293,6 +293,9 @@ class LocalBackend:
     async def why_lost(self, worker: str) -> Exit | None:
         return None
 
+    async def why_crashed(self, worker: str) -> Exit | None:
+        return None
+
     async def read_log(self, worker: str) -> AsyncIterator[bytes]:
         return  # its file is all there is
         yield b""

@@ -35,22 +35,13 @@ from pathlib import Path
 from typing import Any
 
 from spinner_executor.adapters.local import idle, warm_files, worker
+from spinner_executor.adapters.local.oom_kills import OomKills
 
 LINGER_SECONDS = 30.0
 # Idle workers are forked again in the first calm moment, not while the machine is busy with a launch.
 _CALM_SECONDS = 0.001
 # After one that ended before it had a try: its executor doesn't take any.
 _REFUSED_SECONDS = 1.0
-_CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
-
-
-def oom_kills() -> int:
-    """How many processes of this control group the kernel killed for memory; 0 where that cannot be known."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in _CGROUP_EVENTS.read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
 
 
 @dataclass(slots=True)
@@ -99,7 +90,7 @@ class ForkServer:
         self._refill_at = 0.0
         self._working: dict[int, _Child] = {}
         self._names: dict[str, int] = {}
-        self._oom_seen = oom_kills()
+        self._oom_kills = OomKills()
         self._retiring = False
         self._inherited: list[int] = []
         self._warm = warm_files.WarmFiles(
@@ -161,6 +152,7 @@ class ForkServer:
             now = time.monotonic()
             if now - tidied > 1.0:
                 self._warm.tidy(self._retiring)
+                self._oom_kills.look(now)
                 tidied = now
             if refill and not events:
                 self._fork_idle()
@@ -335,10 +327,6 @@ class ForkServer:
 
     def _tell_exit(self, child: _Child, status: int, usage: resource.struct_rusage) -> None:
         signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        oom = False
-        if signal_number == signal.SIGKILL:
-            kills = oom_kills()
-            oom, self._oom_seen = kills > self._oom_seen, kills
         message = {
             "exited": child.assignment["worker"],
             "key": child.assignment["key"],
@@ -346,7 +334,7 @@ class ForkServer:
             "signal": signal_number,
             "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
-            "oom_kill_seen": oom,
+            "oom_kill_seen": signal_number == signal.SIGKILL and self._oom_kills.explain_one(),
         }
         if status:  # what ended well has reported its end
             path = Path(child.assignment["folder"]) / f"exit-{child.assignment['worker']}.json"
