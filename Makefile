@@ -12,7 +12,7 @@ PACKAGES := spinner spinner_eventlog spinner_servicekit spinner_objectstore spin
   spinner_cli spinner_local spinner_servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s check fmt lock proto ui bench bench-executor bench-peers worker-image simulate model-check bench-scheduler
+.PHONY: help setup ui-setup up down status test test-python test-ui e2e e2e-core e2e-ui e2e-k8s e2e-cgroup2 check fmt lock proto ui bench bench-executor bench-peers worker-image simulate model-check bench-scheduler
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ e2e-core: setup  ## Black-box tests without a browser
 
 e2e-k8s: setup  ## The executor on a real Kubernetes API (built once, minutes)
 	@infra/run-tests e2e-k8s
+
+e2e-cgroup2: setup  ## What cgroups decide (usage, memory, real pods) under a kernel with version 2 alone (Debian, root)
+	@infra/run-tests e2e-cgroup2
 
 e2e-ui: ui-setup  ## UI journeys in Chromium
 	@infra/run-tests e2e-ui

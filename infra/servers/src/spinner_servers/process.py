@@ -124,7 +124,7 @@ def start(launch: Launch, with_parent: bool = False) -> psutil.Process:
                 user=launch.user,
                 group=launch.user and _group_of(launch.user),
                 extra_groups=[] if launch.user else None,
-                preexec_fn=_die_with_parent if with_parent and sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if with_parent and sys.platform == "linux" else None,
             )
         process = psutil.Process(child.pid)
         (launch.data / "server.json").write_text(json.dumps({"pid": child.pid, "created": process.create_time()}))
@@ -188,5 +188,6 @@ def _group_of(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn`: the kernel kills the child when its parent ends (Linux)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
