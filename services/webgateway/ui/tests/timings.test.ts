@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  axisTicks,
   axisTop,
   boxesPath,
   labelPlaces,
@@ -59,6 +60,12 @@ describe('an axis', () => {
   it('is not stretched by one that took far longer', () => {
     expect(axisTop([...Array<number>(99).fill(10), 5000])).toBe(20);
     expect(axisTop([...Array<number>(50).fill(10), ...Array<number>(50).fill(5000)])).toBeCloseTo(5250);
+  });
+  it('has lines at round times, however short', () => {
+    expect(axisTicks(0.49)).toEqual([0, 0.1, 0.2, 0.3, 0.4]);
+    expect(axisTicks(1.3)).toEqual([0, 0.5, 1]);
+    expect(axisTicks(1200)).toEqual([0, 300, 600, 900, 1200]);
+    expect(axisTicks(0.004)).toEqual([0, 0.002, 0.004]);
   });
   it('labels the last place and others with room between', () => {
     expect(labelPlaces(1000, 1200)).toEqual([99, 199, 299, 399, 499, 599, 699, 799, 899, 999]);

@@ -103,14 +103,9 @@ function dateFormat(timezone: string): (moment: string) => string {
 }
 
 const MOST_PLANNED = 1000;
-const DEFAULT_DAYS = 7;
 const MOST_DAYS = 62;
 
-/** For how many days planned runs are asked for: about as many as 1,000 runs take, by what ran in the last 30 days. */
-export function daysToPlan(days: { date: string; counts: Counts }[], now: string): number {
-  const since = text(utc(now) - 30 * DAY_MS);
-  const recent = days.filter((day) => day.date > since && day.date <= now);
-  const runs = recent.reduce((sum, day) => sum + countOf(day.counts), 0);
-  if (runs === 0) return DEFAULT_DAYS;
-  return Math.max(1, Math.min(MOST_DAYS, Math.floor(MOST_PLANNED / (runs / 30))));
+/** For how many days planned runs are asked for: as many as about 1,000 runs take, by how many the next day has. */
+export function daysToPlan(nextDay: number): number {
+  return nextDay === 0 ? MOST_DAYS : Math.max(1, Math.min(MOST_DAYS, Math.floor(MOST_PLANNED / nextDay)));
 }

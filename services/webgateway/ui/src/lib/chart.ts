@@ -1,4 +1,5 @@
 /** Scales, ticks and paths of the charts. Pure. */
+import { ticks } from './gantt';
 
 /**
  * The top of an axis of seconds. A single run that took far longer than the others would flatten all of them, so that
@@ -10,6 +11,13 @@ export function axisTop(values: readonly (number | null)[]): number {
   const p95 = sorted[Math.ceil(sorted.length * 0.95) - 1] ?? 0;
   if (longest === 0) return 1;
   return sorted.length >= 20 && longest > 4 * p95 ? 2 * p95 : longest * 1.05;
+}
+
+/** Seconds at which an axis has a line: round numbers, below a few seconds tenths and hundredths too. */
+export function axisTicks(top: number): number[] {
+  if (top >= 5) return ticks(top, 5);
+  const step = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((size) => top / size <= 5) ?? 1;
+  return Array.from({ length: Math.floor(top / step) + 1 }, (_, n) => Number((n * step).toFixed(3)));
 }
 
 /** The middle of the values; the mean of the middle two of an even number; `null` without any. */

@@ -4,8 +4,7 @@
  */
 import { useState, type KeyboardEvent, type ReactNode } from 'react';
 import { createPortal } from 'react-dom';
-import { labelPlaces, movePlace, placeAt } from '../../lib/chart';
-import { ticks } from '../../lib/gantt';
+import { axisTicks, labelPlaces, movePlace, placeAt } from '../../lib/chart';
 import { formatDuration } from '../../lib/time';
 import { useWidth } from './useWidth';
 import './charts.css';
@@ -95,7 +94,7 @@ export function Plot({ label, count, top, height, dateOf, textOf, tip, onOpen, c
     >
       {whole > 0 && (
         <svg width={whole} height={height + FOOT} aria-hidden="true">
-          {ticks(top, 5).map((seconds) => (
+          {axisTicks(top).map((seconds) => (
             <g key={seconds}>
               <path className="plot-line" d={`M${GUTTER} ${scale.y(seconds) + 0.5}H${whole}`} />
               <text x={GUTTER - 8} y={scale.y(seconds) + 4} textAnchor="end">

@@ -25,12 +25,11 @@ export function CalendarView() {
   const dag = useQuery(dagQuery(dagId));
   const now = calendar.data ? today(calendar.data.timezone) : '';
   const current = year === Number(now.slice(0, 4));
+  const plans = current && dag.data?.paused === false && !!dag.data.next_run_time;
+  const nextDay = useQuery({ ...simulationQuery(dagId, { days: 1, maxActiveRuns: 1 }), enabled: plans });
   const planned = useQuery({
-    ...simulationQuery(dagId, {
-      days: calendar.data ? daysToPlan(calendar.data.days, now) : 1,
-      maxActiveRuns: 1,
-    }),
-    enabled: current && !calendar.isPlaceholderData && dag.data?.paused === false && !!dag.data.next_run_time,
+    ...simulationQuery(dagId, { days: daysToPlan(nextDay.data?.run_count ?? 0), maxActiveRuns: 1 }),
+    enabled: plans && nextDay.isSuccess,
   });
   const plannedByDay = useMemo(
     () =>
@@ -98,8 +97,8 @@ export function CalendarView() {
           }}
         />
         <Legend />
-        {planned.isError && current && (
-          <p className="muted">Planned runs are not shown: {planned.error.message}</p>
+        {plans && (nextDay.error ?? planned.error) && (
+          <p className="muted">Planned runs are not shown: {(nextDay.error ?? planned.error)?.message}</p>
         )}
       </div>
     </div>
