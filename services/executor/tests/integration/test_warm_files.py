@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from pathlib import Path
 
 import psutil
@@ -106,7 +104,10 @@ def test_tries_survive_the_death_of_their_reader(stage: Stage, tmp_path: Path) -
     reader = scene.warm()
     order = scene.start("wait")
     stage.wait(order, "started")
-    os.kill(reader, signal.SIGKILL)
+    process = psutil.Process(reader)
+    process.kill()
+    # One that is still dying has idle workers.
+    assert psutil.wait_procs([process], timeout=60)[0] == [process]
     read_by, _ = scene.run()
     assert read_by != reader
     scene.gate.touch()
