@@ -34,7 +34,7 @@ class Settings(ServiceSettings):
     )
     executor_ahead: int = Field(default=4, ge=0, description="idle workers forked ahead")
     executor_niceness: int = Field(
-        default=10, ge=0, le=19, description="by how much local workers give way to the services on a busy machine"
+        default=5, ge=0, le=19, description="by how much local workers give way to the services on a busy machine"
     )
     executor_entry: str = Field(
         default="spinner.runtime.runner:run_local", description="module:function that a local worker calls"
