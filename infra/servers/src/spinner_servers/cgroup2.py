@@ -95,6 +95,8 @@ def execute(
     """
     if why := missing():
         raise ServerError(why)
+    if folder.resolve().is_relative_to("/tmp"):  # noqa: S108 - what the kernel's own /tmp would hide
+        raise ServerError(f"{folder} cannot be seen under cgroup v2, where /tmp is empty. Fix: run it from elsewhere.")
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="spinner-cgroup2-") as name:
         work = Path(name)

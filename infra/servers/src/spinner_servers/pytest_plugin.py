@@ -29,6 +29,7 @@ _KUBERNETES = {"kubernetes_api", "kubernetes_node", "vault_server"}
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kubernetes: needs a Kubernetes API, whose first build takes minutes")
+    config.addinivalue_line("markers", "cgroup2: starts a kernel of its own, which Debian alone has")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from spinner_servers import cgroup2
 
-# As slow as other servers' first start: the packages are fetched once.
-pytestmark = pytest.mark.kubernetes
+# Of `make e2e-cgroup2`, not of `make test`.
+pytestmark = [pytest.mark.kubernetes, pytest.mark.cgroup2]
 COMMAND = [sys.executable, "-m", "spinner_servers.cgroup2", "--memory", "512"]
 
 

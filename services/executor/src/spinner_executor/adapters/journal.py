@@ -94,7 +94,7 @@ class Journal:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         except FileNotFoundError:
-            self._folder.mkdir(mode=0o700, parents=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its worker may be making it, too
             descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         try:
             # One call: a kill of this process leaves all of it or nothing.

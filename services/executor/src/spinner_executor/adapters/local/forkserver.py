@@ -156,11 +156,21 @@ class ForkServer:
                 tidied = now
             if refill and not events:
                 self._fork_idle()
+            if self._retiring and self._address:
+                self._addresses.clear()
+                self._employ()
             if self._clients and not self._retiring:
                 lonely_since = now
-            elif not self._working and not self._warm.busy and (self._retiring or now - lonely_since >= self._linger):
+            if self._is_done(now - lonely_since):
                 break
         self._leave()
+
+    def _is_done(self, lonely_seconds: float) -> bool:
+        if self._working or self._warm.busy:
+            return False
+        if self._clients:  # an idle worker that was sent away may have just been given a try
+            return self._retiring and not self._idle
+        return self._retiring or lonely_seconds >= self._linger
 
     def _lacks_idle(self) -> bool:
         if self._retiring or not self._address or len(self._idle) >= self._ahead:

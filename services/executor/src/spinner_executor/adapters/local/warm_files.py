@@ -260,13 +260,15 @@ class WarmFiles:
             self._draining.remove(reader)
 
     def _retire(self, reader: Reader) -> None:
-        """Takes no more requests; closes once its workers are gone, which ends it."""
+        """Takes no more requests, sends its idle workers away, and ends by itself once all its workers are gone.
+
+        So one that was given a try meanwhile has somebody who watches it.
+        """
         if self._readers.get(reader.file) is reader:
             del self._readers[reader.file]
             self._draining.append(reader)
-            self._tell_address(reader)
-        if not reader.alive and not reader.asked:
-            self._forget(reader)
+            with contextlib.suppress(OSError):  # its end is noticed where its bytes are read
+                reader.connection.sendall(b'{"op": "retire"}\n')
 
     def tidy(self, all_of_them: bool = False) -> None:
         """Ends readers that are old, unused, or take too long to read; call about once a second."""
