@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from spinner_cli.api import Api
-from spinner_cli.options import DagId, JsonOption, MapIndex, RunId, json_object
+from spinner_cli.options import DagId, JsonOption, Limit, MapIndex, RunId, json_object
 from spinner_cli.output import (
     duration,
     print_done,
@@ -80,6 +80,61 @@ def show(dag_id: DagId, run_id: RunId, task_id: TaskId, map_index: MapIndex = -1
         _print_try(attempt)
 
 
+@app.command()
+def similar(
+    dag_id: DagId,
+    run_id: RunId,
+    task_id: TaskId,
+    map_index: MapIndex = -1,
+    try_number: Annotated[
+        int | None, typer.Option("--try", min=1, help="Which try; default: the latest that was diagnosed.")
+    ] = None,
+    same_dag: Annotated[bool, typer.Option("--same-dag", help="Only of this DAG, not of all.")] = False,
+    limit: Limit = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the failed tries, of all DAGs, that had the same cause as this task's; newest first."""
+    from spinner_cli.errors import CliError
+
+    api, run_path = run_of(dag_id, run_id)
+    tries = api.get(_task_path(run_path, task_id, map_index))["tries"]
+    wanted = [one for one in tries if one["diagnosis"] and try_number in (None, one["try_number"])]
+    if not wanted:
+        which = "No try" if try_number is None else f"Try {try_number}"
+        raise CliError(
+            f"{which} of {dag_id}/{run_id}/{task_id} has a diagnosis.",
+            "Failed tries have one a moment after their end: see `spinner tasks show`.",
+        )
+    cause = wanted[-1]["diagnosis"]
+    if not cause["fingerprint"]:
+        raise CliError(
+            f"The diagnosis {cause['title']!r} names no cause to look for.", "See its log: `spinner tasks logs`."
+        )
+    only = {"dag_id": dag_id} if same_dag else {}
+    found = list(api.items("/failures", limit, fingerprint=cause["fingerprint"], **only))
+    if as_json:
+        print_json(found)
+        return
+    print(f"{cause['title']} ({cause['category']})\n")
+    print_table(
+        ["diagnosed", "DAG", "run", "task", "map", "try", "stage", "owner"],
+        [
+            [
+                short_time(one["time"]),
+                one["dag_id"],
+                one["run_id"],
+                one["task_id"],
+                one["map_index"] if one["map_index"] >= 0 else "",
+                one["try_number"],
+                one["stage"],
+                one["owner"],
+            ]
+            for one in found
+        ],
+        "There is none any more.",
+    )
+
+
 def _print_try(attempt: dict[str, Any]) -> None:
     ended = attempt["outcome"].replace("_", " ") or attempt["state"].replace("_", " ")
     print(f"\ntry {attempt['try_number']}: {ended}")
@@ -95,6 +150,10 @@ def _print_try(attempt: dict[str, Any]) -> None:
         ("message", attempt["message"]),
         ("diagnosis", diagnosis and f"{diagnosis['title']} ({diagnosis['category']})"),
         ("how to fix", diagnosis.get("how_to_fix")),
+        (
+            "similar failures",
+            diagnosis.get("similar_count") and f"{diagnosis['similar_count']}: `spinner tasks similar`",
+        ),
     ]
     print_facts((f"  {name}", value) for name, value in facts)
 

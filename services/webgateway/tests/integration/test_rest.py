@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from pydantic import TypeAdapter
@@ -13,6 +14,7 @@ from spinner_proto.common.v1 import common_pb2
 from spinner_proto.definitions.v1 import definitions_pb2
 from spinner_proto.diagnoses.v1 import diagnoses_pb2
 from spinner_proto.events.v1 import events_pb2
+from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from spinner_webgateway.api import models, models_tasks
 from spinner_webgateway.api.routes_failures import Failure
 
@@ -171,7 +173,7 @@ def test_a_run_its_tasks_and_a_try(filled: None, client: httpx.Client) -> None:
 
 
 def test_failures_of_one_cause_are_found_in_all_dags(
-    filled: None, gateway: Any, put_records: Any, client: httpx.Client
+    filled: None, gateway: Any, put_records: Any, client: httpx.Client, channel: grpc.Channel
 ) -> None:
     def diagnosis(dag_id: str, run_id: str, fingerprint: str, day: int) -> diagnoses_pb2.FailureDiagnosis:
         message = diagnoses_pb2.FailureDiagnosis(
@@ -199,6 +201,27 @@ def test_failures_of_one_cause_are_found_in_all_dags(
     second = get(client, f"/failures?fingerprint=full&limit=1&cursor={first.next_cursor}", models.Page[Failure])
     assert first.items + second.items == page.items
     assert client.get("/failures").status_code == 400
+
+    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+    asked = gateway_pb2.ListFailuresRequest(fingerprint="full", page_size=1)
+    newest = stub.ListFailures(asked, timeout=60)
+    assert newest.next_page_token == first.next_cursor
+    asked.page_token = newest.next_page_token
+    oldest = stub.ListFailures(asked, timeout=60)
+    assert oldest.next_page_token == ""
+    assert [
+        Failure(
+            **{name: getattr(item.key, name) for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")},
+            **{name: getattr(item, name) for name in ("category", "title", "owner", "stage")},
+            time=item.time.ToDatetime(UTC),
+        )
+        for item in [*newest.failures, *oldest.failures]
+    ] == page.items
+    asked = gateway_pb2.ListFailuresRequest(fingerprint="full", dag_id="etl")
+    assert [item.key.run_id for item in stub.ListFailures(asked, timeout=60).failures] == ["a"]
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.ListFailures(gateway_pb2.ListFailuresRequest(), timeout=60)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_events_are_told_in_order(filled: None, client: httpx.Client) -> None:

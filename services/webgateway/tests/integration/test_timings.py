@@ -6,13 +6,19 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+import grpc
 import httpx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import TypeAdapter
+from spinner_proto.common.v1 import common_pb2
+from spinner_proto.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from spinner_servicekit.grpc_client import rejected
 from spinner_webgateway.adapters import database, schema
 from spinner_webgateway.adapters.views import timings
 from spinner_webgateway.api import models, models_timings
@@ -84,16 +90,27 @@ def history(script: Any) -> History:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mariadb"])
-def client(request: pytest.FixtureRequest, start_gateway: Any, history: History) -> Iterator[httpx.Client]:
+def long_gateway(request: pytest.FixtureRequest, start_gateway: Any, history: History) -> Iterator[Any]:
     on_server = request.param == "mariadb"
     gateway = start_gateway(**({"database": request.getfixturevalue("mariadb_url")} if on_server else {}))
     engine = gateway.parts.gateway.engine
     history.fill(engine)
-    with gateway.client() as client:
-        yield client
+    yield gateway
     gateway.stop()
     if on_server:
         database.drop_views(database.open_database(gateway.settings.database))
+
+
+@pytest.fixture(scope="module")
+def client(long_gateway: Any) -> Iterator[httpx.Client]:
+    with long_gateway.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def stub(long_gateway: Any) -> Iterator[Any]:
+    with grpc.insecure_channel(long_gateway.grpc_address, [("grpc.enable_http_proxy", 0)]) as channel:
+        yield gateway_pb2_grpc.GatewayServiceStub(channel)
 
 
 def get(client: httpx.Client, path: str, shape: Any) -> Any:
@@ -228,3 +245,108 @@ def test_what_cannot_be_answered_is_explained(client: httpx.Client, path: str, s
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["fix"]
+
+
+def moment(time: Timestamp) -> datetime:
+    return time.ToDatetime(UTC)
+
+
+def numbers(found: gateway_pb2.DurationStatistics) -> models_timings.Statistics:
+    seconds = ("median_seconds", "p95_seconds", "max_seconds")
+    unset = {name: getattr(found, name) if found.HasField(name) else None for name in seconds}  # type: ignore[arg-type]
+    return models_timings.Statistics(count=found.count, **unset)
+
+
+def test_grpc_says_the_same_of_the_calendar(client: httpx.Client, stub: Any) -> None:
+    for days in ({"from_date": "2026-02-27", "to_date": "2026-12-31"}, {"to_date": "1999-12-31"}, {}):
+        rest = get(client, f"/dags/long/calendar?{urlencode(days)}", models_timings.Calendar)
+        found = stub.GetCalendar(gateway_pb2.GetCalendarRequest(dag_id="long", **days), timeout=60)
+        period = (rest.timezone, rest.from_date, rest.to_date, rest.first_run_date, rest.last_run_date)
+        said = (found.from_date, found.to_date, found.first_run_date, found.last_run_date)
+        assert (found.timezone, *map(date.fromisoformat, said)) == period
+        counts = [
+            {state: n for state in ("queued", "running", "success", "failed") if (n := getattr(day, f"{state}_count"))}
+            for day in found.days
+        ]
+        assert counts == [day.counts for day in rest.days]
+        assert [(d.date, moment(d.start_time), moment(d.end_time)) for d in found.days] == [
+            (str(day.date), day.start_time, day.end_time) for day in rest.days
+        ]
+
+
+def test_grpc_says_the_same_of_runs_page_by_page(client: httpx.Client, stub: Any) -> None:
+    request = gateway_pb2.ListRunDurationsRequest(dag_id="long", page_size=600)
+    cursor, pages = "", 0
+    while cursor or not pages:
+        rest = get(client, f"/dags/long/durations?runs=600&cursor={cursor}", models_timings.RunDurations)
+        found = stub.ListRunDurations(request, timeout=60)
+        for shown, run in zip(found.runs, rest.runs, strict=True):
+            assert (shown.key.dag_id, shown.key.run_id, shown.marked) == ("long", run.run_id, run.marked)
+            assert words.run_state(shown.state) == run.state
+            assert words.run_type(shown.run_type) == run.run_type
+            for name in ("logical_date", "due_time", "queued_time", "start_time", "end_time"):
+                assert (moment(getattr(shown, name)) if shown.HasField(name) else None) == getattr(run, name)
+            for name in ("queued_seconds", "duration_seconds", "landing_seconds"):
+                assert (getattr(shown, name) if shown.HasField(name) else None) == getattr(run, name)
+        for name in ("queued", "duration", "landing"):
+            assert numbers(getattr(found, name)) == getattr(rest, name)
+        assert found.next_page_token == (rest.next_cursor or "")
+        request.page_token = cursor = found.next_page_token
+        pages += 1
+    assert pages == 2
+    narrow = stub.ListRunDurations(
+        gateway_pb2.ListRunDurationsRequest(
+            dag_id="long",
+            run_types=[common_pb2.RUN_TYPE_MANUAL],
+            states=[common_pb2.RUN_STATE_FAILED],
+            page_size=20,
+        ),
+        timeout=60,
+    )
+    same = get(client, "/dags/long/durations?runs=20&run_type=manual&state=failed", models_timings.RunDurations)
+    assert [run.key.run_id for run in narrow.runs] == [run.run_id for run in same.runs]
+    assert numbers(narrow.duration) == models_timings.Statistics(**timings.NO_STATISTICS)
+
+
+@pytest.mark.parametrize("names", [[], ["t5", "t2", "never"]])
+def test_grpc_says_the_same_of_tasks(client: httpx.Client, stub: Any, names: list[str]) -> None:
+    query = urlencode({"runs": 300, "task_id": names}, doseq=True)
+    rest = get(client, f"/dags/long/task-durations?{query}", models_timings.TaskDurations)
+    request = gateway_pb2.ListTaskDurationsRequest(dag_id="long", task_ids=names, page_size=300)
+    found = stub.ListTaskDurations(request, timeout=60)
+    assert (found.run_count, found.task_count) == (rest.run_count, rest.task_count)
+    for shown, task in zip(found.tasks, rest.tasks, strict=True):
+        assert (shown.task_id, shown.run_count, shown.failed_count) == (
+            task.task_id,
+            task.run_count,
+            task.failed_count,
+        )
+        assert (numbers(shown.duration), numbers(shown.landing)) == (task.duration, task.landing)
+        for point, wanted in zip(shown.points, task.points, strict=True):
+            assert words.task_state(point.state) == wanted.state
+            for name in ("run_id", "duration_seconds", "landing_seconds", "instance_count"):
+                assert getattr(point, name) == getattr(wanted, name)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_of", "status", "code"),
+    [
+        ("GetCalendar", {"dag_id": "none"}, "NOT_FOUND", "DAG_NOT_FOUND"),
+        ("ListRunDurations", {"dag_id": "none"}, "NOT_FOUND", "DAG_NOT_FOUND"),
+        ("ListTaskDurations", {"dag_id": "none"}, "NOT_FOUND", "DAG_NOT_FOUND"),
+        ("GetCalendar", {"from_date": "2026-02-02", "to_date": "2026-02-01"}, "INVALID_ARGUMENT", "DATES_INVALID"),
+        ("GetCalendar", {"to_date": "yesterday"}, "INVALID_ARGUMENT", "DATES_INVALID"),
+        ("ListRunDurations", {"run_types": [77]}, "INVALID_ARGUMENT", "RUN_TYPE_UNKNOWN"),
+        ("ListRunDurations", {"states": [77]}, "INVALID_ARGUMENT", "STATE_UNKNOWN"),
+        ("ListRunDurations", {"page_token": "odd"}, "INVALID_ARGUMENT", "CURSOR_INVALID"),
+        ("ListTaskDurations", {"task_ids": ["t"] * 21}, "INVALID_ARGUMENT", "REQUEST_INVALID"),
+    ],
+)
+def test_grpc_refuses_as_rest_does(stub: Any, method: str, request_of: dict[str, Any], status: str, code: str) -> None:
+    request = getattr(gateway_pb2, f"{method}Request")(**{"dag_id": "long", **request_of})
+    with pytest.raises(grpc.RpcError) as failure:
+        getattr(stub, method)(request, timeout=60)
+    refusal = rejected(failure.value)
+    assert refusal is not None
+    assert (refusal.code, refusal.reason) == (status, code)
+    assert refusal.fix

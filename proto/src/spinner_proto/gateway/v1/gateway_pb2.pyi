@@ -1835,3 +1835,534 @@ class SimulateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimulateResponse: _TypeAlias = SimulateResponse  # noqa: Y015
+
+@_typing.final
+class GetCalendarRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    from_date: _builtins.str
+    """Days like "2026-01-31", both included. Empty: a year before the last; today in the DAG's zone."""
+    to_date: _builtins.str
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        from_date: _builtins.str = ...,
+        to_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCalendarRequest: _TypeAlias = GetCalendarRequest  # noqa: Y015
+
+@_typing.final
+class CalendarDay(_message.Message):
+    """A day on which at least one run was due."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    QUEUED_COUNT_FIELD_NUMBER: _builtins.int
+    RUNNING_COUNT_FIELD_NUMBER: _builtins.int
+    SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    queued_count: _builtins.int
+    """Runs that were due on it, by state."""
+    running_count: _builtins.int
+    success_count: _builtins.int
+    failed_count: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins in the calendar's zone, and when the next one does."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        queued_count: _builtins.int = ...,
+        running_count: _builtins.int = ...,
+        success_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "end_time", b"end_time", "failed_count", b"failed_count", "queued_count", b"queued_count", "running_count", b"running_count", "start_time", b"start_time", "success_count", b"success_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalendarDay: _TypeAlias = CalendarDay  # noqa: Y015
+
+@_typing.final
+class GetCalendarResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMEZONE_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    FIRST_RUN_DATE_FIELD_NUMBER: _builtins.int
+    LAST_RUN_DATE_FIELD_NUMBER: _builtins.int
+    timezone: _builtins.str
+    """IANA name."""
+    from_date: _builtins.str
+    to_date: _builtins.str
+    first_run_date: _builtins.str
+    """Of all its runs; empty without any."""
+    last_run_date: _builtins.str
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarDay]:
+        """Days without a run are left out."""
+
+    def __init__(
+        self,
+        *,
+        timezone: _builtins.str = ...,
+        from_date: _builtins.str = ...,
+        to_date: _builtins.str = ...,
+        days: _abc.Iterable[Global___CalendarDay] | None = ...,
+        first_run_date: _builtins.str = ...,
+        last_run_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "first_run_date", b"first_run_date", "from_date", b"from_date", "last_run_date", b"last_run_date", "timezone", b"timezone", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCalendarResponse: _TypeAlias = GetCalendarResponse  # noqa: Y015
+
+@_typing.final
+class DurationStatistics(_message.Message):
+    """Of the successful ones that nobody marked; the times are unset without any."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    MEDIAN_SECONDS_FIELD_NUMBER: _builtins.int
+    P95_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    median_seconds: _builtins.float
+    p95_seconds: _builtins.float
+    """Nearest rank."""
+    max_seconds: _builtins.float
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        median_seconds: _builtins.float | None = ...,
+        p95_seconds: _builtins.float | None = ...,
+        max_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_seconds", b"_max_seconds", "_median_seconds", b"_median_seconds", "_p95_seconds", b"_p95_seconds", "max_seconds", b"max_seconds", "median_seconds", b"median_seconds", "p95_seconds", b"p95_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_seconds", b"_max_seconds", "_median_seconds", b"_median_seconds", "_p95_seconds", b"_p95_seconds", "count", b"count", "max_seconds", b"max_seconds", "median_seconds", b"median_seconds", "p95_seconds", b"p95_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_seconds: _TypeAlias = _typing.Literal["max_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_seconds: _TypeAlias = _typing.Literal["_max_seconds", b"_max_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__median_seconds: _TypeAlias = _typing.Literal["median_seconds"]  # noqa: Y015
+    _WhichOneofArgType__median_seconds: _TypeAlias = _typing.Literal["_median_seconds", b"_median_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__p95_seconds: _TypeAlias = _typing.Literal["p95_seconds"]  # noqa: Y015
+    _WhichOneofArgType__p95_seconds: _TypeAlias = _typing.Literal["_p95_seconds", b"_p95_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_seconds) -> _WhichOneofReturnType__max_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_seconds) -> _WhichOneofReturnType__median_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p95_seconds) -> _WhichOneofReturnType__p95_seconds | None: ...
+
+Global___DurationStatistics: _TypeAlias = DurationStatistics  # noqa: Y015
+
+@_typing.final
+class RunDuration(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    RUN_TYPE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MARKED_FIELD_NUMBER: _builtins.int
+    LOGICAL_DATE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUED_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    QUEUED_SECONDS_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    LANDING_SECONDS_FIELD_NUMBER: _builtins.int
+    run_type: _common_pb2.RunType.ValueType
+    state: _common_pb2.RunState.ValueType
+    marked: _builtins.bool
+    """Its state was set by hand."""
+    queued_seconds: _builtins.float
+    """From its making to its start, from that to its end, and from when it was due to its end; unset until then."""
+    duration_seconds: _builtins.float
+    landing_seconds: _builtins.float
+    @_builtins.property
+    def key(self) -> _common_pb2.RunKey: ...
+    @_builtins.property
+    def logical_date(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was to start: with intervals the end of its data interval."""
+
+    @_builtins.property
+    def queued_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        key: _common_pb2.RunKey | None = ...,
+        run_type: _common_pb2.RunType.ValueType = ...,
+        state: _common_pb2.RunState.ValueType = ...,
+        marked: _builtins.bool = ...,
+        logical_date: _timestamp_pb2.Timestamp | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        queued_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        queued_seconds: _builtins.float | None = ...,
+        duration_seconds: _builtins.float | None = ...,
+        landing_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_landing_seconds", b"_landing_seconds", "_queued_seconds", b"_queued_seconds", "due_time", b"due_time", "duration_seconds", b"duration_seconds", "end_time", b"end_time", "key", b"key", "landing_seconds", b"landing_seconds", "logical_date", b"logical_date", "queued_seconds", b"queued_seconds", "queued_time", b"queued_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_landing_seconds", b"_landing_seconds", "_queued_seconds", b"_queued_seconds", "due_time", b"due_time", "duration_seconds", b"duration_seconds", "end_time", b"end_time", "key", b"key", "landing_seconds", b"landing_seconds", "logical_date", b"logical_date", "marked", b"marked", "queued_seconds", b"queued_seconds", "queued_time", b"queued_time", "run_type", b"run_type", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_seconds: _TypeAlias = _typing.Literal["duration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__duration_seconds: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__landing_seconds: _TypeAlias = _typing.Literal["landing_seconds"]  # noqa: Y015
+    _WhichOneofArgType__landing_seconds: _TypeAlias = _typing.Literal["_landing_seconds", b"_landing_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__queued_seconds: _TypeAlias = _typing.Literal["queued_seconds"]  # noqa: Y015
+    _WhichOneofArgType__queued_seconds: _TypeAlias = _typing.Literal["_queued_seconds", b"_queued_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_seconds) -> _WhichOneofReturnType__duration_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__landing_seconds) -> _WhichOneofReturnType__landing_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queued_seconds) -> _WhichOneofReturnType__queued_seconds | None: ...
+
+Global___RunDuration: _TypeAlias = RunDuration  # noqa: Y015
+
+@_typing.final
+class ListRunDurationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    RUN_TYPES_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    page_size: _builtins.int
+    """0: 100; at most 1,000."""
+    page_token: _builtins.str
+    @_builtins.property
+    def run_types(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.RunType.ValueType]:
+        """Only runs of these types and in these states; empty: all."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.RunState.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        run_types: _abc.Iterable[_common_pb2.RunType.ValueType] | None = ...,
+        states: _abc.Iterable[_common_pb2.RunState.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_types", b"run_types", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunDurationsRequest: _TypeAlias = ListRunDurationsRequest  # noqa: Y015
+
+@_typing.final
+class ListRunDurationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    LANDING_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunDuration]:
+        """The latest so many, oldest first; the next page has older ones."""
+
+    @_builtins.property
+    def queued(self) -> Global___DurationStatistics: ...
+    @_builtins.property
+    def duration(self) -> Global___DurationStatistics: ...
+    @_builtins.property
+    def landing(self) -> Global___DurationStatistics: ...
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___RunDuration] | None = ...,
+        queued: Global___DurationStatistics | None = ...,
+        duration: Global___DurationStatistics | None = ...,
+        landing: Global___DurationStatistics | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "landing", b"landing", "queued", b"queued"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "landing", b"landing", "next_page_token", b"next_page_token", "queued", b"queued", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunDurationsResponse: _TypeAlias = ListRunDurationsResponse  # noqa: Y015
+
+@_typing.final
+class TaskDurationPoint(_message.Message):
+    """A task in one run: of a mapped task the slowest instance and the latest end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    LANDING_SECONDS_FIELD_NUMBER: _builtins.int
+    INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    state: _common_pb2.TaskState.ValueType
+    duration_seconds: _builtins.float
+    landing_seconds: _builtins.float
+    instance_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        state: _common_pb2.TaskState.ValueType = ...,
+        duration_seconds: _builtins.float = ...,
+        landing_seconds: _builtins.float = ...,
+        instance_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "instance_count", b"instance_count", "landing_seconds", b"landing_seconds", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskDurationPoint: _TypeAlias = TaskDurationPoint  # noqa: Y015
+
+@_typing.final
+class TaskDuration(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    LANDING_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    run_count: _builtins.int
+    """In how many of the runs it has ended, and how often of these it failed."""
+    failed_count: _builtins.int
+    @_builtins.property
+    def duration(self) -> Global___DurationStatistics: ...
+    @_builtins.property
+    def landing(self) -> Global___DurationStatistics: ...
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskDurationPoint]:
+        """Oldest run first; only of tasks that were asked for."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        run_count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        duration: Global___DurationStatistics | None = ...,
+        landing: Global___DurationStatistics | None = ...,
+        points: _abc.Iterable[Global___TaskDurationPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "landing", b"landing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failed_count", b"failed_count", "landing", b"landing", "points", b"points", "run_count", b"run_count", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskDuration: _TypeAlias = TaskDuration  # noqa: Y015
+
+@_typing.final
+class ListTaskDurationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    RUN_TYPES_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    dag_id: _builtins.str
+    page_size: _builtins.int
+    """Of so many runs. 0: 100; at most 1,000."""
+    page_token: _builtins.str
+    """Of ListRunDurations."""
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 20; empty: the 500 slowest."""
+
+    @_builtins.property
+    def run_types(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.RunType.ValueType]: ...
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.RunState.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        dag_id: _builtins.str = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        run_types: _abc.Iterable[_common_pb2.RunType.ValueType] | None = ...,
+        states: _abc.Iterable[_common_pb2.RunState.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "page_size", b"page_size", "page_token", b"page_token", "run_types", b"run_types", "states", b"states", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskDurationsRequest: _TypeAlias = ListTaskDurationsRequest  # noqa: Y015
+
+@_typing.final
+class ListTaskDurationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    run_count: _builtins.int
+    """How many runs it is about: fewer than asked for above 200,000 task instances."""
+    task_count: _builtins.int
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskDuration]: ...
+    def __init__(
+        self,
+        *,
+        run_count: _builtins.int = ...,
+        task_count: _builtins.int = ...,
+        tasks: _abc.Iterable[Global___TaskDuration] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_count", b"run_count", "task_count", b"task_count", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskDurationsResponse: _TypeAlias = ListTaskDurationsResponse  # noqa: Y015
+
+@_typing.final
+class Failure(_message.Message):
+    """A failed try and its diagnosis in short."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    title: _builtins.str
+    owner: _builtins.str
+    stage: _builtins.str
+    @_builtins.property
+    def key(self) -> _common_pb2.TryKey: ...
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was diagnosed."""
+
+    def __init__(
+        self,
+        *,
+        key: _common_pb2.TryKey | None = ...,
+        category: _builtins.str = ...,
+        title: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        stage: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "key", b"key", "owner", b"owner", "stage", b"stage", "time", b"time", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failure: _TypeAlias = Failure  # noqa: Y015
+
+@_typing.final
+class ListFailuresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    DAG_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    fingerprint: _builtins.str
+    """Of a diagnosis (topic failure_diagnoses): its cause."""
+    dag_id: _builtins.str
+    """Empty: of all DAGs."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        fingerprint: _builtins.str = ...,
+        dag_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dag_id", b"dag_id", "fingerprint", b"fingerprint", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailuresRequest: _TypeAlias = ListFailuresRequest  # noqa: Y015
+
+@_typing.final
+class ListFailuresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Failure]: ...
+    def __init__(
+        self,
+        *,
+        failures: _abc.Iterable[Global___Failure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailuresResponse: _TypeAlias = ListFailuresResponse  # noqa: Y015

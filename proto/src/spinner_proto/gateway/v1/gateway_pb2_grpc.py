@@ -159,6 +159,26 @@ class GatewayServiceStub:
                 request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.SerializeToString,
                 response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.FromString,
                 _registered_method=True)
+        self.GetCalendar = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/GetCalendar',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarResponse.FromString,
+                _registered_method=True)
+        self.ListRunDurations = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListRunDurations',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsResponse.FromString,
+                _registered_method=True)
+        self.ListTaskDurations = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListTaskDurations',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsResponse.FromString,
+                _registered_method=True)
+        self.ListFailures = channel.unary_unary(
+                '/spinner.gateway.v1.GatewayService/ListFailures',
+                request_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresRequest.SerializeToString,
+                response_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -326,6 +346,34 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCalendar(self, request, context):
+        """Runs of a DAG by the day on which they were due, in the time zone of its schedule; at most 366 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRunDurations(self, request, context):
+        """How long a DAG's runs were queued and running, and how long after they were due they ended (landing time).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskDurations(self, request, context):
+        """The same of its tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFailures(self, request, context):
+        """Failed tries of one cause, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -453,6 +501,26 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.Simulate,
                     request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.FromString,
                     response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.SerializeToString,
+            ),
+            'GetCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCalendar,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarResponse.SerializeToString,
+            ),
+            'ListRunDurations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRunDurations,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsResponse.SerializeToString,
+            ),
+            'ListTaskDurations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskDurations,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsResponse.SerializeToString,
+            ),
+            'ListFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailures,
+                    request_deserializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresRequest.FromString,
+                    response_serializer=spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1130,6 +1198,114 @@ class GatewayService:
             '/spinner.gateway.v1.GatewayService/Simulate',
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateRequest.SerializeToString,
             spinner_dot_gateway_dot_v1_dot_gateway__pb2.SimulateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/GetCalendar',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.GetCalendarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRunDurations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListRunDurations',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListRunDurationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskDurations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListTaskDurations',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListTaskDurationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spinner.gateway.v1.GatewayService/ListFailures',
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresRequest.SerializeToString,
+            spinner_dot_gateway_dot_v1_dot_gateway__pb2.ListFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,14 @@ class GatewayServiceStub:
     """B7: deadlines of runs and tasks, those that need somebody first."""
     Simulate: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SimulateRequest, _gateway_pb2.SimulateResponse]
     """B9: what would happen, on virtual time; nothing is written."""
+    GetCalendar: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetCalendarRequest, _gateway_pb2.GetCalendarResponse]
+    """Runs of a DAG by the day on which they were due, in the time zone of its schedule; at most 366 days."""
+    ListRunDurations: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListRunDurationsRequest, _gateway_pb2.ListRunDurationsResponse]
+    """How long a DAG's runs were queued and running, and how long after they were due they ended (landing time)."""
+    ListTaskDurations: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListTaskDurationsRequest, _gateway_pb2.ListTaskDurationsResponse]
+    """The same of its tasks."""
+    ListFailures: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListFailuresRequest, _gateway_pb2.ListFailuresResponse]
+    """Failed tries of one cause, newest first."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -109,6 +117,14 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """B7: deadlines of runs and tasks, those that need somebody first."""
     Simulate: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SimulateRequest, _gateway_pb2.SimulateResponse]  # type: ignore[assignment]
     """B9: what would happen, on virtual time; nothing is written."""
+    GetCalendar: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetCalendarRequest, _gateway_pb2.GetCalendarResponse]  # type: ignore[assignment]
+    """Runs of a DAG by the day on which they were due, in the time zone of its schedule; at most 366 days."""
+    ListRunDurations: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListRunDurationsRequest, _gateway_pb2.ListRunDurationsResponse]  # type: ignore[assignment]
+    """How long a DAG's runs were queued and running, and how long after they were due they ended (landing time)."""
+    ListTaskDurations: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListTaskDurationsRequest, _gateway_pb2.ListTaskDurationsResponse]  # type: ignore[assignment]
+    """The same of its tasks."""
+    ListFailures: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListFailuresRequest, _gateway_pb2.ListFailuresResponse]  # type: ignore[assignment]
+    """Failed tries of one cause, newest first."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -297,5 +313,37 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.SimulateResponse, _abc.Awaitable[_gateway_pb2.SimulateResponse]]:
         """B9: what would happen, on virtual time; nothing is written."""
+
+    @_abc_1.abstractmethod
+    def GetCalendar(
+        self,
+        request: _gateway_pb2.GetCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetCalendarResponse, _abc.Awaitable[_gateway_pb2.GetCalendarResponse]]:
+        """Runs of a DAG by the day on which they were due, in the time zone of its schedule; at most 366 days."""
+
+    @_abc_1.abstractmethod
+    def ListRunDurations(
+        self,
+        request: _gateway_pb2.ListRunDurationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListRunDurationsResponse, _abc.Awaitable[_gateway_pb2.ListRunDurationsResponse]]:
+        """How long a DAG's runs were queued and running, and how long after they were due they ended (landing time)."""
+
+    @_abc_1.abstractmethod
+    def ListTaskDurations(
+        self,
+        request: _gateway_pb2.ListTaskDurationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListTaskDurationsResponse, _abc.Awaitable[_gateway_pb2.ListTaskDurationsResponse]]:
+        """The same of its tasks."""
+
+    @_abc_1.abstractmethod
+    def ListFailures(
+        self,
+        request: _gateway_pb2.ListFailuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListFailuresResponse, _abc.Awaitable[_gateway_pb2.ListFailuresResponse]]:
+        """Failed tries of one cause, newest first."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

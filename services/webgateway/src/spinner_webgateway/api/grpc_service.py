@@ -21,6 +21,7 @@ from spinner_webgateway.api.grpc_backfills import BackfillMethods
 from spinner_webgateway.api.grpc_common import conf_of, limit_of, rejected
 from spinner_webgateway.api.grpc_decisions import DecisionMethods
 from spinner_webgateway.api.grpc_simulate import SimulationMethods
+from spinner_webgateway.api.grpc_timings import TimingMethods
 from spinner_webgateway.api.routes_logs import find_try
 from spinner_webgateway.domain import words
 from spinner_webgateway.domain.changes import Change
@@ -34,7 +35,7 @@ WATCH_LOOK_SECONDS = 15.0
 ENDED = ("success", "failed")
 
 
-class GatewayService(AssetMethods, BackfillMethods, DecisionMethods, SimulationMethods):
+class GatewayService(AssetMethods, BackfillMethods, DecisionMethods, SimulationMethods, TimingMethods):
     """For the event loop."""
 
     async def ListDags(  # noqa: N802 - the contract's name
