@@ -47,6 +47,8 @@ def open_database(url: str) -> sa.Engine:
             isolation_level="READ COMMITTED",
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
+            # MySQL cuts the texts of group_concat after 1 KiB; this is MariaDB's default.
+            connect_args={"init_command": "SET SESSION group_concat_max_len = 1048576"},
         )
     raise DatabaseUrlUnsupported(
         f"SPINNER_DATABASE={parsed.render_as_string()} is not supported: use sqlite:///path/to/views.db or "
