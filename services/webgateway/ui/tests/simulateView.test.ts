@@ -9,6 +9,8 @@ vi.mock('@tanstack/react-router', async (original) => ({
   useParams: () => ({ dagId: 'etl' }),
 }));
 
+process.env.TZ = 'America/New_York';
+
 test('the tab shows runs by day, what waits, and for which limit', async () => {
   vi.stubGlobal('window', { matchMedia: () => ({ matches: false, addEventListener: () => undefined }) });
   const { SimulateView } = await import('../src/pages/dag/SimulateView');
@@ -55,8 +57,12 @@ test('the tab shows runs by day, what waits, and for which limit', async () => {
   expect(html).toContain('slots of pool db (4)');
   expect(html).toContain('1,200');
   expect(html).toContain('2026-03-01');
-  expect(html).toMatch(/timeline-bar waits" style="left:25%;width:12.5%/);
-  expect(html).toMatch(/timeline-bar success" style="left:37.5%;width:12.5%/);
-  expect(html).toContain('scheduled__1: due 2026-03-01T06:00:00Z, waits');
+  // Five hours behind UTC.
+  expect(html).toContain('America/New_York');
+  expect(html).toMatch(/timeline-bar waits" style="left:4.16\d+%;width:12.5%/);
+  expect(html).toMatch(/timeline-bar success" style="left:16.66\d+%;width:12.5%/);
+  expect(html).toContain('scheduled__1: due 2026-03-01 01:00:00, waits 3h 00m, takes 3h 00m');
+  expect(html).toContain('2026-03-01 06:00:00 UTC');
+  expect(html).not.toMatch(/>[^<]*T\d\d:\d\d:\d\dZ/);
   expect(html).toContain('The first 1 of 2 runs are shown.');
 });

@@ -1,5 +1,10 @@
-import { expect, test } from 'vitest';
-import { limitWords, rowLength, rowsOf } from '../src/lib/simulation';
+import { afterEach, expect, test } from 'vitest';
+import { limitWords, markAt, rowLength, rowsOf, waitSeconds } from '../src/lib/simulation';
+
+process.env.TZ = 'UTC';
+afterEach(() => {
+  process.env.TZ = 'UTC';
+});
 
 const run = (due: string, start: string | null, end: string | null) => ({
   dag_id: 'etl',
@@ -56,6 +61,37 @@ test('what has not ended lasts to the end; what has not started only waits', () 
     [false, 0.5],
     [true, 0.25],
   ]);
+});
+
+test('days are those of the zone, and as long as its clock says', () => {
+  process.env.TZ = 'Europe/Berlin';
+  const rows = rowsOf(
+    [run('2026-03-28T22:30:00Z', '2026-03-28T22:30:00Z', '2026-03-29T22:00:00Z')],
+    DAY,
+    '2026-04-03T00:00:00Z',
+  );
+  expect(rows.map((row) => [new Date(row.start).toISOString(), (row.end - row.start) / 3_600_000])).toEqual([
+    ['2026-03-27T23:00:00.000Z', 24],
+    ['2026-03-28T23:00:00.000Z', 23],
+  ]);
+  expect(rows[1]?.lanes.flat().map((piece) => [piece.left, piece.width])).toEqual([[0, 1]]);
+  expect(rows.map((row) => markAt(row, 6, true))).toEqual([0.25, 5 / 23]);
+});
+
+test('hours of a zone with half an hour begin at its full hours', () => {
+  process.env.TZ = 'Asia/Kolkata';
+  const rows = rowsOf(
+    [run('2026-03-01T06:40:00Z', '2026-03-01T06:45:00Z', '2026-03-01T07:00:00Z')],
+    3_600_000,
+    '2026-03-02T00:00:00Z',
+  );
+  expect(rows.map((row) => new Date(row.start).toISOString().slice(11, 16))).toEqual(['06:30']);
+  expect(rows[0] && markAt(rows[0], 15, false)).toBe(0.25);
+});
+
+test('what has not started has waited for nothing yet that could be told', () => {
+  expect(waitSeconds(run('2026-03-01T06:00:00Z', '2026-03-01T06:05:00Z', null))).toBe(300);
+  expect(waitSeconds(run('2026-03-01T06:00:00Z', null, null))).toBe(0);
 });
 
 test('short periods have rows of hours', () => {

@@ -16,5 +16,6 @@ function subscribe(listener: () => void): () => void {
 
 /** Milliseconds since the epoch, refreshed every second; `every` (seconds) rounds it to render less often. */
 export function useNow(every = 1): number {
-  return useSyncExternalStore(subscribe, () => Math.floor(now / 1000 / every) * every * 1000);
+  const rounded = () => Math.floor(now / 1000 / every) * every * 1000;
+  return useSyncExternalStore(subscribe, rounded, rounded);
 }

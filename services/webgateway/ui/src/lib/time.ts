@@ -50,6 +50,11 @@ export function formatLocal(value: string | null | undefined): string {
   return `${formatLocalDate(date)} ${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
+/** "Europe/Berlin": the zone of the browser. */
+export function zoneName(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
 /** "2026-11-27 08:30:05 UTC", for hovers. */
 export function formatUtc(value: string | null | undefined): string {
   const date = parseTime(value);

@@ -4,9 +4,12 @@ import { useParams } from '@tanstack/react-router';
 import { FlaskConical } from 'lucide-react';
 import { useMemo, useState } from 'react';
 import { useDebounce } from 'use-debounce';
-import { Empty, ExactTime, Loading, Problem } from '../../components/ui';
-import { limitWords, rowLength, rowsOf, type Row } from '../../lib/simulation';
-import { formatDuration } from '../../lib/time';
+import { DataTable, type Column } from '../../components/DataTable';
+import { StateIcon } from '../../components/StateIcon';
+import { Empty, ExactTime, Loading, Problem, RelativeTime } from '../../components/ui';
+import { limitWords, markAt, rowLength, rowsOf, waitSeconds, type Row } from '../../lib/simulation';
+import { stateLabel, type RunState } from '../../lib/states';
+import { elapsedSeconds, formatDuration, formatLocal, formatUtc, zoneName } from '../../lib/time';
 import type { Schemas } from '../../queries/client';
 import { simulationQuery, type SimulatedRun, type Wish } from '../../queries/simulation';
 import './simulate.css';
@@ -147,6 +150,7 @@ function Outcome({ result }: { result: Schemas['SimulationResult'] }) {
       </dl>
       <Limits limits={result.limits} />
       <Timeline rows={rows} length={length} />
+      <RunList runs={result.runs} />
       {result.runs.length < result.run_count && (
         <p className="muted">
           The first {result.runs.length.toLocaleString()} of {result.run_count.toLocaleString()} runs are
@@ -206,10 +210,17 @@ function Timeline({ rows, length }: { rows: Row[]; length: number }) {
   const days = length > 3_600_000;
   const marks = days ? DAY_MARKS : HOUR_MARKS;
   const whole = days ? 24 : 60;
+  const zone = zoneName();
   return (
-    <div className="timeline" role="table" aria-label={days ? 'Runs by day, UTC' : 'Runs by hour, UTC'}>
+    <div className="timeline" role="table" aria-label={`Runs by ${days ? 'day' : 'hour'}, ${zone}`}>
       <div className="timeline-row timeline-head" role="row">
-        <span role="columnheader">UTC</span>
+        <span
+          role="columnheader"
+          className="truncate"
+          title={`Times are in the zone of your browser: ${zone}`}
+        >
+          {zone}
+        </span>
         <span role="columnheader" className="timeline-track">
           {marks.map((mark) => (
             <span key={mark} style={{ left: `${(mark / whole) * 100}%` }}>
@@ -218,49 +229,121 @@ function Timeline({ rows, length }: { rows: Row[]; length: number }) {
           ))}
         </span>
       </div>
-      {rows.map((row) => (
-        <div key={row.start} className="timeline-row" role="row">
-          <span role="rowheader" className="mono">
-            {label(row.start, days)}
-          </span>
-          <div role="cell" className="timeline-track" style={{ height: 4 + row.lanes.length * 12 }}>
-            {marks.map((mark) => (
-              <i key={mark} style={{ left: `${(mark / whole) * 100}%` }} />
-            ))}
-            {row.lanes.flatMap((lane, index) =>
-              lane.map((piece) => (
-                <span
-                  key={`${piece.run.run_id} ${piece.waits ? 'waits' : 'runs'}`}
-                  className={`timeline-bar ${piece.waits ? 'waits' : piece.run.state}`}
-                  style={{
-                    left: `${piece.left * 100}%`,
-                    width: `${piece.width * 100}%`,
-                    top: 3 + index * 12,
-                  }}
-                  title={describe(piece.run)}
-                  role="img"
-                  aria-label={describe(piece.run)}
-                />
-              )),
-            )}
+      {rows.map((row) => {
+        const begins = new Date(row.start).toISOString();
+        return (
+          <div key={row.start} className="timeline-row" role="row">
+            <time role="rowheader" dateTime={begins} title={formatUtc(begins)}>
+              {days ? formatLocal(begins).slice(0, 10) : formatLocal(begins).slice(5, 16)}
+            </time>
+            <div role="cell" className="timeline-track" style={{ height: 4 + row.lanes.length * 12 }}>
+              {marks.map((mark) => (
+                <i key={mark} style={{ left: `${markAt(row, mark, days) * 100}%` }} />
+              ))}
+              {row.lanes.flatMap((lane, index) =>
+                lane.map((piece) => (
+                  <span
+                    key={`${piece.run.run_id} ${piece.waits ? 'waits' : 'runs'}`}
+                    className={`timeline-bar ${piece.waits ? 'waits' : piece.run.state}`}
+                    style={{
+                      left: `${piece.left * 100}%`,
+                      width: `${piece.width * 100}%`,
+                      top: 3 + index * 12,
+                    }}
+                    title={`${describe(piece.run)}\nDue ${formatUtc(piece.run.due_time)}`}
+                    role="img"
+                    aria-label={describe(piece.run)}
+                  />
+                )),
+              )}
+            </div>
           </div>
-        </div>
-      ))}
+        );
+      })}
     </div>
   );
 }
 
-function label(at: number, days: boolean): string {
-  const text = new Date(at).toISOString();
-  return days ? text.slice(0, 10) : `${text.slice(5, 10)} ${text.slice(11, 16)}`;
+/** What the bars say on hover, for the keyboard and for screen readers. */
+const COLUMNS: Column<SimulatedRun>[] = [
+  {
+    id: 'run',
+    header: 'Run',
+    width: 'minmax(160px, 2fr)',
+    cell: (run) => (
+      <span className="row">
+        <StateIcon state={run.state as RunState} label />
+        <span className="mono truncate" title={run.run_id}>
+          {run.run_id}
+        </span>
+      </span>
+    ),
+  },
+  {
+    id: 'due',
+    header: 'Due',
+    width: 'minmax(150px, 1fr)',
+    cell: (run) => <ExactTime value={run.due_time} />,
+  },
+  {
+    id: 'in',
+    header: 'In',
+    width: '110px',
+    extra: true,
+    cell: (run) => (
+      <span className="muted">
+        <RelativeTime value={run.due_time} every={30} />
+      </span>
+    ),
+  },
+  {
+    id: 'waits',
+    header: 'Waits',
+    width: '90px',
+    align: 'right',
+    cell: (run) =>
+      waitSeconds(run) >= 1 ? formatDuration(waitSeconds(run)) : <span className="faint">—</span>,
+  },
+  {
+    id: 'takes',
+    header: 'Takes',
+    width: '90px',
+    align: 'right',
+    cell: (run) => formatDuration(run.end_time ? elapsedSeconds(run.start_time, run.end_time, 0) : null),
+  },
+  {
+    id: 'end',
+    header: 'Ends',
+    width: 'minmax(150px, 1fr)',
+    extra: true,
+    cell: (run) => <ExactTime value={run.end_time} />,
+  },
+];
+const ROW_PIXELS = 32;
+const MOST_ROWS_SHOWN = 12;
+
+function RunList({ runs }: { runs: SimulatedRun[] }) {
+  const height = (Math.min(runs.length, MOST_ROWS_SHOWN) + 1) * ROW_PIXELS + 8;
+  return (
+    <section className="simulate-runs" style={{ height }}>
+      <DataTable
+        label="Simulated runs"
+        columns={COLUMNS}
+        rows={runs}
+        rowKey={(run) => `${run.dag_id}/${run.run_id}`}
+        rowHeight={ROW_PIXELS}
+      />
+    </section>
+  );
 }
 
+/** "scheduled__1 (partition eu): due 2026-03-01 07:00:00, waits 3h 00m, takes 12 s". */
 function describe(run: SimulatedRun): string {
-  const waited = run.start_time ? (Date.parse(run.start_time) - Date.parse(run.due_time)) / 1000 : 0;
-  const took =
-    run.start_time && run.end_time
-      ? `takes ${formatDuration((Date.parse(run.end_time) - Date.parse(run.start_time)) / 1000)}`
-      : run.state;
+  const waited = waitSeconds(run);
+  const took = run.end_time
+    ? `takes ${formatDuration(elapsedSeconds(run.start_time, run.end_time, 0))}`
+    : stateLabel(run.state).toLowerCase();
   const of = run.partition_key && ` (partition ${run.partition_key})`;
-  return `${run.run_id}${of}: due ${run.due_time}${waited >= 1 ? `, waits ${formatDuration(waited)}` : ''}, ${took}`;
+  const waits = waited >= 1 ? `, waits ${formatDuration(waited)}` : '';
+  return `${run.run_id}${of}: due ${formatLocal(run.due_time)}${waits}, ${took}`;
 }
