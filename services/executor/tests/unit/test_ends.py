@@ -45,10 +45,13 @@ class Scene:
         self.node_fails = False
         self.node: tuple[bytes, ...] = ()
         self.beside: Exit | None = None
+        self.taken: Exit | None = None
+        self.gone = asyncio.Event()
         context: Any = SimpleNamespace(
             backend=SimpleNamespace(
                 disruption=lambda _: None,
                 why_crashed=self._why_crashed,
+                why_taken=self._why_taken,
                 read_log=self._read_log,
                 stop=lambda *_, **__: None,
                 shares_files=False,
@@ -73,6 +76,10 @@ class Scene:
 
     async def _why_crashed(self, _worker: str) -> Exit | None:
         return self.beside
+
+    async def _why_taken(self, _worker: str) -> Exit | None:
+        await asyncio.wait_for(self.gone.wait(), 30)
+        return self.taken
 
     async def _read_log(self, _worker: str) -> Any:
         if self.node_fails:
@@ -193,6 +200,30 @@ def test_why_the_container_beside_a_worker_died_is_asked_of_its_place(
         scene.let_go.set()
         told = TaskEnded(outcome=c.OUTCOME_CRASHED, message="the container was killed", exit_code=1)
         await scene.ends.finish(scene.tried, FinishRequest(ended=told))
+        ended = (await scene.reported()).ended
+        assert (ended.outcome, ended.message) == (outcome, message)
+
+    in_scene(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("taken", "outcome", "message"),
+    [
+        (None, c.OUTCOME_DELETED, "told to end"),
+        (Exit(outcome=c.OUTCOME_TIMED_OUT, message="DeadlineExceeded"), c.OUTCOME_TIMED_OUT, "DeadlineExceeded"),
+    ],
+)
+def test_a_worker_that_was_told_to_end_goes_before_it_is_known_why(
+    tmp_path: Path, taken: Exit | None, outcome: int, message: str
+) -> None:
+    async def body(scene: Scene) -> None:
+        scene.taken = taken
+        scene.let_go.set()
+        told = TaskEnded(outcome=c.OUTCOME_DELETED, message="told to end", exit_code=1)
+        async with asyncio.timeout(30):
+            await scene.ends.finish(scene.tried, FinishRequest(ended=told))
+        assert not scene.reports
+        scene.gone.set()
         ended = (await scene.reported()).ended
         assert (ended.outcome, ended.message) == (outcome, message)
 

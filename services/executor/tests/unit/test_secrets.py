@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,10 @@ def test_what_cannot_be_read_is_named_without_its_text(stored: str) -> None:
 
 
 def test_what_looks_secret_in_extra_is_secret() -> None:
-    given = Credentials(password="p4ss", extra_json='{"region": "eu", "api_key": "k3y!", "auth": {"a": 1}}')
-    assert given.secrets() == ["p4ss", "k3y!", '{"a": 1}']
+    extra = {"region": "eu", "api_key": "k3y!", "auth": {"a": 1, "b": [True, "deep"]}, "more": {"password": "inside"}}
+    given = Credentials(login="me", password="p4ss", extra_json=json.dumps(extra))
+    basic = "bWU6cDRzcw=="  # what `curl --verbose --user me:p4ss` shows
+    assert given.secrets() == ["p4ss", basic, "k3y!", "1", "deep", "inside"]
 
 
 def test_the_environment_gives_what_its_names_say() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_rca.app import read_rules
 from spinner_rca.domain.classifier import Failure, Verdict, classify
 from spinner_rca.domain.fingerprint import fold
@@ -42,6 +44,15 @@ def test_every_category_has_an_example_and_a_fix() -> None:
     assert len(categories) >= 25
     assert categories - {entry["category"] for entry in CORPUS} <= {"killed"}
     assert all(len(rule.how_to_fix) > 40 for rule in RULES.rules)
+
+
+def test_each_way_to_end_that_only_the_platform_knows_has_a_cause_of_its_own() -> None:
+    names = {Outcome.Name(number).removeprefix("OUTCOME_").lower() for number in Outcome.values()}
+    rest = {"unspecified", "success", "skipped", "failed"}
+    causes = {name: classify(Failure(name), RULES).rule.id for name in names - rest}
+    assert not [name for name, cause in causes.items() if cause == RULES.unknown.id]
+    shared = {name for name, cause in causes.items() if Counter(causes.values())[cause] > 1}
+    assert shared == {"launch_failed", "never_scheduled"}
 
 
 def test_evidence_has_the_line_numbers_of_the_whole_log() -> None:

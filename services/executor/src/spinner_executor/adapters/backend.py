@@ -129,6 +129,9 @@ class Backend(Protocol):
     def disruption(self, worker: str) -> Exit | None:
         """Why the worker is being taken away by others than this executor, if it is."""
 
+    async def why_taken(self, worker: str) -> Exit | None:
+        """Why a worker that was told to end, and goes now, was, where `disruption` doesn't know yet; takes seconds."""
+
     async def why_lost(self, worker: str) -> Exit | None:
         """More about a worker whose lease is over, if anything is known."""
 

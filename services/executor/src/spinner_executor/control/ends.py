@@ -201,6 +201,7 @@ class Ends:
             return
         report = context.report_of(tried, SEQUENCE_END, s.worker_segment)
         kind = request.WhichOneof("kind")
+        taken = False
         if kind == "ended":
             report.ended.CopyFrom(request.ended)
             refine_reported(report.ended, tried.memory.limit, s.desired is Desired.CANCELLED)
@@ -209,8 +210,9 @@ class Ends:
                 Outcome.OUTCOME_DELETED,
             )
             if told_to_end and (cause := context.backend.disruption(tried.worker)) is not None:
-                report.ended.outcome = cause.outcome
-                report.ended.message = cause.message
+                report.ended.outcome, report.ended.message = cause.outcome, cause.message
+            else:
+                taken = told_to_end and not context.backend.shares_files
         elif kind == "deferred":
             report.deferred.CopyFrom(request.deferred)
         elif kind == "rescheduled":
@@ -227,6 +229,8 @@ class Ends:
                 cause = await context.backend.why_crashed(tried.worker)
                 if cause is not None:
                     report.ended.outcome, report.ended.message = cause.outcome, cause.message
+            if taken and (cause := await context.backend.why_taken(tried.worker)) is not None:
+                report.ended.outcome, report.ended.message = cause.outcome, cause.message
             if kind == "ended" and self.uploads.may_follow(tried, report.ended):
                 self._finish_end(tried, report, "", self.uploads.promise(tried))
                 return
@@ -242,7 +246,8 @@ class Ends:
             tried.journal.store_end(report)
 
         context.spawn(self._end(tried, report, prepare()))
-        await asyncio.shield(done)
+        if not taken:  # a node says why it ends a pod when its containers have ended
+            await asyncio.shield(done)
 
     def _finish_end(self, tried: Try, report: TaskReport, failure: str, upload: StageResult) -> None:
         """Adds the executor's stages, times and the log to an end."""

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+_SECRET_WORDS = ("pass", "secret", "token", "key", "credential", "auth")
 
 
 class Unreadable(ValueError):  # noqa: N818 - an answer
@@ -32,22 +35,29 @@ class Credentials:
     extra_json: str = ""
 
     def secrets(self) -> list[str]:
-        """The texts that must not be in a log."""
-        return [text for text in (self.password, *secret_texts(self.extra_json)) if text]
+        """The texts that must not be in a log; with the one that HTTP sends of login and password (RFC 7617)."""
+        basic = base64.b64encode(f"{self.login}:{self.password}".encode()).decode() if self.password else ""
+        return [text for text in (self.password, basic, *secret_texts(self.extra_json)) if text]
 
 
 def secret_texts(extra_json: str) -> list[str]:
-    """The values of a connection's extra that look like secrets by their names."""
+    """The values of a connection's extra that look like secrets by their names, however deep they are."""
     try:
         extra = json.loads(extra_json) if extra_json else {}
     except ValueError:
         return [extra_json]
-    words = ("pass", "secret", "token", "key", "credential", "auth")
-    return [
-        value if isinstance(value, str) else json.dumps(value)
-        for name, value in (extra.items() if isinstance(extra, dict) else ())
-        if any(word in name.lower() for word in words)
-    ]
+    return list(_secrets_in(extra, named=False))
+
+
+def _secrets_in(value: Any, named: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _secrets_in(inner, named or any(word in name.lower() for word in _SECRET_WORDS))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets_in(inner, named)
+    elif named and value is not None and not isinstance(value, bool):
+        yield value if isinstance(value, str) else json.dumps(value)
 
 
 def parse(stored: str | Mapping[str, Any], where: str) -> Credentials:

@@ -11,6 +11,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 # Shorter words ("a", "42") would blacken innocent text.
 MIN_SECRET_LENGTH = 4
@@ -36,7 +37,7 @@ class Masker:
             form.encode()
             for secret in secrets
             for line in secret.splitlines()
-            for form in (line.strip(), repr(line.strip())[1:-1], json.dumps(line.strip())[1:-1])
+            for form in _forms(line.strip())
             if len(form) >= MIN_SECRET_LENGTH
         }
         if words <= self._words:
@@ -67,6 +68,11 @@ class Masker:
         if pattern is not None:
             text = pattern.sub(lambda match: b"*" * len(match.group()), text)
         return valid_utf8(text[start:end])
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """What a text looks like where it is printed: as it is, in Python's and JSON's quotes, in a URL."""
+    return text, repr(text)[1:-1], json.dumps(text)[1:-1], quote(text), quote(text, safe=""), quote_plus(text)
 
 
 def _question_marks(error: UnicodeError) -> tuple[str, int]:

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import logging
@@ -30,7 +29,7 @@ from spinner_proto.common.v1.common_pb2 import Outcome
 from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 from spinner_executor.adapters.backend import Launch, LaunchFailed, Observed, Unproven, WorkerEvents
-from spinner_executor.adapters.kubernetes import cluster
+from spinner_executor.adapters.kubernetes import causes, cluster
 from spinner_executor.adapters.kubernetes.client import ApiFailure, Backoff, Client
 from spinner_executor.adapters.kubernetes.deletions import Deletions
 from spinner_executor.adapters.kubernetes.folders import TryFolders
@@ -44,9 +43,6 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _FORCE_SECONDS = 1
 _ACCOUNT_SECONDS = 10.0
-# How long the kubelet may take to say how a container ended that it has started again, and how often it is looked at.
-_KUBELET_SECONDS = 5.0
-_KUBELET_LOOK_SECONDS = 0.25
 # A call that fails for so long, and what a pod waits for this long, are worth a word to the user; what every pod waits
 # for only when it takes longer.
 _TELL_AFTER_SECONDS = 3.0
@@ -385,6 +381,13 @@ class KubernetesBackend:
         pod = self._pod(expected) if expected is not None and not expected.stopped.is_set() else None
         return None if pod is None else pod.disruption
 
+    async def why_taken(self, worker: str) -> Exit | None:
+        def pod() -> pods.Pod | None:
+            expected = self._workers.get(worker)
+            return self._pod(expected) if expected is not None and not expected.stopped.is_set() else None
+
+        return await causes.why_taken(pod)
+
     async def why_lost(self, worker: str) -> Exit | None:
         expected = self._workers.get(worker)
         pod = self._pod(expected) if expected is not None else None
@@ -394,18 +397,7 @@ class KubernetesBackend:
         return None if condition is None else pods.node_lost(pod.node, condition)
 
     async def why_crashed(self, worker: str) -> Exit | None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _KUBELET_SECONDS
-        with contextlib.suppress(ApiFailure):
-            while True:
-                manifest = await self._client.call("GET", f"{self._pods_path}/{worker}")
-                found = pods.legacy_end(manifest)
-                if found is not None:
-                    return found if found.outcome != Outcome.OUTCOME_UNSPECIFIED else None
-                if not pods.has_legacy(manifest) or loop.time() > deadline:
-                    return None
-                await asyncio.sleep(_KUBELET_LOOK_SECONDS)
-        return None
+        return await causes.why_crashed(self._client, f"{self._pods_path}/{worker}")
 
     # What the watches tell.
 

@@ -290,6 +290,9 @@ class LocalBackend:
     def disruption(self, worker: str) -> Exit | None:
         return None
 
+    async def why_taken(self, worker: str) -> Exit | None:
+        return None
+
     async def why_lost(self, worker: str) -> Exit | None:
         return None
 
