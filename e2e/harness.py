@@ -169,13 +169,17 @@ class Stack:
 
     # REST
 
+    def port(self, name: str) -> int:
+        """Where one of PORTS listens."""
+        return int(json.loads((self.home / "state.json").read_text())["ports"][name])
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{json.loads((self.home / 'state.json').read_text())['ports']['webgateway']}"
+        return f"http://127.0.0.1:{self.port('webgateway')}"
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{json.loads((self.home / 'state.json').read_text())['ports']['kafka']}"
+        return f"127.0.0.1:{self.port('kafka')}"
 
     def rest(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         return httpx.request(method, f"{self.url}/api/v1{path}", timeout=60, verify=_TLS, **arguments)

@@ -34,6 +34,8 @@ from spinner_servers.process import Launch, ServerError, free_port
 from spinner_servers.progress import say, step
 
 PAUSE = "docker.io/spinner/pause:local"
+# Between what pods may use before the kubelet evicts and where the kernel would kill: it looks every 10 s.
+_HEADROOM_BYTES = 512 << 20
 _CNI = Path("/usr/lib/cni")
 
 
@@ -70,10 +72,11 @@ def missing() -> str:
     return ""
 
 
-def start(data: Path, with_parent: bool = False) -> Node:
+def start(data: Path, with_parent: bool = False, memory_bytes: int = 0) -> Node:
     """Starts control plane, containerd and kubelet, and blocks until the node takes pods. Raises ServerError.
 
-    Builds or installs what is missing first: minutes once, seconds afterwards.
+    `memory_bytes`: what the node has for its pods, so that it runs out of memory by what they use, whatever else this
+    machine does; 0: the machine's. Builds or installs what is missing first: minutes once, seconds afterwards.
     """
     if why := missing():
         raise ServerError(why)
@@ -89,7 +92,7 @@ def start(data: Path, with_parent: bool = False) -> Node:
         with step("importing images"):
             for archive in archives:
                 node.import_image(archive)
-        process.start(_kubelet(node), with_parent)
+        process.start(_kubelet(node, memory_bytes), with_parent)
     except BaseException:
         stop(data)
         raise
@@ -260,12 +263,32 @@ def _ctr(data: Path, *arguments: str) -> None:
     run(command, data / "containerd" / "ctr.log")
 
 
-def _kubelet(node: Node) -> Launch:
+def _memory(memory_bytes: int) -> dict[str, object]:
+    """Settings of a kubelet whose node has so much memory for pods: the rest is reserved for the system.
+
+    The kubelet enforces it as in production ("node allocatable"): it evicts when the control group of all pods has less
+    than the threshold left, and the kernel kills at its limit.
+    https://kubernetes.io/docs/tasks/administer-cluster/reserve-compute-resources/
+    """
+    reserved = psutil.virtual_memory().total - memory_bytes - _HEADROOM_BYTES
+    if reserved < 0:
+        raise ServerError(f"This machine has less memory than the {memory_bytes >> 20} MiB that its node is to have.")
+    return {
+        "systemReserved": {"memory": str(reserved)},
+        "evictionHard": {
+            "memory.available": str(_HEADROOM_BYTES), "nodefs.available": "1%", "imagefs.available": "1%"
+        },
+        # The pressure, and with it the node's taint, is over so long after the memory is free again.
+        "evictionPressureTransitionPeriod": "1s",
+    }  # fmt: skip
+
+
+def _kubelet(node: Node, memory_bytes: int) -> Launch:
     data, folder = node.data, node.data / "kubelet"
     folder.mkdir(exist_ok=True)
     cgroup = _cgroup(data)
     cgroups.make(cgroup, divided=True)
-    configuration = {
+    configuration: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": "127.0.0.1",
@@ -295,7 +318,7 @@ def _kubelet(node: Node) -> Launch:
         "eventRecordQPS": 0,
         "serializeImagePulls": False,
         "maxPods": 250,
-    }
+    } | (_memory(memory_bytes) if memory_bytes else {})
     (folder / "config.json").write_text(json.dumps(configuration))
     name = node.cluster.node
 

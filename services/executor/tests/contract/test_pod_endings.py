@@ -156,6 +156,21 @@ def test_what_the_kubelet_says(scene: Scene, task_id: str, status: dict[str, Any
     until(lambda: scene.pod(order) is None, "its pod is removed once the end is recorded", SECONDS)
 
 
+def test_a_kubelet_that_says_only_in_the_end_why_it_killed_a_worker(scene: Scene) -> None:
+    order = scene.running("slow-words")
+    scene.started(order)
+    scene.says(order, ended(137, "Error") | {"phase": "Running"})
+    scene.says(order, {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})
+    assert scene.end(order).outcome == c.OUTCOME_NODE_OUT_OF_MEMORY
+
+
+def test_a_killed_worker_whose_pod_goes_on_has_crashed(scene: Scene) -> None:
+    order = scene.running("goes-on")
+    scene.started(order)
+    scene.says(order, ended(137, "Error") | {"phase": "Running"})
+    assert scene.end(order).outcome == c.OUTCOME_CRASHED
+
+
 def test_a_pod_deleted_by_someone(scene: Scene) -> None:
     order = scene.running("deleted")
     scene.started(order)

@@ -187,10 +187,11 @@ def test_a_pod_that_the_kernel_kills_for_its_nodes_memory_says_so(
 ) -> None:
     """Pods without requests share a control group; what it may use is what the node has left for them."""
     shared = f"{place.node.pods}/besteffort"
-    stage.executor()
+    # Nothing of a worker runs while it takes one large piece of memory, which is slow where memory is.
+    stage.executor(lost_after_seconds=SECONDS)
     order = orders("hungry")
     request.addfinalizer(lambda: cgroups.limit_memory(shared, None))
-    cgroups.limit_memory(shared, 512 << 20)
+    cgroups.limit_memory(shared, 192 << 20)
     stage.write(order)
     end = stage.wait(order, seconds=SECONDS).ended
     assert end.outcome == c.OUTCOME_NODE_OUT_OF_MEMORY, end.message

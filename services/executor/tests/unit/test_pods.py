@@ -54,6 +54,12 @@ def disrupted(reason: str, message: str = "") -> dict[str, Any]:
             c.OUTCOME_EVICTED, "ephemeral-storage", 0,
         ),
         (ended(143, **disrupted("EvictionByEvictionAPI", "draining")), c.OUTCOME_EVICTED, "draining", 143),
+        (ended(143, **disrupted("TerminationByKubelet", "graceful shutdown")), c.OUTCOME_EVICTED, "graceful", 143),
+        (
+            # As a kubelet 1.36 was seen to write it: the worker had ended itself in time.
+            ended(0, **disrupted("TerminationByKubelet", "The node was low on resource: memory. Threshold …")),
+            c.OUTCOME_NODE_OUT_OF_MEMORY, "low on resource: memory", 0,
+        ),
         (ended(137, **disrupted("PreemptionByScheduler", "for pod x")), c.OUTCOME_PREEMPTED, "for pod x", 137),
         (ended(137, **disrupted("DeletionByTaintManager", "taint")), c.OUTCOME_NODE_LOST, "taint", 137),
         ({"phase": "Failed", "reason": "NodeLost", "message": "gone"}, c.OUTCOME_NODE_LOST, "gone", 0),
@@ -75,6 +81,16 @@ def test_ends(status: dict[str, Any], outcome: int, words: str, exit_code: int) 
     ending = classify_exit(found.exit)
     assert (ending.outcome, ending.exit_code) == (outcome, exit_code)
     assert words in ending.message
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "doubt"),
+    [(137, "Error", True), (143, "Error", True), (139, "Error", False), (1, "Error", False), (137, "OOMKilled", False)],
+)
+def test_who_killed_a_worker_may_be_said_once_its_pod_is_over(code: int, reason: str, doubt: bool) -> None:
+    assert pod({**ended(code, reason), "phase": "Running"}).unexplained is doubt
+    assert not pod(ended(code, reason)).unexplained
+    assert not pod({**ended(code, reason), "phase": "Running", **disrupted("PreemptionByScheduler")}).unexplained
 
 
 def test_a_worker_that_ended_with_its_deleted_pod_was_deleted() -> None:

@@ -3,11 +3,16 @@
 Everything is read from the pod alone, so it doesn't matter which event or list brought it. Sources of the reasons:
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and …/disruptions/#pod-disruption-conditions;
 the kubelet's eviction, preemption and admission packages for `status.reason`.
+
+A kubelet that evicts says why when the pod is over, not before: until then its containers are told to end, and may be
+seen ended, without a reason (its status manager keeps a terminal phase and the DisruptionTarget condition back while
+containers may run). A worker that ends with 0 meanwhile makes a pod that has succeeded and only the condition.
 """
 
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +44,7 @@ _CONFIG_REASONS = frozenset(
 # Waiting will never end these.
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 # A container that could not be started although its image is there.
+_KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "ContainerCannotMount"})
 
 
@@ -65,8 +71,17 @@ class Pod:
     waiting_outcome: Outcome.ValueType = Outcome.OUTCOME_UNSPECIFIED
     hopeless: bool = False
     exit: Exit | None = None
+    # Nothing more will be said of it: what is not known now is not so.
+    over: bool = False
     # Why the cluster is taking it away while it may still run.
     disruption: Exit | None = None
+
+    @property
+    def unexplained(self) -> bool:
+        """Its worker was killed, and who did it may be said in a moment."""
+        exit = self.exit
+        killed = exit is not None and exit.outcome == Outcome.OUTCOME_UNSPECIFIED and exit.signal in _KILLS
+        return killed and not self.over
 
 
 def read(manifest: Mapping[str, Any]) -> Pod:
@@ -77,7 +92,8 @@ def read(manifest: Mapping[str, Any]) -> Pod:
     name, node = metadata["name"], (manifest.get("spec") or {}).get("nodeName", "")
     deleting, limited = "deletionTimestamp" in metadata, _is_limited(manifest.get("spec") or {})
     phase, waiting, outcome, hopeless, exit = Phase.WAITING, "", Outcome.OUTCOME_UNSPECIFIED, False, None
-    if status.get("phase") in ("Succeeded", "Failed"):
+    over = status.get("phase") in ("Succeeded", "Failed")
+    if over:
         phase, exit = Phase.ENDED, _exit(status, deleting, limited)
     elif (ended := _state(status.get("containerStatuses"), "terminated")) is not None:
         # The worker is gone; other containers and the kubelet's bookkeeping may take a little longer.
@@ -104,6 +120,7 @@ def read(manifest: Mapping[str, Any]) -> Pod:
         waiting_outcome=outcome,
         hopeless=hopeless,
         exit=exit,
+        over=over,
         disruption=disruption,
     )
 
@@ -207,8 +224,8 @@ def _exit(status: Mapping[str, Any], deleting: bool, limited: bool, ended: Mappi
                 outcome=Outcome.OUTCOME_DELETED,
                 message="The pod was deleted by someone, and the worker ended with it.",
             )
-        signal = code - 128 if code is not None and code > 128 else ended.get("signal") or None
-        return Exit(exit_code=None if signal else code, signal=signal)
+        number = code - 128 if code is not None and code > 128 else ended.get("signal") or None
+        return Exit(exit_code=None if number else code, signal=number)
     for container in status.get("initContainerStatuses") or ():
         state = (container.get("state") or {}).get("terminated") or {}
         if state.get("exitCode"):
@@ -226,9 +243,7 @@ def _disruption(status: Mapping[str, Any]) -> tuple[Outcome.ValueType, str] | No
     if reason == "DeadlineExceeded":
         return Outcome.OUTCOME_TIMED_OUT, text
     if reason == "Evicted":
-        if "low on resource: memory" in message or "MemoryPressure" in message:
-            return Outcome.OUTCOME_NODE_OUT_OF_MEMORY, text
-        return Outcome.OUTCOME_EVICTED, text
+        return _evicted(message), text
     if reason in ("Preempting", "Preempted"):
         return Outcome.OUTCOME_PREEMPTED, text
     if reason == "NodeLost":
@@ -247,9 +262,16 @@ def _disruption(status: Mapping[str, Any]) -> tuple[Outcome.ValueType, str] | No
             "EvictionByEvictionAPI": Outcome.OUTCOME_EVICTED,
             "TerminationByKubelet": Outcome.OUTCOME_EVICTED,
         }.get(cause)
+        if outcome == Outcome.OUTCOME_EVICTED:
+            outcome = _evicted(condition.get("message", ""))
         if outcome is not None:
             return outcome, text
     return None
+
+
+def _evicted(message: str) -> Outcome.ValueType:
+    memory = "low on resource: memory" in message or "MemoryPressure" in message
+    return Outcome.OUTCOME_NODE_OUT_OF_MEMORY if memory else Outcome.OUTCOME_EVICTED
 
 
 def _text(reason: str, message: str) -> str:

@@ -81,6 +81,8 @@ class _Worker:
     # Set when it is to end: what waits for room stops waiting.
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     exited: bool = False
+    # Its pod may still say who killed it.
+    doubted: bool = False
 
 
 class KubernetesBackend:
@@ -331,10 +333,10 @@ class KubernetesBackend:
         worker = self._expect(key, pod.segment, partition, name)
         worker.nonce, worker.uid = pod.launch, pod.uid
         worker.since -= _age_seconds(pod)
-        if pod.exit is not None:
+        if pod.exit is not None and not pod.unexplained:
             worker.exited = True
             return Observed(WorkerState.GONE, name, pod.segment, exit=pod.exit)
-        worker.told_running = pod.phase is pods.Phase.RUNNING
+        worker.told_running = pod.phase is not pods.Phase.WAITING
         return Observed(WorkerState.ALIVE, name, pod.segment, starting=not worker.told_running)
 
     def end_leftovers(self, key: str, worker: str) -> None:
@@ -412,8 +414,12 @@ class KubernetesBackend:
         worker.uid = pod.uid
         if worker.stopped.is_set() and not pod.deleting:
             self._deletions.add(pod.name, pod.uid, self._settings.kill_grace_seconds)
-        if pod.exit is not None:
+        if pod.exit is not None and not pod.unexplained:
             self._tell_exit(worker, pod.exit)
+        elif pod.unexplained:
+            if not worker.doubted:
+                worker.doubted = True
+                asyncio.get_running_loop().call_later(causes.KUBELET_SECONDS, self._end_doubt, worker)
         elif pod.phase is pods.Phase.RUNNING:
             if not worker.told_running:
                 worker.told_running = True
@@ -431,6 +437,11 @@ class KubernetesBackend:
         worker = self._workers.get(pod.name)
         if worker is not None and not worker.exited and (not worker.nonce or pod.launch == worker.nonce):
             self._tell_exit(worker, pods.vanished(pod))
+
+    def _end_doubt(self, worker: _Worker) -> None:
+        pod = self._pod(worker)
+        if self._workers.get(worker.name) is worker and not worker.exited and pod is not None and pod.exit is not None:
+            self._tell_exit(worker, pod.exit)
 
     def _tell_exit(self, worker: _Worker, exit: Exit) -> None:
         worker.exited = True

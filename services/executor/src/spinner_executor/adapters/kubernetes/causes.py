@@ -15,7 +15,7 @@ from spinner_executor.domain.model import Exit
 # How long a pod whose worker was told to end may take to be over.
 _TAKEN_SECONDS = 30.0
 # How long the kubelet may then take to say how a container ended, and how often it is looked at.
-_KUBELET_SECONDS = 5.0
+KUBELET_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
 
 
@@ -27,13 +27,15 @@ async def why_taken(pod: Callable[[], pods.Pod | None]) -> Exit | None:
     (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase).
     """
     loop = asyncio.get_running_loop()
-    deadline, over = loop.time() + _TAKEN_SECONDS, False
+    deadline, ended = loop.time() + _TAKEN_SECONDS, False
     while (now := pod()) is not None and loop.time() < deadline:
         cause = now.disruption or now.exit
         if cause is not None and cause.outcome != Outcome.OUTCOME_UNSPECIFIED:
             return cause
-        if now.exit is not None and not over:
-            over, deadline = True, loop.time() + _KUBELET_SECONDS
+        if now.over:
+            return None
+        if now.exit is not None and not ended:
+            ended, deadline = True, loop.time() + KUBELET_SECONDS
         await asyncio.sleep(_LOOK_SECONDS)
     return None
 
@@ -41,7 +43,7 @@ async def why_taken(pod: Callable[[], pods.Pod | None]) -> Exit | None:
 async def why_crashed(client: Client, path: str) -> Exit | None:
     """How the legacy container of the pod at `path` died, when its control group knows more than its worker."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _KUBELET_SECONDS
+    deadline = loop.time() + KUBELET_SECONDS
     with contextlib.suppress(ApiFailure):
         while True:
             manifest = await client.call("GET", path)
