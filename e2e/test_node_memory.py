@@ -33,7 +33,7 @@ from spinner import DAG, get_current_context, task
 ACCESS = {"everyone": ["can_dag_read", "can_dag_edit"]}
 
 with DAG("node_memory", tier=1, access_control=ACCESS, schedule=None, default_args={"retries": 0}):
-    @task
+    @task(executor_config={"request_memory": "64Mi"})
     def greedy():
         context = get_current_context()
         mark(context, "start")
@@ -45,7 +45,7 @@ with DAG("node_memory", tier=1, access_control=ACCESS, schedule=None, default_ar
         print("took it all", flush=True)
         time.sleep(600)
 
-    @task
+    @task(executor_config={"request_memory": "64Mi"})
     def modest():
         context = get_current_context()
         mark(context, "start")
@@ -121,9 +121,16 @@ def pods_stack(small_node: Node, s3_endpoint: dict[str, str]) -> Iterator[Stack]
 def test_a_pod_that_its_kubelet_evicts_for_memory_is_tried_again_for_free(pods_stack: Stack, small_node: Node) -> None:
     stack = pods_stack
     run_id = stack.trigger("node_memory", unique("full"))
-    assert stack.finished("node_memory", run_id, 150)["state"] == "success"
-
     greedy = f"/dags/node_memory/runs/{quote(run_id, safe='')}/tasks/greedy/-1"
+    try:
+        assert stack.finished("node_memory", run_id, 150)["state"] == "success"
+    except AssertionError:
+        print(stack.rest("GET", greedy).text, *stack.tasks("node_memory", run_id), sep="\n")
+        print(small_node.kubectl("get", "pods,events", "-n", NAMESPACE, "-o", "wide"))
+        print(small_node.kubectl("describe", "nodes"))
+        print("\n".join((stack.home / "logs" / "executor.log").read_text().splitlines()[-40:]))
+        raise
+
     first, second = stack.rest("GET", greedy).json()["tries"]
     assert (first["outcome"], second["outcome"]) == ("node_out_of_memory", "success"), first["message"]
     assert (
