@@ -136,7 +136,7 @@ def test_a_pod_that_its_kubelet_evicts_for_memory_is_tried_again_for_free(pods_s
     assert (
         "The node was low on resource: memory" in first["message"] and "Container worker was using" in first["message"]
     )
-    assert first["diagnosis"]["category"] == "evicted"
+    assert first["diagnosis"]["category"] == "node_out_of_memory"
     assert "took it all" in stack.rest("GET", f"{greedy}/tries/1/log").text
 
     records = {

@@ -43,8 +43,8 @@ _CONFIG_REASONS = frozenset(
 )
 # Waiting will never end these.
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-# A container that could not be started although its image is there.
 _KILLS = frozenset({signal.SIGKILL, signal.SIGTERM})
+# A container that could not be started although its image is there.
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "ContainerCannotMount"})
 
 
