@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import random
 import time
-import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import uuid
 
 __all__ = [
     "datetime", "datetime_diff_for_humans", "ds_add", "ds_format", "ds_format_locale", "json", "random", "time",
     "timedelta", "uuid",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """``uuid`` when a template wants it: its library makes every fork of a worker dearer."""
+    if name != "uuid":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import uuid
+
+    return uuid
 
 
 def ds_add(ds: str, days: int) -> str:

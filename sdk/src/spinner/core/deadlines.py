@@ -6,7 +6,6 @@ callback. From the durations of recent runs it says beforehand which deadlines a
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -92,6 +91,7 @@ class SyncCallback:
             # A notifier: made with the arguments, then called with the context.
             result = result(context)
         if inspect.isawaitable(result):
+            import asyncio
 
             async def finish() -> None:
                 await result

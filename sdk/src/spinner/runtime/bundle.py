@@ -1,6 +1,7 @@
 """The DAG bundle of a run, at its exact version: fetched as one packed object (tar, zstd) and unpacked once.
 
-Members that would leave the folder, and links out of it, are refused.
+Members that would leave the folder, and links out of it, are refused. What only a worker with a bundle of its own needs
+is imported there: each library makes the forks of a fork server dearer.
 """
 
 from __future__ import annotations
@@ -8,13 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import http.client
 import os
 import re
-import tarfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -23,6 +20,8 @@ from spinner.exceptions import SpinnerException
 from spinner.runtime import cache as caches
 
 if TYPE_CHECKING:
+    import tarfile
+
     from spinner_proto.common.v1.common_pb2 import BundleRef
 
 _ATTEMPTS = 4
@@ -44,6 +43,8 @@ def entry_name(bundle: BundleRef) -> str:
 
 def unpack(packed: IO[bytes] | bytes, folder: Path) -> None:
     """Unpacks a bundle into an empty folder. Raises what tarfile and zstandard raise."""
+    import tarfile
+
     import zstandard
 
     with (
@@ -58,6 +59,8 @@ def unpack(packed: IO[bytes] | bytes, folder: Path) -> None:
 
 def _harmless(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
     """What ``filter="data"`` would take, for Pythons before 3.11.4; raises tarfile.ReadError for the rest."""
+    import tarfile
+
     for member in archive:
         target = (folder / member.name).resolve()
         if member.issym():
@@ -75,6 +78,10 @@ def _harmless(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInf
 
 def fetch(bundle: BundleRef, url: str, cache: Path) -> Path:
     """The folder of the bundle, fetched from ``url`` when it isn't in the cache. Raises SpinnerException."""
+
+    import http.client
+    import urllib.error
+    import urllib.request
 
     def make(folder: Path) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata as metadata
 import json
 import logging
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -72,6 +70,8 @@ def provide(lines: list[str], cache: Path) -> Path | None:
     lines = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         return None
+    import platform
+
     facts = [platform.python_version(), platform.machine(), *(os.environ.get(name, "") for name in _INDEX_VARIABLES)]
     digest = hashlib.sha256("\n".join([*sorted(lines), *facts, *own_pins()]).encode()).hexdigest()[:24]
     try:
@@ -109,6 +109,8 @@ def _install(lines: list[str], target: Path) -> None:
 
 def own_pins() -> list[str]:
     """What this worker needs itself, at the versions it has: ``name==version``."""
+    from importlib import metadata
+
     pins: dict[str, str] = {}
     pending = ["spinner", "grpcio", "zstandard"]
     while pending:

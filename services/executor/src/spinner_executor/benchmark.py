@@ -153,6 +153,7 @@ def _start(bootstrap: str, prefix: str, folder: Path, entry: str) -> subprocess.
         "EXECUTOR_STOP_WORKERS": "true",
         "EXECUTOR_ENTRY": entry,
         "STATUS_FILE": str(status),
+        "LOG_TOPIC": "false",  # as in the local stack: only a search index reads it
     }
     environment = os.environ | {f"SPINNER_{name}": value for name, value in settings.items()}
     with (folder / "executor.log").open("wb") as log:

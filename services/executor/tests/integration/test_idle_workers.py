@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -55,6 +56,10 @@ class Scene:
     def succeeds(self, order: o.TaskOrder) -> None:
         ended = self.stage.wait(order, seconds=60).ended
         assert ended.outcome == c.OUTCOME_SUCCESS, ended.message
+
+    def records(self) -> list[Path]:
+        """Of workers that took a try which is not removed."""
+        return list((self._data / "tries").glob("*/*/worker-*.json"))
 
     @property
     def ran(self) -> list[int]:
@@ -109,6 +114,7 @@ def test_a_try_whose_executor_dies_before_its_worker_takes_it_runs_once(scene: S
     scene.executor.wait()
     scene.stage.executor(executor_ahead=1)
     scene.succeeds(order)
+    until(lambda: not scene.records(), "nothing is left of the try", 60)
     os.kill(waiting, signal.SIGCONT)
     until(lambda: _is_over(waiting), "the worker that is nobody's ends", 60)
     assert len(scene.ran) == 1

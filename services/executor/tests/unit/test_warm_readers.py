@@ -51,7 +51,7 @@ def test_a_reader_that_makes_room_is_heard_to_its_end(readers: Readers) -> None:
     retired = readers.ours[files[0]]
     assert {"op": "retire"} in readers.heard(files[0])
     assert retired in readers.watched
-    assert readers.warm.received(retired)[0] == [{"forked": "w1", "pid": 7}]
+    assert readers.warm.received(retired)[0] == [{"forked": "w1", "pid": 7, "asked": False}]
     assert readers.warm.busy
     readers.say(files[0], exited="w1")
     readers.warm.received(retired)

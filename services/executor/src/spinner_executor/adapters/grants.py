@@ -80,7 +80,8 @@ class GrantWriter:
         """Queues the tombstone of a grant."""
         with self._condition:
             self._lazy.append(Outgoing(self._topic, key, None, self._partition))
-            self._condition.notify()
+            if not self._open:  # otherwise the writer wakes up soon, to commit
+                self._condition.notify()
 
     def close(self) -> None:
         """Writes and commits what is queued, unless fenced, and ends. Blocks."""

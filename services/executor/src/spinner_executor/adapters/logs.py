@@ -10,6 +10,7 @@ How far the topic got is kept beside the log, so a next owner goes on there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import tempfile
@@ -60,15 +61,22 @@ class TryLog:
         self.bounds = bounds or Bounds()
         self._try_key = try_key
         self._topic = topic
-        self._published_file = path.with_name("published")
-        self._published = 0
         self._final = False
-        # Where the text of a worker begins that pushes it, and how many lines are before.
-        self._base_file, self._base, self._base_lines = path.with_name("base"), 0, 0
+
+    @functools.cached_property
+    def _published(self) -> int:
+        """How far the topic got."""
         with contextlib.suppress(OSError, ValueError):
-            self._base, self._base_lines = map(int, self._base_file.read_text().split())
+            return int(self.path.with_name("published").read_text())
+        return 0
+
+    @functools.cached_property
+    def _base(self) -> tuple[int, int]:
+        """Where the text of a worker begins that pushes it, and how many lines are before."""
         with contextlib.suppress(OSError, ValueError):
-            self._published = int(self._published_file.read_text())
+            offset, lines = map(int, self.path.with_name("base").read_text().split())
+            return offset, lines
+        return 0, 0
 
     def size(self) -> int:
         """Bytes written, those that are left out too."""
@@ -114,11 +122,13 @@ class TryLog:
         begin = max(low, offset - reach)
         before = offset - begin
         try:
-            with self.path.open("rb") as file:
-                file.seek(begin)
-                data = file.read(min(high, offset + limit + reach) - begin)
+            file = os.open(self.path, os.O_RDONLY)
+            try:
+                data = os.pread(file, min(high, offset + limit + reach) - begin, begin)
                 if gap is not None and reach:
-                    data = _without_halves(file.fileno(), data, begin, gap, reach)
+                    data = _without_halves(file, data, begin, gap, reach)
+            finally:
+                os.close(file)
         except OSError:
             return Piece(b"", offset)
         text = data[before : before + limit]
@@ -146,22 +156,24 @@ class TryLog:
 
     def begin_worker(self) -> None:
         """A worker begins that has no access to this file: offsets of its text count from here."""
-        self._base = self.size()
-        if self._base:
+        offset, lines = self.size(), 0
+        if offset:
             with opened(self.path, self.bounds) as log:
-                self._base_lines = log.line_ends(self._base)
-            self._base_file.write_text(f"{self._base} {self._base_lines}")
+                lines = log.line_ends(offset)
+            self.path.with_name("base").write_text(f"{offset} {lines}")
+        self._base = offset, lines
 
     def append(self, offset: int, text: bytes, skipped: bool = False, line_ends_before: int = 0) -> int:
         """Adds text of such a worker, from `offset` of its own log; returns the offset that is to come next.
 
         `skipped`: the worker has left out what is between, and has written so many line ends before `offset`.
         """
-        have = self.size() - self._base
+        base, lines = self._base
+        have = self.size() - base
         if skipped and offset > have:
             self._make_folder()
             with opened(self.path, self.bounds) as log:
-                log.skip(self._base + offset, self._base_lines + line_ends_before)
+                log.skip(base + offset, lines + line_ends_before)
             have = offset
         fresh = text[have - offset :] if offset <= have else b""
         if fresh:
@@ -198,9 +210,10 @@ class TryLog:
                 lines += piece.count(b"\n")
         if found:
             return
-        start = max(self._base, left_out.end if left_out else 0)
+        base = self._base[0]
+        start = max(base, left_out.end if left_out else 0)
         with self.path.open("rb") as ours, mapped(ours.fileno()) as mine, mapped(node.file) as theirs:
-            begin, joined = unsent(mine, start, start == self._base, theirs, kept.end if kept else 0)
+            begin, joined = unsent(mine, start, start == base, theirs, kept.end if kept else 0)
         if not joined:
             self._write(NODE_MARK)
         while piece := os.pread(node.file, CHUNK, begin):
@@ -223,9 +236,9 @@ class TryLog:
             self._publish(post, size + CHUNK, size, final)
         if final and not self._final:
             self._post(post, b"", True)
-        elif self._published > before:
+        elif self._published > before and not final:
             with contextlib.suppress(OSError):
-                self._published_file.write_text(str(self._published))
+                self.path.with_name("published").write_text(str(self._published))
 
     def _publish(self, post: Callable[[Outgoing], None], end: int, size: int, final: bool) -> None:
         while self._published < min(end, size):
@@ -249,22 +262,23 @@ class TryLog:
 
     def upload(self, store: Uploads, object_key: str) -> int:
         """Stores the whole masked text; returns its length in bytes. Blocks."""
-        if self.size() <= CHUNK:
-            data = b"".join(self._all())
+        size = self.size()
+        if size <= CHUNK:
+            data = b"".join(self._all(size))
             store.put(object_key, data)
             return len(data)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix="upload-") as masked:
             written = 0
-            for text in self._all():
+            for text in self._all(size):
                 masked.write(text)
                 written += len(text)
             masked.flush()
             store.put_file(object_key, Path(masked.name))
             return written
 
-    def _all(self) -> Iterator[bytes]:
+    def _all(self, size: int) -> Iterator[bytes]:
         offset = 0
-        while (piece := self.read(offset, CHUNK, final=True)).text:
+        while offset < size and (piece := self.read(offset, CHUNK, final=True)).text:
             yield piece.text
             offset = piece.following
 

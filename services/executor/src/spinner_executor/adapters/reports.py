@@ -17,7 +17,7 @@ from spinner_proto.orders.v1.orders_pb2 import TaskOrder
 
 _log = logging.getLogger(__name__)
 _MAX_BACKOFF_SECONDS = 2.0
-_GATHER_SECONDS = 0.05
+_GATHER_SECONDS = 0.25
 
 Sent = Coroutine[Any, Any, None]
 

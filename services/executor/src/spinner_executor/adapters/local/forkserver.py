@@ -276,7 +276,8 @@ class ForkServer:
                 self._names[message["forked"]] = message["pid"]
             elif "exited" in message:
                 self._names.pop(message["exited"], None)
-            self._tell(message)
+            if message.get("asked", True):
+                self._tell(message)
         for request in undone:
             self._tell(self._answer(request))
 

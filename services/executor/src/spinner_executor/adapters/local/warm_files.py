@@ -208,7 +208,10 @@ class WarmFiles:
         self._tell_address(reader)
 
     def received(self, connection: socket.socket) -> tuple[list[dict[str, Any]], list[Request]]:
-        """Reads from a reader: what its clients are to be told, and requests that the main server must fork itself."""
+        """Reads from a reader: what it says, and requests that the main server must fork itself.
+
+        `asked` in an answer: whether somebody asked for it, or the worker was given its try elsewhere.
+        """
         reader = next(reader for reader in self._all() if reader.connection is connection)
         try:
             data = connection.recv(65536)
@@ -231,7 +234,7 @@ class WarmFiles:
                 reader.alive.discard(message["exited"])
             else:
                 worker = message.get("forked") or message["failed"]
-                reader.asked.pop(worker, None)
+                message["asked"] = reader.asked.pop(worker, None) is not None
                 if "forked" in message:
                     reader.used = time.monotonic()
                     reader.alive.add(worker)

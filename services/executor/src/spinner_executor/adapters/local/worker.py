@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import resource
+import select
 import shutil
 import socket
 import sys
@@ -61,7 +62,7 @@ class Ready:
 def take(assignment: dict[str, Any], ready: Ready | None = None, connection: socket.socket | None = None) -> None:
     """Makes this process the worker of `assignment` (a fork server's request): its record, log, limits, environment.
 
-    `connection`: the executor's answers to GetWork and Start come on it unasked.
+    `connection`: the executor's answers to GetWork and Start come on it unasked, unless it is gone.
     Ends the process when another one of the same name has been there, or when the try's folder can't be written.
     """
     folder, worker, token = assignment["folder"], assignment["worker"], assignment["token"]
@@ -81,8 +82,19 @@ def take(assignment: dict[str, Any], ready: Ready | None = None, connection: soc
     os.environ.update(assignment["environment"])
     os.environ["SPINNER_RUNTIME_SOCKET"] = assignment["address"]
     os.environ["SPINNER_TOKEN_FILE"] = _as_file(token.encode())
-    if connection is not None:
+    if connection is not None and not _is_hung_up(connection):
         os.environ["SPINNER_RUNTIME_FD"] = str(connection.detach())
+
+
+def _is_hung_up(connection: socket.socket) -> bool:
+    """Whether the executor is gone, whatever it said before.
+
+    Asked after the record is made: an executor that lives now, or its successor, knows that this worker is there. One
+    that died before may have a successor that found no record and ran the try elsewhere, so that has to be asked.
+    """
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def _made(folder: str, record_name: str, record: bytes) -> int:
