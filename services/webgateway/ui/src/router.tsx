@@ -5,6 +5,7 @@ import {
   createRouter,
   lazyRouteComponent,
   type ErrorComponentProps,
+  Link,
 } from '@tanstack/react-router';
 import { Shell } from './components/Shell';
 import { Empty, Problem } from './components/ui';
@@ -23,6 +24,9 @@ function NotFound() {
   return (
     <Empty title="There is no such page">
       <p>The address may be old. Press / to search for the DAG, run or task.</p>
+      <Link className="btn" to="/">
+        All DAGs
+      </Link>
     </Empty>
   );
 }

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { elapsedSeconds, formatBytes, formatDuration, formatRelative, formatUtc } from '../src/lib/time';
+import {
+  elapsedSeconds,
+  formatBytes,
+  formatDuration,
+  formatRelative,
+  formatUtc,
+  withLocalTimes,
+} from '../src/lib/time';
 
 describe('durations', () => {
   it.each([
@@ -56,4 +63,14 @@ it('writes sizes in binary units', () => {
     '204 MiB',
     '—',
   ]);
+});
+
+it('writes the times of a text in the zone of the browser, but not those of ids', () => {
+  process.env.TZ = 'Asia/Kolkata';
+  expect(
+    withLocalTimes('Its next run, of 2026-11-28T01:39:00+00:00, is due at 2026-11-28T01:42:00.5Z.'),
+  ).toBe('Its next run, of 2026-11-28 07:09:00, is due at 2026-11-28 07:12:00.');
+  const ids = 'run scheduled__2026-11-28T01:39:00+00:00 of etl/2026-11-28T01:39:00+00:00/load';
+  expect(withLocalTimes(ids)).toBe(ids);
+  expect(withLocalTimes('2026-11-28T01:39:00+02:00')).toBe('2026-11-28T01:39:00+02:00');
 });

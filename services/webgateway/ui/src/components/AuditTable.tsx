@@ -1,4 +1,4 @@
-import { ScrollText } from 'lucide-react';
+import { ScrollText, SearchX } from 'lucide-react';
 import { actorName } from '../lib/words';
 import { auditQuery } from '../queries/admin';
 import type { AuditEntry } from '../queries/client';
@@ -44,8 +44,15 @@ const COLUMNS: Column<AuditEntry>[] = [
   detailsColumn(detailsText),
 ];
 
+interface Props {
+  subject?: string;
+  actor?: string;
+  /** Takes the filters away, where a person has set them. */
+  onClear?: () => void;
+}
+
 /** Who did what, newest first. */
-export function AuditTable({ subject, actor }: { subject?: string; actor?: string }) {
+export function AuditTable({ subject, actor, onClear }: Props) {
   return (
     <EventList
       label="Audit"
@@ -53,9 +60,17 @@ export function AuditTable({ subject, actor }: { subject?: string; actor?: strin
       columns={COLUMNS}
       rowKey={(entry) => `${entry.time} ${entry.actor} ${entry.action} ${entry.subject}`}
       empty={
-        <Empty title="Nothing was done yet" icon={<ScrollText size={28} strokeWidth={1.5} />}>
-          <p>Every pause, trigger, clear, mark and edit is listed here, with who did it.</p>
-        </Empty>
+        onClear && (subject || actor) ? (
+          <Empty title="No entry matches" icon={<SearchX size={28} strokeWidth={1.5} />}>
+            <button type="button" className="btn" onClick={onClear}>
+              Clear the filters
+            </button>
+          </Empty>
+        ) : (
+          <Empty title="Nothing was done yet" icon={<ScrollText size={28} strokeWidth={1.5} />}>
+            <p>Every pause, trigger, clear, mark and edit is listed here, with who did it.</p>
+          </Empty>
+        )
       }
     />
   );

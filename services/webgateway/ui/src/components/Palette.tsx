@@ -68,10 +68,13 @@ function PaletteBody({ onClose, onHelp }: Omit<Props, 'open'>) {
   };
   const commands: [string, () => unknown][] = [
     ['Go to DAGs', () => navigate({ to: '/' })],
+    ['Go to runs', () => navigate({ to: '/runs' })],
     ['Go to failed runs', () => navigate({ to: '/runs', search: { state: 'failed' } })],
     ['Go to running runs', () => navigate({ to: '/runs', search: { state: 'running' } })],
     ['Go to parse errors', () => navigate({ to: '/parse-errors' })],
     ['Go to assets', () => navigate({ to: '/lineage' })],
+    ['Go to required actions', () => navigate({ to: '/decisions' })],
+    ['Go to backfills', () => navigate({ to: '/backfills' })],
     ['Go to deadlines', () => navigate({ to: '/deadlines' })],
     ['Go to pools', () => navigate({ to: '/pools' })],
     ['Go to variables', () => navigate({ to: '/variables' })],

@@ -28,13 +28,14 @@ const COLUMNS: Column<RunSummary>[] = [
   {
     id: 'run',
     header: 'Run',
-    width: 'minmax(260px, 1.6fr)',
+    width: 'minmax(190px, 1.6fr)',
     extra: true,
     cell: (run) => (
       <Link
         className="mono truncate"
         to="/dags/$dagId/runs/$runId"
         params={{ dagId: run.dag_id, runId: run.run_id }}
+        title={run.run_id}
       >
         {run.run_id}
       </Link>
@@ -43,7 +44,7 @@ const COLUMNS: Column<RunSummary>[] = [
   {
     id: 'type',
     header: 'Type',
-    width: '96px',
+    width: '80px',
     extra: true,
     cell: (run) => <span className="muted">{run.run_type}</span>,
   },
@@ -77,7 +78,7 @@ const COLUMNS: Column<RunSummary>[] = [
   {
     id: 'reason',
     header: 'Tasks',
-    width: 'minmax(160px, 1.2fr)',
+    width: 'minmax(110px, 1.2fr)',
     extra: true,
     cell: (run) => (
       <span className="truncate muted" title={run.reason || countsText(run.task_counts)}>

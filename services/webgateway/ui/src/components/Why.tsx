@@ -4,8 +4,7 @@ import { Link } from '@tanstack/react-router';
 import { ChevronRight, HelpCircle } from 'lucide-react';
 import { useId, useState } from 'react';
 import type { AnyState } from '../lib/states';
-import { headline, nameOf, placeOf } from '../lib/why';
-import { sentence } from '../lib/words';
+import { headline, messageOf, nameOf, placeOf } from '../lib/why';
 import { asProblem, type Explanation, type Party, type Reason } from '../queries/client';
 import { explainQuery, type ExplainSubject } from '../queries/explain';
 import { StateIcon } from './StateIcon';
@@ -75,7 +74,9 @@ function Reasons({ found }: { found: Explanation }) {
 function ReasonItem({ reason, subject }: { reason: Reason; subject: Explanation['subject'] }) {
   return (
     <li className={reason.note ? 'why-reason note' : 'why-reason'}>
-      <p className="why-message">{sentence(reason.message)}</p>
+      <p className="why-message" title={reason.message}>
+        {messageOf(reason)}
+      </p>
       <p className="small muted row wrap">
         <span className="chip outline mono">{reason.code}</span>
         {reason.note && <span>holds nothing back by itself</span>}

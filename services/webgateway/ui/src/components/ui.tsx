@@ -26,9 +26,14 @@ export function RelativeTime({ value, every = 1 }: { value: string | null | unde
 
 export function ExactTime({ value, millis = false }: { value: string | null | undefined; millis?: boolean }) {
   if (!parseTime(value)) return <span className="faint">—</span>;
+  const [year, month, rest] = formatLocal(value).split('-');
   return (
     <time dateTime={value ?? undefined} title={formatUtc(value)}>
-      {formatLocal(value)}
+      {year}
+      <i>-</i>
+      {month}
+      <i>-</i>
+      {rest}
       {millis && formatClock(value).slice(8)}
     </time>
   );

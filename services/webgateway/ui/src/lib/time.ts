@@ -55,6 +55,14 @@ export function zoneName(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
+/** A text with its ISO times in UTC as `formatLocal` writes them; those within ids stay as they are. */
+export function withLocalTimes(text: string): string {
+  return text.replace(
+    /(?<![\w./~:+-])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)(?![\w/~:+-])/g,
+    (found) => formatLocal(found),
+  );
+}
+
 /** "2026-11-27 08:30:05 UTC", for hovers. */
 export function formatUtc(value: string | null | undefined): string {
   const date = parseTime(value);

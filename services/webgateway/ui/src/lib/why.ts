@@ -1,5 +1,6 @@
 /** Explanations in a page: the line that sums one up, and where its parties are. */
-import type { Explanation, Party } from '../queries/client';
+import type { Explanation, Party, Reason } from '../queries/client';
+import { withLocalTimes } from './time';
 import { sentence } from './words';
 
 /** What is waited for first, and how much more there is; notes count only when there is nothing else. */
@@ -8,7 +9,12 @@ export function headline(explanation: Explanation): string {
   const first = reasons[0] ?? explanation.reasons[0];
   if (!first) return 'It waits for nothing.';
   const more = Math.max(reasons.length - 1, 0);
-  return sentence(first.message) + (more > 0 ? ` — and ${more} more` : '');
+  return messageOf(first) + (more > 0 ? ` — and ${more} more` : '');
+}
+
+/** A reason's message as a sentence, with its times in the zone of the browser. */
+export function messageOf(reason: Pick<Reason, 'message'>): string {
+  return sentence(withLocalTimes(reason.message));
 }
 
 export type Place =

@@ -10,6 +10,8 @@ import { useWidth } from './useWidth';
 import './charts.css';
 
 const GUTTER = 64;
+/** How wide a date below the axis is, px. */
+const LABEL = 76;
 const FOOT = 24;
 const TIP_WIDTH = 300;
 
@@ -112,11 +114,20 @@ export function Plot({ label, count, top, height, dateOf, textOf, tip, onOpen, c
             />
           )}
           {children(scale)}
-          {labelPlaces(count, width).map((index) => (
-            <text key={index} x={scale.x(index) + step / 2} y={height + 20} textAnchor="end">
-              {dateOf(index)}
-            </text>
-          ))}
+          {labelPlaces(count, width).map((index) => {
+            const middle = scale.x(index) + step / 2;
+            const fits = middle + LABEL / 2 <= whole;
+            return (
+              <text
+                key={index}
+                x={fits ? middle : whole}
+                y={height + 20}
+                textAnchor={fits ? 'middle' : 'end'}
+              >
+                {dateOf(index)}
+              </text>
+            );
+          })}
         </svg>
       )}
       {shown !== null &&

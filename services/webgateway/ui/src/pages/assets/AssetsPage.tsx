@@ -1,8 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
-import { Database } from 'lucide-react';
+import { Database, SearchX } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { DataTable } from '../../components/DataTable';
-import { Empty, Loading, Problem, RelativeTime } from '../../components/ui';
+import { Empty, FilterField, Loading, Problem, RelativeTime } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 import { assetsQuery } from '../../queries/assets';
 import type { AssetUser } from '../../queries/client';
@@ -24,14 +24,7 @@ export function AssetsPage() {
     <>
       <div className="page-head">
         <h1>Assets</h1>
-        <input
-          className="field"
-          type="search"
-          placeholder="Name or URI"
-          aria-label="Name or URI"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-        />
+        <FilterField label="Name or URI" width={240} value={text} onChange={setText} />
       </div>
       <div className="asset-split">
         <div className="page-table">
@@ -51,12 +44,20 @@ export function AssetsPage() {
               sort={search.sort}
               onSort={(sort) => patch({ sort })}
               empty={
-                <Empty title="No assets" icon={<Database size={28} strokeWidth={1.5} />}>
-                  <p>
-                    Give a task <code>outlets=[Asset("name")]</code>, and a DAG{' '}
-                    <code>schedule=[Asset("name")]</code>.
-                  </p>
-                </Empty>
+                search.q ? (
+                  <Empty title="No asset matches" icon={<SearchX size={28} strokeWidth={1.5} />}>
+                    <button type="button" className="btn" onClick={() => setText('')}>
+                      Clear the filter
+                    </button>
+                  </Empty>
+                ) : (
+                  <Empty title="No assets" icon={<Database size={28} strokeWidth={1.5} />}>
+                    <p>
+                      Give a task <code>outlets=[Asset("name")]</code>, and a DAG{' '}
+                      <code>schedule=[Asset("name")]</code>.
+                    </p>
+                  </Empty>
+                )
               }
               columns={[
                 {

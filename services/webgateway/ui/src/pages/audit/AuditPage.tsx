@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'react';
 import { AuditTable } from '../../components/AuditTable';
+import { FilterField } from '../../components/ui';
 import { usePatchSearch, useSearch } from '../../lib/search';
 
 export function AuditPage() {
@@ -15,25 +16,15 @@ export function AuditPage() {
     <>
       <div className="page-head">
         <h1>Audit</h1>
-        <input
-          className="field"
-          type="search"
-          placeholder="On what"
-          aria-label="On what"
-          value={subject}
-          onChange={(event) => setSubject(event.target.value)}
-        />
-        <input
-          className="field"
-          type="search"
-          placeholder="Who"
-          aria-label="Who"
-          value={actor}
-          onChange={(event) => setActor(event.target.value)}
-        />
+        <FilterField label="On what" width={220} value={subject} onChange={setSubject} />
+        <FilterField label="Who" width={220} value={actor} onChange={setActor} />
       </div>
       <div className="page-table">
-        <AuditTable subject={search.subject} actor={search.actor} />
+        <AuditTable
+          subject={search.subject}
+          actor={search.actor}
+          onClear={() => (setSubject(''), setActor(''))}
+        />
       </div>
     </>
   );

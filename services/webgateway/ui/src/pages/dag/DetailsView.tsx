@@ -26,7 +26,7 @@ export function DetailsView() {
         <span className="mono" key="schedule">
           {dag.schedule || 'none'}
         </span>{' '}
-        {dag.schedule_text && `(${dag.schedule_text})`}
+        {dag.schedule_text && <span className="muted">· {dag.schedule_text}</span>}
       </>,
     ],
     ['Next logical date', <ExactTime key="next" value={dag.next_logical_date} />],

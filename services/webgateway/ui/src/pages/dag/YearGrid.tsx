@@ -1,5 +1,5 @@
 /** The cells of a year. One of them has the focus; arrows move it by a day or a week, Enter opens the day's runs. */
-import { useRef, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { createPortal } from 'react-dom';
 import {
   countOf,
@@ -39,6 +39,12 @@ export function YearGrid({ year, today, days, planned, onOpen }: Props) {
   const start = today.startsWith(String(year)) ? today : `${year}-12-31`;
   const reachable = focused?.startsWith(String(year)) ? focused : start;
   const label = (date: string) => dayLabel(date, days.get(date)?.counts, planned.get(date) ?? 0);
+  // On a narrow window: the part that one looks at first, and not January.
+  useEffect(() => {
+    const box = grid.current?.parentElement;
+    const column = weeksOf(year).findIndex((week) => week.includes(start));
+    if (box) box.scrollLeft = LEFT + (column + 4) * STEP - box.clientWidth;
+  }, [year, start]);
   const go = (date: string) => {
     setFocused(date);
     grid.current?.querySelector<SVGGElement>(`[data-date="${date}"]`)?.focus();

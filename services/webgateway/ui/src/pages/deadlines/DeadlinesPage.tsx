@@ -68,11 +68,19 @@ export function DeadlinesPage() {
             sort={search.sort}
             onSort={(sort) => patch({ sort })}
             empty={
-              <Empty title="No deadlines" icon={<AlarmClock size={28} strokeWidth={1.5} />}>
-                <p>
-                  Give a DAG or task <code>deadline=DeadlineAlert(…)</code>.
-                </p>
-              </Empty>
+              search.state ? (
+                <Empty title="No deadline is in this state" icon={<AlarmClock size={28} strokeWidth={1.5} />}>
+                  <button type="button" className="btn" onClick={() => patch({ state: undefined })}>
+                    Show all states
+                  </button>
+                </Empty>
+              ) : (
+                <Empty title="No deadlines" icon={<AlarmClock size={28} strokeWidth={1.5} />}>
+                  <p>
+                    Give a DAG or task <code>deadline=DeadlineAlert(…)</code>.
+                  </p>
+                </Empty>
+              )
             }
             columns={[
               {
@@ -93,15 +101,20 @@ export function DeadlinesPage() {
               {
                 id: 'run',
                 header: 'Run',
+                extra: true,
                 width: 'minmax(160px, 1.4fr)',
-                cell: (entry) => <span className="mono truncate">{entry.run_id}</span>,
+                cell: (entry) => (
+                  <span className="mono truncate" title={entry.run_id}>
+                    {entry.run_id}
+                  </span>
+                ),
               },
               {
                 id: 'name',
                 header: 'Deadline',
                 width: 'minmax(120px, 1fr)',
                 cell: (entry) => (
-                  <span className="truncate">
+                  <span className="truncate" title={entry.name}>
                     {entry.name}
                     {entry.task_id && <span className="muted"> of {entry.task_id}</span>}
                   </span>
@@ -124,6 +137,7 @@ export function DeadlinesPage() {
               {
                 id: 'expected',
                 header: 'Expected end',
+                extra: true,
                 width: 'minmax(180px, 1fr)',
                 cell: (entry) =>
                   entry.expected_end_time ? (

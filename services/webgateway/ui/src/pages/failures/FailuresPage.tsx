@@ -48,7 +48,11 @@ const COLUMNS: Column<Failure>[] = [
     header: 'Run',
     width: 'minmax(220px, 1.4fr)',
     extra: true,
-    cell: (failure) => <span className="mono truncate muted">{failure.run_id}</span>,
+    cell: (failure) => (
+      <span className="mono truncate muted" title={failure.run_id}>
+        {failure.run_id}
+      </span>
+    ),
   },
   { id: 'try', header: 'Try', width: '48px', extra: true, cell: (failure) => failure.try_number },
   {
@@ -85,7 +89,7 @@ export function FailuresPage() {
       </Empty>
     );
   return (
-    <div className="col grow">
+    <>
       <div className="page-head">
         <h1>Similar failures</h1>
         {first && <span className="chip danger mono">{first.category}</span>}
@@ -99,36 +103,38 @@ export function FailuresPage() {
           {total !== undefined && `${total.toLocaleString()} ${total === 1 ? 'failed try' : 'failed tries'}`}
         </span>
       </div>
-      {list.isPending ? (
-        <Loading rows={12} label="Loading failures" />
-      ) : list.isError && rows.length === 0 ? (
-        <div style={{ padding: 16 }}>
-          <Problem error={list.error} retry={() => void list.refetch()} />
-        </div>
-      ) : (
-        <DataTable
-          label="Similar failures"
-          keysLabel="Failures"
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={(failure) =>
-            `${failure.dag_id}/${failure.run_id}/${failure.task_id}/${failure.map_index}/${failure.try_number}`
-          }
-          onEnd={onEnd}
-          onOpen={(failure) =>
-            void navigate({
-              to: '/dags/$dagId/runs/$runId/tasks/$taskId/$mapIndex',
-              params: paramsOf(failure),
-              search: { try: failure.try_number },
-            })
-          }
-          empty={
-            <Empty title="No failure has this cause">
-              <p>Diagnoses are kept for as long as the log keeps them.</p>
-            </Empty>
-          }
-        />
-      )}
-    </div>
+      <div className="page-table">
+        {list.isPending ? (
+          <Loading rows={12} label="Loading failures" />
+        ) : list.isError && rows.length === 0 ? (
+          <div style={{ padding: 16 }}>
+            <Problem error={list.error} retry={() => void list.refetch()} />
+          </div>
+        ) : (
+          <DataTable
+            label="Similar failures"
+            keysLabel="Failures"
+            columns={COLUMNS}
+            rows={rows}
+            rowKey={(failure) =>
+              `${failure.dag_id}/${failure.run_id}/${failure.task_id}/${failure.map_index}/${failure.try_number}`
+            }
+            onEnd={onEnd}
+            onOpen={(failure) =>
+              void navigate({
+                to: '/dags/$dagId/runs/$runId/tasks/$taskId/$mapIndex',
+                params: paramsOf(failure),
+                search: { try: failure.try_number },
+              })
+            }
+            empty={
+              <Empty title="No failure has this cause">
+                <p>Diagnoses are kept for as long as the log keeps them.</p>
+              </Empty>
+            }
+          />
+        )}
+      </div>
+    </>
   );
 }

@@ -9,16 +9,20 @@ export function ConfView() {
   const { data: run } = useQuery(runQuery(dagId, runId));
   if (!run) return null;
   const text = JSON.stringify(run.conf, null, 2);
+  const given = Object.keys(run.conf).length > 0;
   return (
     <div className="tab-scroll" tabIndex={0} role="group" aria-label="Conf and dates">
       <section>
         <div className="row">
           <h2 className="label">conf</h2>
-          <CopyText text={text} label="Copy conf" />
+          {given && <CopyText text={text} label="Copy conf" />}
         </div>
-        {Object.keys(run.conf).length === 0 ? (
+        {!given ? (
           <Empty title="This run has no conf" icon={<Braces size={28} strokeWidth={1.5} />}>
-            <p>Give one when you trigger a run; a template reads it as {'{{ dag_run.conf["name"] }}'}.</p>
+            <p>
+              Give one when you trigger a run; a template reads it as{' '}
+              <code className="nowrap">{'{{ dag_run.conf["name"] }}'}</code>.
+            </p>
           </Empty>
         ) : (
           <pre className="codeblock wrap">{text}</pre>

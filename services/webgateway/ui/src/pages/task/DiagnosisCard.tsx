@@ -40,7 +40,7 @@ export function DiagnosisCard({ diagnosis, message, onLine }: Props) {
                 onClick={() => onLine(line.line)}
                 title={`Show line ${line.line} in the log`}
               >
-                <span className="faint">{line.line}</span>
+                <span className="faint evidence-line">{line.line}</span>
                 <span className="truncate">{line.text}</span>
               </button>
             </li>

@@ -63,7 +63,7 @@ export function TaskPane({ dagId, runId, taskId }: Props) {
         </h2>
         <Link
           className="faint small mono truncate"
-          style={{ flexShrink: 3 }}
+          style={{ flexShrink: 1000 }}
           to="/dags/$dagId/runs/$runId"
           params={{ dagId, runId }}
           title={`Open run ${runId}`}
