@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 NAMESPACE = "node-memory"
 NODE_BYTES = 400 << 20
 DAG = """
-import pathlib
 import time
 from marks import mark
 from spinner import DAG, get_current_context, task
@@ -45,15 +44,7 @@ with DAG("node_memory", tier=1, access_control=ACCESS, schedule=None, default_ar
         print("took it all", flush=True)
         time.sleep(600)
 
-    @task(executor_config={"request_memory": "64Mi"})
-    def modest():
-        context = get_current_context()
-        mark(context, "start")
-        folder = pathlib.Path(context["dag_run"].conf["marks"])
-        while not any("start 2 " in file.read_text() for file in folder.glob("node_memory~*~greedy~*")):
-            time.sleep(0.2)
-
-    greedy(); modest()
+    greedy()
 """
 
 
@@ -123,7 +114,7 @@ def test_a_pod_that_its_kubelet_evicts_for_memory_is_tried_again_for_free(pods_s
     run_id = stack.trigger("node_memory", unique("full"))
     greedy = f"/dags/node_memory/runs/{quote(run_id, safe='')}/tasks/greedy/-1"
     try:
-        assert stack.finished("node_memory", run_id, 150)["state"] == "success"
+        assert stack.finished("node_memory", run_id, 240)["state"] == "success"
     except AssertionError:
         print(stack.rest("GET", greedy).text, *stack.tasks("node_memory", run_id), sep="\n")
         print(small_node.kubectl("get", "pods,events", "-n", NAMESPACE, "-o", "wide"))
@@ -131,27 +122,23 @@ def test_a_pod_that_its_kubelet_evicts_for_memory_is_tried_again_for_free(pods_s
         print("\n".join((stack.home / "logs" / "executor.log").read_text().splitlines()[-40:]))
         raise
 
-    first, second = stack.rest("GET", greedy).json()["tries"]
-    assert (first["outcome"], second["outcome"]) == ("node_out_of_memory", "success"), first["message"]
-    assert (
-        "The node was low on resource: memory" in first["message"] and "Container worker was using" in first["message"]
-    )
-    assert first["diagnosis"]["category"] == "node_out_of_memory"
+    # A kubelet may evict again before it has seen that the memory is free: then that is one more try for free.
+    *evicted, last = stack.rest("GET", greedy).json()["tries"]
+    assert evicted and last["outcome"] == "success"
+    for each in evicted:
+        assert each["outcome"] == each["diagnosis"]["category"] == "node_out_of_memory", each["message"]
+    message = evicted[0]["message"]
+    assert "The node was low on resource: memory" in message and "Container worker was using" in message
     assert "took it all" in stack.rest("GET", f"{greedy}/tries/1/log").text
 
-    records = {
-        (record.job_name, record.try_number): record
-        for record in stack.records("node_memory")
-        if record.instance_id == run_id
-    }
-    assert {key: (record.status, record.outcome) for key, record in records.items()} == {
-        ("greedy", 1): ("up_for_retry", c.OUTCOME_NODE_OUT_OF_MEMORY),
-        ("greedy", 2): ("success", c.OUTCOME_SUCCESS),
-        ("modest", 1): ("success", c.OUTCOME_SUCCESS),
-    }
-    assert records["greedy", 1].message == first["message"]
+    records = [record for record in stack.records("node_memory") if record.instance_id == run_id]
+    assert [(record.try_number, record.status, record.outcome) for record in records] == [
+        *((number, "up_for_retry", c.OUTCOME_NODE_OUT_OF_MEMORY) for number in range(1, len(evicted) + 1)),
+        (len(evicted) + 1, "success", c.OUTCOME_SUCCESS),
+    ]
+    assert records[0].message == message
 
-    starts = Counter((mark.task_id, mark.try_number) for mark in stack.read_marks("node_memory", {run_id}))
-    assert starts == {("greedy", 1): 1, ("greedy", 2): 1, ("modest", 1): 1}
+    starts = Counter(mark.try_number for mark in stack.read_marks("node_memory", {run_id}))
+    assert starts[1] == starts[last["try_number"]] == 1 and set(starts.values()) == {1}
     path = f"/api/v1/namespaces/{NAMESPACE}/pods"
     wait_for("no pod is left", lambda: not small_node.cluster.request("GET", path)["items"], 60)
