@@ -119,15 +119,19 @@ def test_neither_a_living_worker_nor_another_executor_loses_its_bundle(
 
 def test_whoever_asks_during_an_eviction_gets_a_whole_bundle(with_cache: Callable[[Body, Limits], None]) -> None:
     async def body(cache: BundleCache, store: Store) -> None:
+        evicted, live = 0, set[str]()
+
         async def ask() -> None:
-            for _ in range(20):
+            while evicted < 5:
+                live.add(bundle(0).object_key)
                 path = await cache.path(bundle(0))
                 assert (path / "dags" / "data.bin").stat().st_size == MIB
+                live.clear()
                 await asyncio.sleep(0)
 
         asking = asyncio.ensure_future(ask())
         while not asking.done():
-            await cache.evict(set)
+            evicted += await cache.evict(lambda: live)
         await asking
 
     with_cache(body, Limits(1, 0))
