@@ -54,6 +54,44 @@ os.wait()
 """
 
 
+_PRELOADED = """
+import gc, json, logging, os, signal, sys, threading
+from pathlib import Path
+from spinner.runtime import preload
+
+logging.getLogger().setLevel(logging.ERROR)
+opened, folder, stderr = set(os.listdir("/dev/fd")), Path.cwd(), sys.stderr
+preload()
+from spinner.runtime.runner import report_of
+print(json.dumps({
+    "files": set(os.listdir("/dev/fd")) == opened, "threads": threading.active_count(), "folder": Path.cwd() == folder,
+    "signal": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "stderr": sys.stderr is stderr,
+    "log": logging.getLogger().handlers == [] and logging.getLogger().level == logging.ERROR,
+    "large": [name for name in ("asyncio", "ssl", "http.client", "email", "importlib.metadata") if name in sys.modules],
+}))
+"""
+_GATHERED = """
+import json
+from spinner.runtime.hotcode import gather
+
+def inner(number):
+    return number + 1
+
+def outer():
+    return inner(1)
+
+def other():
+    return 3
+
+codes = inner.__code__, outer.__code__, other.__code__
+count = gather(outer)
+print(json.dumps({
+    "count": count, "answers": [outer(), other()], "code": inner.__code__ == codes[0],
+    "moved": [function.__code__ is not code for function, code in zip((inner, outer, other), codes)],
+}))
+"""
+
+
 def answer(script: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -72,3 +110,15 @@ def test_a_second_try_writes_to_few_fresh_pages_and_counts_its_own_time_only() -
     first, second = told["faults"]
     assert second < first / 5
     assert told["counted"] < told["used"] / 2
+
+
+def test_a_server_that_has_rehearsed_is_as_before_and_holds_nothing_large() -> None:
+    told = answer(_PRELOADED)
+    assert told == {
+        "files": True, "threads": 1, "folder": True, "signal": True, "stderr": True, "log": True, "large": [],
+    }  # fmt: skip
+
+
+def test_functions_that_are_called_get_code_of_their_own_and_do_the_same() -> None:
+    told = answer(_GATHERED)
+    assert told == {"count": 2, "answers": [2, 3], "code": True, "moved": [True, True, False]}

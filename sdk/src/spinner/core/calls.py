@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,9 +21,20 @@ CONTEXT_NAMES = frozenset(
 )
 
 
+_known_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """As inspect.signature; known from before where the function is hashable: each task asks for its function's."""
+    try:
+        return _known_signature(function)
+    except TypeError:
+        return inspect.signature(function)
+
+
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(function).parameters
+        return _signature(function).parameters
     except (TypeError, ValueError):
         return {
             "args": inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
@@ -42,7 +54,7 @@ def parameter_names(function: Callable[..., Any]) -> list[str]:
 def check_arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raises SpinnerDagError when a call with these arguments, completed by the context, cannot work."""
     try:
-        signature = inspect.signature(function)
+        signature = _signature(function)
     except (TypeError, ValueError):
         return
     given = dict(kwargs)
@@ -80,7 +92,7 @@ def check_names(function: Callable[..., Any], names: Iterable[str]) -> None:
 def bind_defaults(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by name, completed by defaults. Raises SpinnerDagError when one has neither."""
     check_arguments(function, args, kwargs)
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound = _signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
 

@@ -24,7 +24,7 @@ _PRELOADED = (
 
 
 def preload() -> None:
-    """Imports what nearly every try needs, and starts no thread. Freezes the garbage collector's view of it.
+    """Imports what nearly every try needs and rehearses one; leaves no thread. Freezes what the garbage collector sees.
 
     Nothing more: a library of C costs each fork and its end some 10 µs (five mappings), used or not.
     """
@@ -32,12 +32,13 @@ def preload() -> None:
 
     for name in _PRELOADED:
         import_module(name)
-    from spinner.runtime import rehearsal
+    from spinner.runtime import hotcode, rehearsal
     from spinner.runtime.templates import warm_up
 
     warm_up()
     _read_one()
     rehearsal.prepare()
+    hotcode.gather(rehearsal.rehearse_unseen)
     gc.collect()
     gc.freeze()
 

@@ -29,10 +29,18 @@ _TIMEOUT_SECONDS = 20.0
 _PAUSE_SECONDS = 0.5
 
 
-def keep(folder: str) -> None:
-    """Keeps an unpacked bundle from being evicted while this process, or one that it forks, lives."""
+def keep(folder: str) -> int | None:
+    """Keeps an unpacked bundle from being evicted while this process, or one that it forks, lives.
+
+    Returns the descriptor whose closing ends that; None when there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
     with contextlib.suppress(OSError):
-        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
 
 
 def entry_name(bundle: BundleRef) -> str:

@@ -65,13 +65,16 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
         super().emit(record)
 
 
+_handler = _StderrHandler(sys.stderr)
+_handler.setFormatter(LineFormatter())
+
+
 def configure(level: str = "INFO") -> None:
     """Makes the root logger write lines to stderr, and nothing else."""
-    handler = _StderrHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.handlers[:] = [_handler]
+    if logging.getLevelName(root.level) != level.upper():
+        root.setLevel(level.upper())
     logging.captureWarnings(True)
 
 
@@ -80,13 +83,13 @@ def held() -> Iterator[None]:
     """Keeps lines of ``logging`` back; they are written only when the block raises."""
     root = logging.getLogger()
     shown = root.handlers[:]
-    kept = _Keeper()
-    root.handlers[:] = [kept]
+    _keeper.records.clear()
+    root.handlers[:] = [_keeper]
     try:
         yield
     except BaseException:
         root.handlers[:] = shown
-        for record in kept.records:
+        for record in _keeper.records:
             root.handle(record)
         raise
     finally:
@@ -100,6 +103,9 @@ class _Keeper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
+
+
+_keeper = _Keeper()
 
 
 class LogWatch:

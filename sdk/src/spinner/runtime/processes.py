@@ -24,10 +24,10 @@ _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def adopt_orphans() -> None:
-    """Makes this process the parent of all that its descendants leave behind."""
+def adopt_orphans(yes: bool = True) -> None:
+    """Makes this process the parent of all that its descendants leave behind, or no longer."""
     if _libc is not None:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def _is_childless() -> bool:

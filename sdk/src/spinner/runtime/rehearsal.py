@@ -7,12 +7,14 @@ nothing and an executor that is not there, and leaves no trace but the pages.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+import sys
+import threading
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 
 from spinner_proto.orders.v1 import orders_pb2 as orders
 from spinner_proto.runtime.v1 import runtime_pb2 as pb
@@ -25,6 +27,7 @@ from spinner.runtime.connection import LocalConnection
 from spinner.runtime.usage import meter
 
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+_FOLDER, _FILE = os.path.split(__file__)
 
 
 class _NoExecutor(LocalConnection):
@@ -67,19 +70,19 @@ def prepare() -> None:
 
 def rehearse() -> pb.FinishRequest:
     """Runs the try that does nothing and returns its end. Writes to stdout and stderr; starts and ends no process."""
-    folder = Path.cwd()
+    folder = os.getcwd()  # noqa: PTH109 - paths are texts here, which touches less
     logs.set_stage("LaunchStage")
     logs.configure()
     processes.adopt_orphans()
     answer = pb.GetWorkResponse()
-    order = orders.TaskOrder(kind=orders.ORDER_KIND_TASK, max_tries=1, relative_path=Path(__file__).name)
+    order = orders.TaskOrder(kind=orders.ORDER_KIND_TASK, max_tries=1, relative_path=_FILE)
     order.try_key.dag_id, order.try_key.run_id, order.try_key.task_id = "rehearsal", "manual__0", "nothing"
     order.try_key.map_index, order.try_key.try_number = -1, 1
     for moment in (order.logical_date, order.data_interval_start, order.data_interval_end):
         moment.FromDatetime(_MOMENT)
     order.execution_timeout.FromSeconds(60)
     answer.order.CopyFrom(order)
-    answer.bundle_path = str(Path(__file__).parent)
+    answer.bundle_path = _FOLDER
     connection = _NoExecutor(answer)
     answer, _ = connection.begin(runner.worker_name())
     work = _Work(connection, answer, datetime.now(UTC))
@@ -88,7 +91,28 @@ def rehearse() -> pb.FinishRequest:
     processes.descendants(os.getpid())
     connection.call("Finish", report, pb.FinishResponse)
     connection.close()
+    if work.kept is not None:
+        os.close(work.kept)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     meter.restart()
     return report
+
+
+def rehearse_unseen() -> None:
+    """The same in a process that goes on as if nothing had been: a fork server, which warms up for its workers."""
+    disposition, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    handlers, level, stderr = root.handlers[:], root.level, sys.stderr
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a text
+        sys.stderr = nowhere
+        try:
+            rehearse()
+        finally:
+            sys.stderr = stderr
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            processes.adopt_orphans(False)
+            signal.signal(signal.SIGTERM, disposition)
+    for thread in threading.enumerate():
+        if thread.name == "heartbeat":
+            thread.join()

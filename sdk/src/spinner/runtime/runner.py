@@ -52,8 +52,7 @@ class Work:
         # Fetched from `bundle_url` when the executor shares no file system with this worker.
         self.bundle_path = answer.bundle_path
         self.bundle_url = answer.bundle_url
-        if self.bundle_path:
-            keep(self.bundle_path)
+        self.kept = keep(self.bundle_path) if self.bundle_path else None
         self.cache_path = answer.cache_path
         self.readiness = list(answer.readiness)
         self.readiness_addresses = list(answer.readiness_addresses)
@@ -88,13 +87,18 @@ def run_local() -> NoReturn:
     SPINNER_RUNTIME_FD, where it is set, is a connection that the executor has opened for this try.
     """
     path, token_file = os.environ.pop("SPINNER_RUNTIME_SOCKET"), os.environ.pop("SPINNER_TOKEN_FILE")
-    token = Path(token_file).read_bytes().strip()
+    token = _read(token_file).strip()
     os.environ[processes.MARK] = token.decode().partition(".")[0]
     processes.adopt_orphans()
     connection = LocalConnection(path, token)
     if descriptor := os.environ.pop("SPINNER_RUNTIME_FD", ""):
         connection.adopt(socket.socket(fileno=int(descriptor)))
     sys.exit(run_try(connection, worker_name()))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", 0) as file:  # noqa: PTH123 - a Path costs more than what is read here
+        return file.readall()
 
 
 def rehearse() -> None:

@@ -116,8 +116,9 @@ class Meter:
         peak, cpu = max(peak, self.others_peak_bytes), cpu + self.others_cpu_seconds
         result = pb.Usage(peak_memory_bytes=peak, cpu_seconds=cpu)
         with contextlib.suppress(OSError, ValueError):
-            facts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-            result.read_bytes, result.written_bytes = int(facts["rchar"]), int(facts["wchar"])
+            with open("/proc/self/io", "rb", 0) as file:  # noqa: PTH123 - each try reads it
+                facts = dict(line.split(b": ") for line in file.readall().splitlines())
+            result.read_bytes, result.written_bytes = int(facts[b"rchar"]), int(facts[b"wchar"])
         return result
 
 

@@ -6,13 +6,17 @@ more than that when the clock is stepped or the machine slept, and nothing is ev
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import time
 import weakref
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Sensors import this module, and what defers nothing needs no event loop: functions that run on one import it.
+    import asyncio
 
 # A step of the clock is noticed after so many seconds at most.
 LOOK_SECONDS = 1.0
@@ -61,6 +65,8 @@ class WallClock:
 
     async def sleep_until(self, moment: datetime) -> None:
         """Returns once ``moment`` (aware) is there."""
+        import asyncio
+
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -80,6 +86,8 @@ class WallClock:
         while self._heap and not self._heap[0][2].live:
             heapq.heappop(self._heap)
         if self._heap:
+            import asyncio
+
             left = max(0.0, self._heap[0][0] - self._now())
             self._timer = asyncio.get_running_loop().call_later(min(left, LOOK_SECONDS), self._turn)
 
@@ -98,6 +106,8 @@ _clocks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, WallClock] = weakr
 
 def wall_clock() -> WallClock:
     """The running loop's clock."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     clock = _clocks.get(loop)
     if clock is None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import glob
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spinner.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    # Sensors import this module, and what defers nothing needs no event loop: functions that run on one import it.
+    import asyncio
 
 
 def file_there(pattern: str, *, recursive: bool = False) -> bool:
@@ -26,6 +29,8 @@ _looks: dict[tuple[str, bool], asyncio.Future[bool]] = {}
 
 async def _look(pattern: str, recursive: bool) -> bool:
     """Looks in a thread of the loop's pool; triggers that want to know the same at once share the answer."""
+    import asyncio
+
     key = pattern, recursive
     look = _looks.get(key)
     if look is None or look.get_loop() is not asyncio.get_running_loop():
@@ -52,6 +57,8 @@ class FileTrigger(BaseTrigger):
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        import asyncio
+
         interval = max(self.poke_interval, 0.01)
         while not await _look(self.filepath, self.recursive):
             await asyncio.sleep(interval - time.monotonic() % interval)
