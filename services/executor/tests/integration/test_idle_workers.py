@@ -121,6 +121,25 @@ def test_a_try_whose_executor_dies_before_its_worker_takes_it_runs_once(scene: S
     assert scene.ran != [waiting]
 
 
+def test_a_try_whose_executor_stands_still_before_its_worker_takes_it_runs_once(scene: Scene) -> None:
+    (waiting,) = scene.idle()
+    os.kill(waiting, signal.SIGSTOP)
+    order = scene.order()
+    until(lambda: scene.stage.of(order, "started"), "its start is granted", 60)
+    scene.executor.send_signal(signal.SIGSTOP)
+    try:
+        scene.stage.executor(executor_ahead=1)
+        scene.succeeds(order)
+        until(lambda: not scene.records(), "nothing is left of the try", 60)
+        os.kill(waiting, signal.SIGCONT)
+        until(lambda: _is_over(waiting), "the worker that is nobody's ends", 60)
+    finally:
+        scene.executor.kill()
+        scene.executor.wait()
+    assert len(scene.ran) == 1
+    assert scene.ran != [waiting]
+
+
 def test_a_try_cancelled_before_its_worker_takes_it_never_runs(scene: Scene) -> None:
     (waiting,) = scene.idle()
     os.kill(waiting, signal.SIGSTOP)

@@ -27,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import Executor
 from pathlib import Path
@@ -222,7 +223,7 @@ class LocalBackend:
             "op": "fork", "worker": launch.worker, "key": launch.key, "segment": launch.segment,
             "folder": str(folder), "address": launch.address, "token": launch.token,
             "memory_limit_bytes": launch.memory_limit_bytes, "environment": dict(launch.environment),
-            "file": launch.file,
+            "file": launch.file, "asked": time.monotonic(),
         }  # fmt: skip
         text = json.dumps(request).encode()
         if (idle := self.idle.take(launch.file, bool(launch.environment))) is not None:

@@ -16,6 +16,7 @@ import select
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from spinner_executor.adapters.local.process import start_time
 # Tells the server that a process of this worker's name had been there before, so that its end isn't the worker's.
 EXIT_DOUBLE = 96
 EXIT_NO_FOLDER = 97
+# An executor that assigns a try keeps its partitions for longer than that, even when it stands still from then on.
+FRESH_SECONDS = 2.0
 # Prefix of the names of folders that idle workers have ready; their process number follows.
 READY = "ready-"
 
@@ -62,7 +65,8 @@ class Ready:
 def take(assignment: dict[str, Any], ready: Ready | None = None, connection: socket.socket | None = None) -> None:
     """Makes this process the worker of `assignment` (a fork server's request): its record, log, limits, environment.
 
-    `connection`: the executor's answers to GetWork and Start come on it unasked, unless it is gone.
+    `connection`: the executor's answers to GetWork and Start come on it unasked. They don't count when it is gone, or
+    may be by now: then this worker asks whoever the partition belongs to.
     Ends the process when another one of the same name has been there, or when the try's folder can't be written.
     """
     folder, worker, token = assignment["folder"], assignment["worker"], assignment["token"]
@@ -82,7 +86,8 @@ def take(assignment: dict[str, Any], ready: Ready | None = None, connection: soc
     os.environ.update(assignment["environment"])
     os.environ["SPINNER_RUNTIME_SOCKET"] = assignment["address"]
     os.environ["SPINNER_TOKEN_FILE"] = _as_file(token.encode())
-    if connection is not None and not _is_hung_up(connection):
+    is_fresh = time.monotonic() - assignment["asked"] < FRESH_SECONDS
+    if connection is not None and is_fresh and not _is_hung_up(connection):
         os.environ["SPINNER_RUNTIME_FD"] = str(connection.detach())
 
 
