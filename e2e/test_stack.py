@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from e2e.harness import ROOT, Stack, unique
+from e2e.harness import ROOT, Stack, unique, wait_for
 
 SERVICES = {"kafka", "scheduler", "executor", "webgateway", "dag-sync", "token-fetcher", "rca"}
 
@@ -74,3 +75,21 @@ def test_dags_are_checked_without_a_server(stack: Stack, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "tier" in " ".join(finding["message"] for finding in json.loads(done.stdout))
     assert stack.run("dags", "check", str(ROOT / "e2e" / "dags"), check=False).returncode == 0
+
+
+def test_memory_is_shown_set_and_reset_from_the_command_line(stack: Stack) -> None:
+    def memory() -> dict[str, Any]:
+        (found,) = stack.json("tasks", "resources", "e2e_flaky", "fail_once")
+        return dict(found)
+
+    stack.run("tasks", "resources", "e2e_flaky", "fail_once", "--request", "96Mi", "--limit", "1Gi")
+    wait_for("the setting", lambda: memory()["source"] == "set")
+    assert (memory()["request_bytes"], memory()["limit_bytes"]) == (96 << 20, 1 << 30)
+    run_id = stack.trigger("e2e_flaky", unique("memory"))
+    assert stack.finished("e2e_flaky", run_id)["state"] == "success"
+    task = stack.rest("GET", f"/dags/e2e_flaky/runs/{run_id}/tasks/fail_once/-1").json()
+    assert task["tries"][-1]["memory_request_bytes"] == 96 << 20
+    stack.run("tasks", "resources", "e2e_flaky", "fail_once", "--reset")
+    wait_for("the reset", lambda: memory()["source"] != "set")
+    refused = stack.run("tasks", "resources", "e2e_flaky", "nobody", "--request", "1Gi", check=False)
+    assert refused.returncode == 1 and "nobody" in refused.stderr

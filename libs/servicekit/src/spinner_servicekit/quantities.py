@@ -1,4 +1,4 @@
-"""Amounts as Kubernetes writes them: "512Mi", "2Gi", "1.5G"."""
+"""Amounts as Kubernetes writes them: "512Mi", "2Gi", "1.5G"; processors: "500m", 2."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def parse_bytes(quantity: str | int | float) -> int:
     if match is None or match[2] not in _UNITS:
         raise InvalidQuantity(f"memory {quantity!r} is not a quantity; write it like 512Mi or 2Gi")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_cpus(quantity: str | int | float) -> float:
+    """Processors of a quantity such as "500m" (half of one) or 2; raises InvalidQuantity."""
+    if isinstance(quantity, (int, float)):
+        return float(quantity)
+    match = _QUANTITY.match(quantity)
+    if match is None or match[2] not in ("", "m"):
+        raise InvalidQuantity(f"cpu {quantity!r} is not a quantity; write it like 500m or 2")
+    return float(match[1]) / (1000 if match[2] else 1)

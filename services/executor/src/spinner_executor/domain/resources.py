@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from spinner_servicekit.quantities import InvalidQuantity, parse_bytes
+from spinner_servicekit.quantities import InvalidQuantity, parse_bytes, parse_cpus
 
 
 class InvalidResources(ValueError):  # noqa: N818 - an answer
@@ -15,17 +16,33 @@ def memory_of(resources_json: str) -> tuple[int, int]:
     """The `request_memory` and `limit_memory` of a task in bytes, 0 for none; raises InvalidResources."""
     if not resources_json:
         return 0, 0
+    resources = _loaded(resources_json)
+    request, limit = resources.get("request_memory"), resources.get("limit_memory")
+    try:
+        return parse_bytes(request) if request else 0, parse_bytes(limit) if limit else 0
+    except InvalidQuantity as error:
+        raise InvalidResources(str(error)) from error
+
+
+def cpus_of(resources_json: str) -> float:
+    """The `limit_cpu` of a task in processors, 0 for none; raises InvalidResources."""
+    if "limit_cpu" not in resources_json:
+        return 0.0
+    limit = _loaded(resources_json).get("limit_cpu")
+    try:
+        return parse_cpus(limit) if limit else 0.0
+    except InvalidQuantity as error:
+        raise InvalidResources(str(error)) from error
+
+
+def _loaded(resources_json: str) -> dict[str, Any]:
     try:
         resources = json.loads(resources_json)
     except ValueError as error:
         raise InvalidResources(f"resources are not JSON: {error}") from error
     if not isinstance(resources, dict):
         raise InvalidResources('resources must be a JSON object such as {"limit_memory": "2Gi"}')
-    request, limit = resources.get("request_memory"), resources.get("limit_memory")
-    try:
-        return parse_bytes(request) if request else 0, parse_bytes(limit) if limit else 0
-    except InvalidQuantity as error:
-        raise InvalidResources(str(error)) from error
+    return resources
 
 
 def kill_grace_seconds(resources_json: str) -> float | None:

@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -50,6 +51,7 @@ from spinner_executor.adapters.local.process import (
 from spinner_executor.adapters.local.worker import EXIT_NO_FOLDER, READY
 from spinner_executor.domain.keys import folder_name
 from spinner_executor.domain.model import Exit, WorkerState
+from spinner_executor.domain.resources import cpus_of
 
 _log = logging.getLogger(__name__)
 _MAX_SOCKET_PATH = 96
@@ -223,7 +225,7 @@ class LocalBackend:
             "op": "fork", "worker": launch.worker, "key": launch.key, "segment": launch.segment,
             "folder": str(folder), "address": launch.address, "token": launch.token,
             "memory_limit_bytes": launch.memory_limit_bytes, "environment": dict(launch.environment),
-            "file": launch.file, "asked": time.monotonic(),
+            "cpus": math.ceil(cpus_of(launch.order.resources_json)), "file": launch.file, "asked": time.monotonic(),
         }  # fmt: skip
         text = json.dumps(request).encode()
         if (idle := self.idle.take(launch.file, bool(launch.environment))) is not None:

@@ -83,6 +83,7 @@ def take(assignment: dict[str, Any], ready: Ready | None = None, connection: soc
     limit = assignment["memory_limit_bytes"]
     if limit:
         limit_memory(limit, limit)
+    limit_cpus(assignment["cpus"])
     os.environ.update(assignment["environment"])
     os.environ["SPINNER_RUNTIME_SOCKET"] = assignment["address"]
     os.environ["SPINNER_TOKEN_FILE"] = _as_file(token.encode())
@@ -156,3 +157,11 @@ def limit_memory(soft: int, hard: int) -> None:
     kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(kind, (soft, hard))
+
+
+def limit_cpus(count: int) -> None:
+    """Bounds on how many processors this process and its children run at once, where the system can; 0: no bound."""
+    if count and sys.platform == "linux":
+        allowed = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(allowed)
+        os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[:count])
